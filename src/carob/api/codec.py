@@ -1,0 +1,70 @@
+"""Bytes to Structs and back: decoding is the type check, unknown fields fall away, zero values are not written.
+
+Pure. `decode` accepts what Go's JSON decoder accepts where clients rely on it: `null` counts as absent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from carob.api.scalars import Quantity
+
+T = TypeVar("T")
+
+
+def _decode_hook(kind: type[Any], value: Any) -> Any:
+    if kind is Quantity:
+        return Quantity(value)
+    raise NotImplementedError(f"no decoder for {kind}")
+
+
+def _encode_hook(value: Any) -> Any:
+    if isinstance(value, Quantity):
+        return str(value)
+    raise NotImplementedError(f"no encoder for {type(value)}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def decode(struct: type[T], body: bytes) -> T:
+    """The Struct that `body` (JSON) holds.
+
+    Raises: msgspec.ValidationError with the JSON path for a wrong type, msgspec.DecodeError for what is no JSON.
+    """
+    decoder = _decoders.get(struct)
+    if decoder is None:
+        decoder = _decoders[struct] = msgspec.json.Decoder(struct, dec_hook=_decode_hook)
+    try:
+        return decoder.decode(body)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        if "got `null`" not in str(error):
+            raise
+    return from_tree(struct, orjson.loads(body))
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON of a Struct; a kind's object begins with `kind`, `apiVersion`, `metadata`."""
+    return _encoder.encode(value)
+
+
+def from_tree(struct: type[T], tree: Any) -> T:
+    """The Struct of a decoded JSON tree; nulls count as absent. Raises: msgspec.ValidationError."""
+    return msgspec.convert(_without_nulls(tree), struct, dec_hook=_decode_hook)
+
+
+def to_tree(value: Any) -> Any:
+    """The JSON tree (dicts, lists, scalars) of a Struct."""
+    return msgspec.to_builtins(value, enc_hook=_encode_hook)
+
+
+def _without_nulls(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {k: _without_nulls(v) for k, v in tree.items() if v is not None}
+    if isinstance(tree, list):
+        return [_without_nulls(v) for v in tree if v is not None]
+    return tree

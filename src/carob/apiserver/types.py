@@ -1,0 +1,98 @@
+"""What the rooms of the API server share: the parsed request, and what admission sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from carob.api.resources import Resource
+    from carob.api.user import UserInfo
+
+
+@dataclass(slots=True)
+class RequestInfo:
+    """A request as authorization and the handlers see it.
+
+    Shape: `verb` is get, list, watch, create, update, patch, delete or deletecollection for resources, and the
+    lower-case HTTP method otherwise; `query` holds decoded values, in order, per name.
+    Source: apiserver `request.RequestInfo`.
+    """
+
+    verb: str
+    path: str
+    resource: Resource | None = None
+    """The row behind the path; None for paths that are no resource."""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    query: dict[str, list[str]] = field(default_factory=dict)
+
+    def first(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+
+class Operation(StrEnum):
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    CONNECT = "CONNECT"
+
+
+@dataclass(slots=True)
+class Attributes:
+    """One write on its way through admission.
+
+    Shape: `obj` and `old` are Structs of the resource (trees for custom resources, the Struct of the subresource's
+    kind for `binding`, `eviction`, `token`, `scale`); `obj` is None for a deletion. Mutating plugins change `obj`.
+    """
+
+    operation: Operation
+    resource: Resource
+    namespace: str
+    name: str
+    user: UserInfo
+    obj: Any
+    old: Any = None
+    subresource: str = ""
+    dry_run: bool = False
+    options: Any = None
+    warnings: list[str] = field(default_factory=list)
+    """Texts for `Warning: 299` headers."""
+    changed_fields: list[str] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """Present state, read at once from the watch cache."""
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Any | None:
+        """The Struct of one object, not to be changed; None if there is none."""
+        ...
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Any]:
+        """The Structs of a namespace, or of all."""
+        ...
+
+
+class AdmissionPlugin(Protocol):
+    """A rule about writes. `admit` may change `attributes.obj`; `validate` sees the final object.
+
+    Both raise ApiError (usually 403 Forbidden) to refuse. They must not wait: what they need is in the watch cache.
+    """
+
+    name: str
+
+    def admit(self, attributes: Attributes) -> None: ...
+
+    def validate(self, attributes: Attributes) -> None: ...
+
+
+class Admission(Protocol):
+    """The chain of all plugins: every `admit` in order, then (after defaulting and validation) every `validate`."""
+
+    def admit(self, attributes: Attributes) -> None: ...
+
+    def validate(self, attributes: Attributes) -> None: ...

@@ -1,0 +1,457 @@
+"""The runtime's seam, in the vocabulary of the CRI (`runtime.v1`): sandboxes, containers, images, streams.
+
+The kubelet drives it; the embedded runtime and the client of a CRI socket implement it. What a Pod is, the runtime
+does not know: it sees a sandbox with names and labels. Contract: `tests/contracts/test_runtime.py`.
+
+Rules that every implementation keeps:
+
+- Every verb is idempotent where the CRI says so: stopping what has stopped and removing what is gone succeed.
+- What was acknowledged survives kill -9 of the agent: sandboxes and containers, their exit codes and times, their logs.
+- A failure leaves nothing behind, or raises `RuntimeFailure` whose `cleanup` names what could not be removed.
+- `subscribe` tells of every exit that happens while subscribed; after a restart the caller lists and compares.
+
+Units: bytes, seconds since 1970 as float, millicores where named so, CPU nanoseconds for usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+
+class RuntimeFailure(Exception):
+    """The runtime could not do it.
+
+    `reason` is one of the words that upstream users know where there is one (`ErrImagePull`, `InvalidImageName`,
+    `RunContainerError`, `CreateContainerError`, `ErrImageNeverPull`, `RegistryUnavailable`), else empty.
+    """
+
+    def __init__(self, message: str, reason: str = "", cleanup: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.cleanup = tuple(cleanup)
+
+
+class NotFound(RuntimeFailure):
+    """No such sandbox, container or image."""
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    UNKNOWN = "unknown"
+
+
+class SandboxState(StrEnum):
+    READY = "ready"
+    NOT_READY = "not-ready"
+
+
+class NamespaceMode(StrEnum):
+    """Whose namespace a container joins."""
+
+    POD = "pod"
+    CONTAINER = "container"
+    NODE = "node"
+    TARGET = "target"
+
+
+class MountPropagation(StrEnum):
+    PRIVATE = "private"
+    HOST_TO_CONTAINER = "host-to-container"
+    BIDIRECTIONAL = "bidirectional"
+
+
+class PortMapping(Struct, frozen=True):
+    protocol: str
+    """`TCP`, `UDP` or `SCTP`."""
+    container_port: int
+    host_port: int
+    host_ip: str = ""
+
+
+class DnsConfig(Struct):
+    servers: list[str] = field(default_factory=list)
+    searches: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+
+
+class Resources(Struct, kw_only=True, omit_defaults=True):
+    """Limits as the kernel takes them; 0 or None: not set.
+
+    `cpu_quota` and `cpu_period` are microseconds. `memory_limit` and `swap_limit` are bytes.
+    """
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 100_000
+    cpuset_cpus: str = ""
+    memory_limit: int = 0
+    memory_swap_limit: int | None = None
+    pids_limit: int = 0
+    oom_score_adj: int = 0
+    hugepage_limits: dict[str, int] = field(default_factory=dict)
+
+
+class SandboxConfig(Struct, kw_only=True):
+    """What a Pod shares: name, host name, network, cgroup parent, sysctls."""
+
+    name: str
+    namespace: str
+    uid: str
+    attempt: int = 0
+    hostname: str = ""
+    log_directory: str = ""
+    dns: DnsConfig | None = None
+    port_mappings: list[PortMapping] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    cgroup_parent: str = ""
+    """Path below every hierarchy, such as `/carob-default/kubepods/burstable/pod<uid>`; made with `resources`."""
+    resources: Resources = field(default_factory=Resources)
+    """Limits of the whole Pod."""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    network: NamespaceMode = NamespaceMode.POD
+    pid: NamespaceMode = NamespaceMode.CONTAINER
+    ipc: NamespaceMode = NamespaceMode.POD
+    shm_size: int = 64 << 20
+
+
+class SandboxStatus(Struct, kw_only=True):
+    id: str
+    config: SandboxConfig
+    state: SandboxState
+    created_at: float
+    ips: list[str] = field(default_factory=list)
+    pause_pid: int = 0
+    netns_path: str = ""
+
+
+class Mount(Struct, kw_only=True):
+    container_path: str
+    host_path: str
+    readonly: bool = False
+    recursive_readonly: bool = False
+    propagation: MountPropagation = MountPropagation.PRIVATE
+
+
+class Device(Struct, kw_only=True):
+    container_path: str
+    host_path: str
+    permissions: str = "rwm"
+
+
+class SeccompProfile(Struct, kw_only=True):
+    kind: str = "RuntimeDefault"
+    """`RuntimeDefault`, `Unconfined` or `Localhost`."""
+    localhost_path: str = ""
+
+
+class SecurityContext(Struct, kw_only=True):
+    """`run_as_user` None: the image's user decides."""
+
+    add_capabilities: list[str] = field(default_factory=list)
+    drop_capabilities: list[str] = field(default_factory=list)
+    privileged: bool = False
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    supplemental_groups: list[int] = field(default_factory=list)
+    readonly_rootfs: bool = False
+    no_new_privileges: bool = False
+    seccomp: SeccompProfile = field(default_factory=SeccompProfile)
+    apparmor_profile: str = ""
+    unmasked_proc: bool = False
+    pid: NamespaceMode = NamespaceMode.CONTAINER
+    target_container_id: str = ""
+
+
+class ContainerConfig(Struct, kw_only=True):
+    """`command` and `args` replace the image's ENTRYPOINT and CMD by Kubernetes' rules; None: not given."""
+
+    name: str
+    attempt: int = 0
+    image: str
+    """An image id or name that `image_status` knows."""
+    image_spec: str = ""
+    """The name as the user wrote it."""
+    command: list[str] | None = None
+    args: list[str] | None = None
+    working_dir: str = ""
+    env: list[tuple[str, str]] = field(default_factory=list)
+    mounts: list[Mount] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    log_path: str = ""
+    """Relative to the sandbox's log directory: `<container>/<attempt>.log`, in the CRI format."""
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    stop_signal: str = ""
+    resources: Resources = field(default_factory=Resources)
+    security: SecurityContext = field(default_factory=SecurityContext)
+
+
+class ContainerStatus(Struct, kw_only=True):
+    """`reason` is `OOMKilled`, `Completed`, `Error` or `ContainerStatusUnknown` after the exit."""
+
+    id: str
+    sandbox_id: str
+    name: str
+    attempt: int
+    state: ContainerState
+    created_at: float
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    image: str = ""
+    """The name as the user wrote it."""
+    image_id: str = ""
+    """`name@sha256:…` or `sha256:…`: what `status.containerStatuses[].imageID` shows."""
+    reason: str = ""
+    message: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    log_path: str = ""
+    """Absolute."""
+    pid: int = 0
+    stop_signal: str = ""
+    resources: Resources = field(default_factory=Resources)
+
+
+class ContainerStats(Struct, kw_only=True):
+    id: str
+    timestamp: float
+    cpu_usage_nanoseconds: int = 0
+    memory_usage_bytes: int = 0
+    memory_working_set_bytes: int = 0
+    memory_rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    process_count: int = 0
+    rootfs_used_bytes: int = 0
+    rootfs_inodes_used: int = 0
+
+
+class Image(Struct, kw_only=True):
+    """`id` is `sha256:<config digest>`; `tags` and `digests` are full names (`docker.io/library/busybox:latest`)."""
+
+    id: str
+    tags: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    size_bytes: int = 0
+    uid: int | None = None
+    username: str = ""
+    pinned: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+    """The OCI image config's `config` object: Env, Cmd, Entrypoint, User, WorkingDir, StopSignal, Volumes …"""
+
+
+class RegistryAuth(Struct, kw_only=True):
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+
+
+class FilesystemUsage(Struct, kw_only=True):
+    mountpoint: str
+    used_bytes: int
+    capacity_bytes: int
+    available_bytes: int
+    inodes_used: int = 0
+    inodes: int = 0
+
+
+class Exited(Struct, frozen=True):
+    """A container, or a sandbox's pause process (`container_id` empty), has ended."""
+
+    sandbox_id: str
+    container_id: str
+
+
+class Process(Protocol):
+    """A running exec or attach: three streams, a window, an exit code."""
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next piece of output: (1 stdout or 2 stderr, bytes); None when both have ended."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """To standard input; waits while the process does not read. Ignored when there is no stdin."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """End of standard input; idempotent."""
+        ...
+
+    def resize(self, width: int, height: int) -> None:
+        """The terminal's size in characters; ignored without a terminal."""
+        ...
+
+    async def wait(self) -> int:
+        """The exit code (128 + n for signal n); for attach, the container's own."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the streams; a process of exec goes on, as with Kubernetes."""
+        ...
+
+
+class Duplex(Protocol):
+    """A byte stream in both directions, such as a connection to a Pod's port."""
+
+    async def read(self) -> bytes:
+        """Some bytes; empty at the end."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def write_eof(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class NetworkRequest(Struct, frozen=True, kw_only=True):
+    """What the Pod network needs to know of a sandbox."""
+
+    sandbox_id: str
+    namespace: str
+    name: str
+    uid: str
+    port_mappings: tuple[PortMapping, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    netns_path: str = ""
+
+
+class PodNetwork(Protocol):
+    """How sandboxes get addresses: given to the runtime as a constructor argument, as a CRI runtime is given CNI."""
+
+    def attach(self, request: NetworkRequest) -> list[str]:
+        """Give the sandbox its interface and return its addresses, IPv4 first.
+
+        Blocking; called in the thread that *is inside* the new network namespace (with `lo` up), never on the loop.
+        Idempotent per sandbox id. Raises: RuntimeFailure; then nothing is left.
+        """
+        ...
+
+    def detach(self, request: NetworkRequest) -> None:
+        """Take back the addresses and host ports. Blocking, called from any thread; the namespace may be gone already.
+        Idempotent."""
+        ...
+
+    def status(self) -> str:
+        """Empty when Pods can be attached, else why not (the node's NetworkUnavailable message)."""
+        ...
+
+
+class Runtime(Protocol):
+    """RuntimeService and ImageService of the CRI. All verbs run on one event loop."""
+
+    async def start(self) -> None:
+        """Take over what an earlier agent left running; call once before any other verb."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; containers run on."""
+        ...
+
+    def subscribe(self, exited: Callable[[Exited], None]) -> None:
+        """Call `exited` on the loop for every end of a container or pause process."""
+        ...
+
+    async def version(self) -> tuple[str, str]:
+        """Name and version: `("carob", "0.1.0")`."""
+        ...
+
+    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus: ...
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        """Kill what still runs in it, free its network; idempotent."""
+        ...
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Stop it and remove its containers, logs stay; idempotent."""
+        ...
+
+    async def sandbox_status(self, sandbox_id: str) -> SandboxStatus: ...
+
+    async def list_sandboxes(self) -> list[SandboxStatus]: ...
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """The container's id; its process exists but has not begun. Raises: RuntimeFailure (CreateContainerError)."""
+        ...
+
+    async def start_container(self, container_id: str) -> None:
+        """Raises: RuntimeFailure (`RunContainerError`)."""
+        ...
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> None:
+        """Stop signal, wait at most the grace, SIGKILL; returns when it has ended. A second call with a shorter grace
+        shortens the first."""
+        ...
+
+    async def remove_container(self, container_id: str) -> None: ...
+
+    async def container_status(self, container_id: str) -> ContainerStatus: ...
+
+    async def list_containers(self) -> list[ContainerStatus]: ...
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None: ...
+
+    async def reopen_log(self, container_id: str) -> None:
+        """After the log file was renamed: go on in a new one, no line lost."""
+        ...
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0
+    ) -> tuple[int, bytes, bytes]:
+        """Exit code, stdout, stderr (each at most 16 KiB kept). Raises: TimeoutError; the process is then killed."""
+        ...
+
+    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:
+        """Raises: RuntimeFailure when the container does not run."""
+        ...
+
+    async def attach(self, container_id: str) -> Process: ...
+
+    async def port_forward(self, sandbox_id: str, port: int) -> Duplex:
+        """A connection to `127.0.0.1:port` inside the sandbox. Raises: ConnectionError."""
+        ...
+
+    async def container_stats(self) -> list[ContainerStats]: ...
+
+    async def image_status(self, name: str) -> Image | None:
+        """By id, digest or any form of the name."""
+        ...
+
+    async def list_images(self) -> list[Image]: ...
+
+    async def pull_image(
+        self, name: str, auth: RegistryAuth | None = None, progress: Callable[[str], None] | None = None
+    ) -> Image:
+        """Raises: RuntimeFailure (ErrImagePull, InvalidImageName)."""
+        ...
+
+    async def remove_image(self, name: str) -> None: ...
+
+    async def image_filesystem(self) -> FilesystemUsage: ...
+
+
+class ImageSource(Protocol):
+    """How `carob image` brings images to the node without a registry."""
+
+    async def load(self, archive: str) -> list[Image]:
+        """From a docker-archive or OCI tar."""
+        ...
+
+    async def build(self, root: str, tag: str, config: Mapping[str, Any]) -> Image:
+        """One layer made of the folder `root`, with the OCI config given."""
+        ...
+
+    def layers(self, image_id: str) -> AsyncIterator[str]:
+        """Folders of the unpacked layers, topmost first, as overlay's `lowerdir` wants them."""
+        ...
