@@ -1,0 +1,134 @@
+"""Where everything of one cluster lies on a machine: folders, addresses, ports. No I/O except `load` and `save`.
+
+One file, `cluster.json` in the cluster's folder, is what `carob up` decided; every process of the cluster reads it.
+The places are part of carob's contract with its users (README, "Where things are").
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+STATE_ROOT = Path("/var/lib/carob")
+RUN_ROOT = Path("/run/carob")
+LOG_ROOT = Path("/var/log/carob")
+
+DEFAULT_API_PORT = 6443
+KUBELET_PORT = 10250
+
+
+@dataclass(slots=True)
+class NodeLayout:
+    """One node of the cluster on this machine."""
+
+    name: str
+    address: str
+    """The node's own address, inside the cluster: InternalIP, where its kubelet listens."""
+    pod_cidr: str
+    kubelet_port: int = KUBELET_PORT
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What `carob up` decided about one cluster."""
+
+    name: str
+    state_dir: str
+    run_dir: str
+    log_dir: str
+    api_port: int = DEFAULT_API_PORT
+    pod_cidr: str = "10.42.0.0/16"
+    service_cidr: str = "10.43.0.0/16"
+    domain: str = "cluster.local"
+    registry_mirrors: dict[str, str] = field(default_factory=dict)
+    nodes: list[NodeLayout] = field(default_factory=list)
+
+    @property
+    def inside_address(self) -> str:
+        """The cluster's own address on this machine, for Pods and local nodes: the first of the Pod range."""
+        return str(ipaddress.ip_network(self.pod_cidr)[1])
+
+    @property
+    def kubernetes_service_address(self) -> str:
+        """The address of the `kubernetes` Service: the first of the service range."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def dns_address(self) -> str:
+        """The address of the cluster's DNS: the tenth of the service range."""
+        return str(ipaddress.ip_network(self.service_cidr)[10])
+
+    @property
+    def server_dir(self) -> Path:
+        """Database and certificates of the server."""
+        return Path(self.state_dir) / "server"
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.server_dir / "pki"
+
+    def node_dir(self, node: str) -> Path:
+        """Pods, containers and images of a node."""
+        return Path(self.state_dir) / node
+
+    def node_run_dir(self, node: str) -> Path:
+        return Path(self.run_dir) / node
+
+    @property
+    def file(self) -> Path:
+        return Path(self.state_dir) / "cluster.json"
+
+    def node(self, name: str) -> NodeLayout:
+        """Raises: LookupError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise LookupError(f"cluster {self.name} has no node {name} on this machine")
+
+    def save(self) -> None:
+        """Write `cluster.json`, atomically."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        os.replace(temporary, self.file)
+
+    @classmethod
+    def load(cls, file: Path) -> Cluster:
+        """Raises: FileNotFoundError; ValueError when the file is no cluster's."""
+        tree = json.loads(file.read_text())
+        try:
+            tree["nodes"] = [NodeLayout(**node) for node in tree["nodes"]]
+            return cls(**tree)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{file} is not a cluster's description: {error}") from error
+
+
+def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT) -> Cluster:
+    """A cluster whose port and ranges no cluster in `taken` uses, so that many run side by side."""
+    ranges = {c.pod_cidr for c in taken} | {c.service_cidr for c in taken}
+    second = next(n for n in range(42, 250, 2) if f"10.{n}.0.0/16" not in ranges and f"10.{n + 1}.0.0/16" not in ranges)
+    ports = {c.api_port for c in taken}
+    return Cluster(
+        name=name,
+        state_dir=str(state_root / name),
+        run_dir=str(RUN_ROOT / name),
+        log_dir=str(LOG_ROOT / name),
+        api_port=next(p for p in range(DEFAULT_API_PORT, DEFAULT_API_PORT + 1000) if p not in ports),
+        pod_cidr=f"10.{second}.0.0/16",
+        service_cidr=f"10.{second + 1}.0.0/16",
+    )
+
+
+def known_clusters(state_root: Path = STATE_ROOT) -> list[Cluster]:
+    """Every cluster that has state on this machine, by name; folders that hold none are passed over."""
+    found = []
+    for file in sorted(state_root.glob("*/cluster.json")):
+        try:
+            found.append(Cluster.load(file))
+        except ValueError:
+            continue
+    return found

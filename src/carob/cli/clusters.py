@@ -1,0 +1,77 @@
+"""Finding the cluster that a command means, and keeping two commands from changing it at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carob.base.layout import RUN_ROOT, STATE_ROOT, Cluster
+from carob.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+# the name becomes part of interface, cgroup and nftables names
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,22}[a-z0-9])?")
+
+
+def add_name_argument(parser: argparse.ArgumentParser) -> None:
+    """`--name` and `--data-dir`: which cluster is meant."""
+    parser.add_argument("--name", default="default", metavar="N", help="which cluster (default: %(default)s)")
+    parser.add_argument(
+        "--data-dir",
+        default=str(STATE_ROOT),
+        metavar="D",
+        help="where clusters keep their state (default: %(default)s)",
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises: CommandError when a cluster cannot be called so."""
+    if not _NAME.fullmatch(name):
+        raise CommandError(
+            f'error: invalid cluster name "{name}": lower-case letters, digits and dashes, at most 24 of them'
+        )
+
+
+def load(arguments: argparse.Namespace) -> Cluster | None:
+    """The cluster that the arguments name, or None if it does not exist."""
+    check_name(arguments.name)
+    file = Path(arguments.data_dir) / arguments.name / "cluster.json"
+    try:
+        return Cluster.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CommandError(f"error: {error}; `carob down --name {arguments.name}` clears it away") from error
+
+
+def existing(arguments: argparse.Namespace) -> Cluster:
+    """The cluster that the arguments name. Raises: CommandError if it does not exist."""
+    cluster = load(arguments)
+    if cluster is None:
+        raise CommandError(f'error: there is no cluster "{arguments.name}"; start it with `carob up`')
+    return cluster
+
+
+def need_root(what: str) -> None:
+    """Raises: CommandError unless this is root."""
+    if os.geteuid() != 0:
+        raise CommandError(f"error: {what} needs root (it makes namespaces, mounts and cgroups); try it with sudo")
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Only one `up` or `down` of a cluster at a time; the second one waits."""
+    RUN_ROOT.mkdir(parents=True, exist_ok=True)
+    fd = os.open(RUN_ROOT / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,85 @@
+"""Stop a cluster and remove every trace of it: processes, mounts, namespaces, cgroups, addresses, rules, files.
+
+Works as well when every carob process was killed. With --keep-data the cluster's state stays, and `carob up`
+continues from it.
+
+Examples:
+  carob down
+  carob down --name test --keep-data
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from carob.base.layout import LOG_ROOT, RUN_ROOT, Cluster, new_cluster
+from carob.cli import clusters, processes
+from carob.cli.progress import Progress
+
+NODE_GRACE_SECONDS = 10.0
+SERVER_GRACE_SECONDS = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    clusters.add_name_argument(parser)
+    parser.add_argument("--keep-data", action="store_true", help="keep the state, so that `carob up` goes on with it")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing while it goes well")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop and remove."""
+    clusters.need_root("carob down")
+    progress = Progress(arguments.quiet)
+    with clusters.locked(arguments.name):
+        cluster = clusters.load(arguments)
+        known = cluster is not None
+        if cluster is None:
+            # traces can outlive cluster.json, for example when a `down` was interrupted
+            cluster = new_cluster(arguments.name, [], Path(arguments.data_dir))
+        _stop(cluster, progress)
+        _clean(cluster, progress)
+        _remove_files(cluster, keep_data=arguments.keep_data)
+    (RUN_ROOT / f".{arguments.name}.lock").unlink(missing_ok=True)
+    _remove_if_empty(RUN_ROOT, LOG_ROOT, Path(arguments.data_dir))
+    progress.note(f'Cluster "{arguments.name}" is gone.' if known else f'There was no cluster "{arguments.name}".')
+    return 0
+
+
+def _stop(cluster: Cluster, progress: Progress) -> None:
+    for node in cluster.nodes:
+        process = processes.find(cluster.run_dir, node.name)
+        if process is not None:
+            with progress.step(f"{node.name} stopped"):
+                process.end(NODE_GRACE_SECONDS)
+    server = processes.find(cluster.run_dir, "server")
+    if server is not None:
+        with progress.step("server stopped"):
+            server.end(SERVER_GRACE_SECONDS)
+
+
+def _clean(cluster: Cluster, progress: Progress) -> None:
+    from carob import standalone
+
+    with progress.step("containers, mounts, namespaces, addresses removed"):
+        standalone.remove_traces(cluster)
+
+
+def _remove_files(cluster: Cluster, *, keep_data: bool) -> None:
+    from carob.client import kubeconfig
+
+    kubeconfig.remove_context(f"carob-{cluster.name}")
+    shutil.rmtree(cluster.run_dir, ignore_errors=True)
+    if not keep_data:
+        shutil.rmtree(cluster.log_dir, ignore_errors=True)
+        shutil.rmtree(cluster.state_dir, ignore_errors=True)
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # another cluster's files are in it, or it is gone

@@ -1,0 +1,138 @@
+"""The background processes of a cluster: start one and wait until it is ready, find it again, end it.
+
+A process is known by its record `<run_dir>/<part>.json`, written by whoever starts it: pid and start time, so that a
+pid that was given to somebody else is never signalled. Readiness comes over a pipe: the child writes one line when it
+is of use, so nobody polls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carob.base.readiness import READY_FD_VARIABLE
+from carob.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A process of a cluster that was started in the background."""
+
+    part: str
+    pid: int
+    start_ticks: int
+
+    def alive(self) -> bool:
+        """Whether this very process still runs (zombies do not)."""
+        return start_ticks(self.pid) == self.start_ticks
+
+    def end(self, grace_seconds: float) -> None:
+        """SIGTERM, wait, SIGKILL, wait; returns when it has gone. Gone already is fine."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if not self.alive():
+                return
+            for number, wait_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 10.0)):
+                try:
+                    signal.pidfd_send_signal(fd, number)
+                except ProcessLookupError:
+                    return
+                if select.select([fd], [], [], wait_seconds)[0]:
+                    return
+            raise CommandError(f"{self.part} (pid {self.pid}) cannot be ended")
+        finally:
+            os.close(fd)
+
+
+def start_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since boot; 0 if there is none or it is a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def find(run_dir: str, part: str) -> Background | None:
+    """The running process of this part, or None."""
+    try:
+        tree = json.loads((Path(run_dir) / f"{part}.json").read_text())
+        process = Background(part, int(tree["pid"]), int(tree["start_ticks"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return process if process.alive() else None
+
+
+class Starting:
+    """A child that has been started and will say when it is ready."""
+
+    def __init__(self, part: str, process: subprocess.Popen[bytes], ready_fd: int, log_file: Path) -> None:
+        self.part = part
+        self._process = process
+        self._ready_fd = ready_fd
+        self._log_file = log_file
+
+    def wait_ready(self, deadline: float) -> None:
+        """Return when the child is of use. `deadline` is in seconds of the monotonic clock.
+
+        Raises: CommandError with the end of its log when it died or did not get ready in time.
+        """
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._ready_fd], [], [], left)[0]:
+                raise CommandError(f"{self.part} is not ready in time; its log is {self._log_file}\n{self._tail()}")
+            if not os.read(self._ready_fd, 64):
+                raise CommandError(f"{self.part} could not start; its log is {self._log_file}\n{self._tail()}")
+        finally:
+            os.close(self._ready_fd)
+            # the child lives on without us: nobody shall wait for it
+            self._process.returncode = 0
+
+    def _tail(self) -> str:
+        lines = self._log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join("  " + line for line in lines)
+
+
+def start(
+    part: str, arguments: list[str], run_dir: str, log_dir: str, environment: Mapping[str, str] | None = None
+) -> Starting:
+    """Start `python -m carob ARGUMENTS` in the background, in a session of its own, logging to `<log_dir>/<part>.log`."""
+    Path(run_dir).mkdir(parents=True, exist_ok=True)
+    Path(log_dir).mkdir(parents=True, exist_ok=True)
+    log_file = Path(log_dir) / f"{part}.log"
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_inheritable(writer, True)
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "carob", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={**os.environ, **(environment or {}), READY_FD_VARIABLE: str(writer)},
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    os.close(writer)
+    record = {"part": part, "pid": process.pid, "start_ticks": start_ticks(process.pid)}
+    temporary = Path(run_dir) / f"{part}.json.tmp"
+    temporary.write_text(json.dumps(record) + "\n")
+    os.replace(temporary, Path(run_dir) / f"{part}.json")
+    return Starting(part, process, reader, log_file)

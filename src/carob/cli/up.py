@@ -1,0 +1,144 @@
+"""Start a cluster in the background, or find the one that runs, or start it again from kept data.
+
+Returns when a Pod could run: the node is Ready, the default ServiceAccount is there. The context
+`carob-NAME` is then in your kubeconfig and is the current one.
+
+Examples:
+  carob up                                   # the cluster "default"
+  carob up --name test --api-port 7443       # a second one beside it
+  carob up --registry-mirror docker.io=http://127.0.0.1:5000
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import time
+from pathlib import Path
+
+from carob.base.layout import Cluster, NodeLayout, known_clusters, new_cluster
+from carob.cli import clusters, processes
+from carob.cli.durations import parse_duration
+from carob.cli.errors import CommandError
+from carob.cli.progress import Progress
+
+FIRST_NODE = "node-0"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's flags."""
+    clusters.add_name_argument(parser)
+    parser.add_argument("--api-port", type=int, metavar="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
+    parser.add_argument("--nodes", type=int, default=1, metavar="K", help="how many nodes (default: %(default)s)")
+    parser.add_argument("--wait", default="60s", metavar="T", help="how long to wait until it is usable (default: 60s)")
+    parser.add_argument(
+        "--registry-mirror",
+        action="append",
+        default=[],
+        metavar="HOST=URL",
+        help="fetch images of HOST from URL; http:// allows a registry without TLS; may be repeated",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing while it goes well")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start or find the cluster."""
+    clusters.need_root("carob up")
+    clusters.check_name(arguments.name)
+    if arguments.nodes != 1:
+        raise CommandError("error: --nodes: one node for now; several nodes on one machine come with a later release")
+    try:
+        deadline = time.monotonic() + parse_duration(arguments.wait)
+    except ValueError as error:
+        raise CommandError(f"error: --wait: {error}") from error
+    progress = Progress(arguments.quiet)
+    started = time.monotonic()
+    with clusters.locked(arguments.name):
+        cluster = clusters.load(arguments) or _decide(arguments)
+        _check_missing_tools()
+        running = _start_parts(cluster, progress, deadline)
+        _write_kubeconfig(cluster)
+    if running:
+        progress.note(f'Cluster "{cluster.name}" is running already.')
+    else:
+        progress.note(f'Cluster "{cluster.name}" is up in {time.monotonic() - started:.2f} s.')
+    progress.note(f"kubectl uses the context carob-{cluster.name}; try: carob get pods -A")
+    return 0
+
+
+def _decide(arguments: argparse.Namespace) -> Cluster:
+    taken = known_clusters(Path(arguments.data_dir))
+    cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir))
+    if arguments.api_port is not None:
+        cluster.api_port = arguments.api_port
+        _check_port(cluster.api_port)
+    else:
+        while not _port_is_free(cluster.api_port):
+            cluster.api_port += 1
+    for mirror in arguments.registry_mirror:
+        host, separator, url = mirror.partition("=")
+        if not separator or not host or not url:
+            raise CommandError(
+                f'error: --registry-mirror: "{mirror}" is not HOST=URL, such as docker.io=127.0.0.1:5000'
+            )
+        cluster.registry_mirrors[host] = url
+    first_range = cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24"
+    cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
+    cluster.save()
+    return cluster
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _check_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise CommandError(f"error: --api-port: {port} is not between 1 and 65535")
+    if not _port_is_free(port):
+        raise CommandError(f"error: --api-port: 127.0.0.1:{port} is taken by another program; choose another port")
+
+
+def _check_missing_tools() -> None:
+    from carob.cli.doctor import missing_packages
+
+    missing = missing_packages()
+    if missing:
+        raise CommandError(
+            f"error: this machine lacks {', '.join(missing)}; `carob doctor --fix` installs what is missing"
+        )
+
+
+def _start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:
+    """Start whatever does not run; True if everything ran already."""
+    cluster_arguments = ["--name", cluster.name, "--data-dir", str(Path(cluster.state_dir).parent)]
+    starting = []
+    if processes.find(cluster.run_dir, "server") is None:
+        arguments = ["server", *cluster_arguments]
+        starting.append(processes.start("server", arguments, cluster.run_dir, cluster.log_dir))
+    for node in cluster.nodes:
+        if processes.find(cluster.run_dir, node.name) is None:
+            arguments = ["node", *cluster_arguments, "--node", node.name]
+            starting.append(processes.start(node.name, arguments, cluster.run_dir, cluster.log_dir))
+    for child in starting:
+        with progress.step(f"{child.part} ready"):
+            child.wait_ready(deadline)
+    return not starting
+
+
+def _write_kubeconfig(cluster: Cluster) -> None:
+    from carob.client import kubeconfig
+
+    kubeconfig.merge_context(
+        f"carob-{cluster.name}",
+        server=f"https://127.0.0.1:{cluster.api_port}",
+        certificate_authority=(cluster.pki_dir / "ca.crt").read_bytes(),
+        client_certificate=(cluster.pki_dir / "admin.crt").read_bytes(),
+        client_key=(cluster.pki_dir / "admin.key").read_bytes(),
+    )
