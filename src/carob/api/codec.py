@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from carob.api import quantity
 from carob.api.scalars import Quantity
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 def _decode_hook(kind: type[Any], value: Any) -> Any:
     if kind is Quantity:
-        return Quantity(value)
+        return quantity.of_json(value)
     raise NotImplementedError(f"no decoder for {kind}")
 
 

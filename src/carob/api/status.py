@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class ApiError(Exception):
     """An answer with `status: Failure`.
 
-    `details` is the JSON tree of `metav1.StatusDetails` (name, group, kind, uid, causes, retryAfterSeconds), or empty.
+    `details` is the JSON tree of `metav1.StatusDetails` (name, group, kind, uid, causes, retryAfterSeconds). None means
+    that the answer has no details at all; an empty dict is written as `"details": {}`, as upstream does for some errors.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.details = details or {}
+        self._writes_details = details is not None
         self.headers = headers or {}
 
     def status(self) -> dict[str, Any]:
@@ -45,7 +47,7 @@ class ApiError(Exception):
             out["message"] = self.message
         if self.reason:
             out["reason"] = self.reason
-        if self.details:
+        if self.details or self._writes_details:
             out["details"] = self.details
         out["code"] = self.code
         return out
@@ -62,9 +64,7 @@ class ApiError(Exception):
         except orjson.JSONDecodeError:
             tree = None
         if isinstance(tree, dict) and tree.get("kind") == "Status":
-            return cls(
-                tree.get("code", code), tree.get("reason", ""), tree.get("message", ""), tree.get("details") or {}
-            )
+            return cls(tree.get("code", code), tree.get("reason", ""), tree.get("message", ""), tree.get("details"))
         text = body.decode("utf-8", "replace").strip()
         return cls(code, _REASON_OF_CODE.get(code, "InternalError"), text or f"the server answered {code}")
 
@@ -178,7 +178,7 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> ApiError:
         429,
         "TooManyRequests",
         message,
-        {"retryAfterSeconds": retry_after_seconds} if retry_after_seconds else {},
+        {"retryAfterSeconds": retry_after_seconds} if retry_after_seconds else None,
         {"Retry-After": str(retry_after_seconds)} if retry_after_seconds else {},
     )
 
