@@ -85,6 +85,8 @@ class Watches:
         batches: dict[str, list[Event]] = {}
         for event in events:
             for length in self._lengths:
+                if length > len(event.key):
+                    break
                 prefix = event.key[:length]
                 if prefix in self._by_prefix:
                     batches.setdefault(prefix, []).append(event)
