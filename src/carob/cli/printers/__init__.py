@@ -1,0 +1,1 @@
+"""How answers are printed: kubectl's tables, JSON, YAML, names, JSONPath and custom columns, to the byte."""

@@ -1,0 +1,47 @@
+"""`-o custom-columns=NAME:.metadata.name,…`, also from a file.
+
+Source: kubectl pkg/cmd/get/customcolumn.go.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carob.cli.errors import CommandError
+from carob.cli.printers.columns import Columns
+from carob.cli.printers.jsonpath import JsonPath, _text, relaxed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CustomColumns:
+    """Columns of JSONPaths. Raises: CommandError for a malformed spec."""
+
+    def __init__(self, spec: str) -> None:
+        if not spec:
+            raise CommandError("error: custom-columns format specified but no custom columns given")
+        self._headers: list[str] = []
+        self._paths: list[JsonPath] = []
+        for part in spec.split(","):
+            header, colon, path = part.partition(":")
+            if not colon:
+                raise CommandError(f"error: unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")
+            self._headers.append(header)
+            self._paths.append(JsonPath(relaxed(path)))
+
+    @classmethod
+    def from_file(cls, name: str) -> CustomColumns:
+        """The file's first line has the headers, its second the paths, split at blanks."""
+        lines = Path(name).read_text().splitlines()
+        if len(lines) < 2 or len(lines[0].split()) != len(lines[1].split()):
+            raise CommandError(f"error: {name}: number of headers and of paths differ")
+        return cls(",".join(f"{h}:{p}" for h, p in zip(lines[0].split(), lines[1].split(), strict=True)))
+
+    def lines(self, objects: Sequence[Any], *, no_headers: bool = False) -> list[str]:
+        """A header and a line an object; `<none>` where a path finds nothing."""
+        rows = [] if no_headers else [self._headers]
+        for tree in objects:
+            rows.append([",".join(_text(v) for v in path.values(tree)) or "<none>" for path in self._paths])
+        return Columns().lines(rows)

@@ -1,0 +1,93 @@
+"""Server-side Tables as kubectl prints them.
+
+Source: k8s.io/cli-runtime pkg/printers/tableprinter.go.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from carob.cli.printers.columns import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BREAK = re.compile(r"[\f\n\r]")
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """What the flags say about columns."""
+
+    wide: bool = False
+    no_headers: bool = False
+    with_namespace: bool = False
+    with_kind: str = ""
+    """`pod/` or `deployment.apps/` in front of every name; empty: nothing."""
+    show_labels: bool = False
+    label_columns: Sequence[str] = ()
+
+
+class TablePrinter:
+    """Prints the Tables of one kind, the first with its header."""
+
+    def __init__(self, out: TextIO, options: TableOptions) -> None:
+        self._out = out
+        self._options = options
+        self._columns = Columns()
+        self._definitions: list[dict[str, Any]] = []
+        self._header_done = options.no_headers
+
+    def print(self, table: dict[str, Any]) -> None:
+        """Print the rows; a watch's later Tables may lack the column definitions."""
+        self._definitions = table.get("columnDefinitions") or self._definitions
+        shown = [i for i, c in enumerate(self._definitions) if self._options.wide or c.get("priority", 0) == 0]
+        lines: list[list[str]] = []
+        if not self._header_done:
+            lines.append(self._header(shown))
+            self._header_done = True
+        lines += [self._row(row, shown) for row in table.get("rows") or []]
+        for line in self._columns.lines(lines):
+            self._out.write(line + "\n")
+        self._out.flush()
+
+    def _header(self, shown: Sequence[int]) -> list[str]:
+        header = ["NAMESPACE"] if self._options.with_namespace else []
+        header += [self._definitions[i]["name"].upper() for i in shown]
+        header += [label.rpartition("/")[2].upper() for label in self._options.label_columns]
+        if self._options.show_labels:
+            header.append("LABELS")
+        return header
+
+    def _row(self, row: dict[str, Any], shown: Sequence[int]) -> list[str]:
+        metadata = (row.get("object") or {}).get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        cells = [metadata.get("namespace", "")] if self._options.with_namespace else []
+        values = row.get("cells") or []
+        for position, i in enumerate(shown):
+            text = cell_text(values[i]) if i < len(values) else ""
+            cells.append(self._options.with_kind + text if position == 0 else text)
+        cells += [
+            labels.get(label, "<none>") if labels.get(label) else "<none>" for label in self._options.label_columns
+        ]
+        if self._options.show_labels:
+            cells.append(format_labels(labels))
+        return cells
+
+
+def cell_text(value: Any) -> str:
+    """One cell: only its first line, numbers as Go prints them."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    cut = _BREAK.split(text, maxsplit=1)
+    return cut[0] + "..." if len(cut) > 1 else text
+
+
+def format_labels(labels: dict[str, str]) -> str:
+    """`a=1,b=2`, sorted; `<none>` when there are none."""
+    return ",".join(f"{k}={labels[k]}" for k in sorted(labels)) or "<none>"
