@@ -1,0 +1,73 @@
+"""Which ranges and names a cluster uses on one node. Everything that is made can be found again by these names.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from functools import cached_property
+
+INTERFACE_PREFIX = "carob"
+ROUTE_PROTOCOL = 202
+"""Marks our routes (`ip route show proto 202`)."""
+API_PORT = 6443
+
+
+class NetworkFailure(Exception):
+    """The Pod network could not do it; the text says what and why."""
+
+
+def _short_hash(text: str, length: int) -> str:
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:length]
+
+
+def interface_prefix(cluster: str) -> str:
+    """How the names of all host-side Pod interfaces of a cluster begin: `carob` and four letters of a hash."""
+    return INTERFACE_PREFIX + _short_hash(cluster, 4)
+
+
+def table_name(cluster: str, part: str) -> str:
+    """The nftables table of one part (`node`, `services`) of a cluster."""
+    return f"carob-{cluster}-{part}"
+
+
+@dataclass(frozen=True)
+class NetworkLayout:
+    """The ranges of one node. Ranges are CIDR texts; `mtu` 0: as large as the way out of the machine allows."""
+
+    cluster: str = "default"
+    inside_address: str = "10.42.0.1"
+    """The node's own address among the Pods, on `lo`; every Pod's gateway."""
+    pod_range: str = "10.42.0.0/24"
+    """This node's part of the Pods' range."""
+    cluster_range: str = "10.42.0.0/16"
+    service_range: str = "10.43.0.0/16"
+    api_service_address: str = "10.43.0.1"
+    api_port: int = API_PORT
+    mtu: int = 0
+
+    @cached_property
+    def interface_prefix(self) -> str:
+        return interface_prefix(self.cluster)
+
+    @cached_property
+    def pod_network(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(self.pod_range)
+
+    @cached_property
+    def host_mac(self) -> str:
+        """The hardware address that every host-side interface has, so that Pods need not ask for their gateway's."""
+        return mac_of(self.inside_address)
+
+    def interface_name(self, sandbox_id: str) -> str:
+        """The host-side interface of a sandbox: 15 characters, always the same for one sandbox."""
+        return self.interface_prefix + _short_hash(sandbox_id, 6)
+
+
+def mac_of(address: str) -> str:
+    """A locally administered hardware address made from an IPv4 address."""
+    return "0a:58:" + ipaddress.IPv4Address(address).packed.hex(":")

@@ -1,0 +1,291 @@
+"""What the node itself needs so that Pods reach each other, the world and the API: set up once, taken away whole.
+
+- The inside address on `lo`: every Pod's gateway, and where Pods and local nodes find the API server and the kubelet.
+- IPv4 forwarding. What it was before is written into the comment of our nftables table, which lives exactly as long
+  as the setting does: it outlives kill -9 of the agent, and is gone after a reboot.
+- The table `carob-<cluster>-node`: masquerade for what leaves the Pods' range, host ports, a guard for the loopback.
+- The table `carob-<cluster>-services` (network/services.py), and a route that sends the node's own traffic to services
+  through the rules even on a machine without a default route.
+- An "unreachable" route for the node's Pod range, below the routes of the Pods that exist.
+
+Never a rule in somebody else's table. A foreign table that drops forwarded packets (a firewall's, Docker's) cannot be
+overruled from ours: a drop anywhere is final. `forward_obstacles` names such tables so that the user can be told.
+
+May touch: netlink, nftables, /proc/sys/net/ipv4/ip_forward, of the namespace of the thread that calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carob.base.log import get_logger
+from carob.host import netlink
+from carob.host.nftables import NftablesError, open_nftables
+from carob.network.addresses import AddressBook
+from carob.network.host_ports import HostPorts, render_elements
+from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, table_name
+from carob.network.pods import PodNetwork
+from carob.network.services import Endpoint, ServicePort, ServiceTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from carob.base.clock import Clock
+    from carob.host.nftables import Nftables
+    from carob.network.addresses import Lease
+    from carob.network.layout import NetworkLayout
+
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+PARTS = ("node", "services")
+LOOPBACK_INDEX = 1
+
+_COMMENT = re.compile(
+    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])"
+)
+_log = get_logger("network")
+
+
+def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterable[Lease]) -> str:
+    """The script that makes the node's table anew, with the host ports of `leases`, in one transaction."""
+    table = f"inet {table_name(layout.cluster, 'node')}"
+    pods = f'"{layout.interface_prefix}*"'
+    inside = layout.inside_address
+    # a Pod that reaches itself through a service or a host port would answer itself directly: it must not see its own
+    # address as the sender. nftables cannot compare two fields, but it can look the pair up.
+    itself = ", ".join(f"{address} . {address}" for address in layout.pod_network.hosts())
+    base = f"""
+add table {table}
+delete table {table}
+table {table} {{
+  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}"
+  set itself {{
+    type ipv4_addr . ipv4_addr
+    elements = {{ {itself} }}
+  }}
+  map host_ports {{
+    type inet_proto . inet_service : ipv4_addr . inet_service
+  }}
+  map host_address_ports {{
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+  }}
+  chain guard {{
+    type filter hook prerouting priority -300
+    iifname {pods} ip daddr 127.0.0.0/8 drop
+  }}
+  chain to_host_port {{
+    dnat ip to ip daddr . meta l4proto . th dport map @host_address_ports
+    dnat ip to meta l4proto . th dport map @host_ports
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -100
+    fib daddr type local jump to_host_port
+  }}
+  chain output {{
+    type nat hook output priority -100
+    fib daddr type local jump to_host_port
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 100
+    ct status dnat ip saddr . ip daddr @itself snat ip to {inside}
+    ip saddr 127.0.0.0/8 oifname {pods} snat ip to {inside}
+    ip saddr {layout.pod_range} ip daddr != {layout.cluster_range} oifname != "lo" masquerade fully-random
+  }}
+}}
+"""
+    return base + render_elements(layout.cluster, "add", leases)
+
+
+class NodeNetwork:
+    """The node's own part of the network. Blocking."""
+
+    def __init__(self, layout: NetworkLayout, node: netlink.Netlink, nftables: Nftables) -> None:
+        self._layout = layout
+        self._node = node
+        self._nftables = nftables
+        self._ready = False
+
+    def set_up(self, leases: Iterable[Lease]) -> None:
+        """Make, or make again, everything; connections that exist go on. Idempotent. Raises: NetworkFailure."""
+        try:
+            # the comment of the table remembers what to restore, so the table comes first
+            before = _forward_before(self._nftables) or _read_forward()
+            self._nftables.run(render_node_table(self._layout, before, leases))
+            self._add_inside_address()
+            if _read_forward() != "1":
+                IP_FORWARD.write_text("1")
+        except (OSError, NftablesError) as error:
+            raise NetworkFailure(f"cannot set up the node's network: {error}") from error
+        self._ready = True
+
+    def _add_inside_address(self) -> None:
+        services, _, length = self._layout.service_range.partition("/")
+        pods = self._layout.pod_network
+        self._node.send(
+            netlink.set_up(LOOPBACK_INDEX),
+            netlink.replace_address(LOOPBACK_INDEX, self._layout.inside_address, 32),
+            netlink.replace_route(
+                services,
+                int(length),
+                index=LOOPBACK_INDEX,
+                source=self._layout.inside_address,
+                protocol=ROUTE_PROTOCOL,
+            ),
+            netlink.replace_route(str(pods.network_address), pods.prefixlen, protocol=ROUTE_PROTOCOL, unreachable=True),
+        )
+
+    def obstacle(self) -> str:
+        """Empty when Pods can be attached, else why not."""
+        return "" if self._ready else "the node's network is not set up yet"
+
+    def pod_mtu(self) -> int:
+        """The largest packet that Pods may send: the layout's choice, else what the way out of the machine takes."""
+        if self._layout.mtu:
+            return self._layout.mtu
+        out = {r.index for r in self._node.routes() if r.prefix_length == 0 and r.index}
+        sizes = [link.mtu for link in self._node.links() if link.index in out and link.mtu]
+        return min(sizes, default=0)
+
+
+class Network:
+    """Everything together, as `open_network` makes it."""
+
+    def __init__(
+        self, layout: NetworkLayout, state_folder: Path, clock: Clock, node: netlink.Netlink, nftables: Nftables
+    ) -> None:
+        self.layout = layout
+        self._netlink = node
+        self._nftables = nftables
+        self._addresses = AddressBook(state_folder / "addresses", layout, clock)
+        self._host_ports = HostPorts(layout.cluster, nftables)
+        self.node = NodeNetwork(layout, node, nftables)
+        self.services = ServiceTable(layout, nftables)
+        self.pods = PodNetwork(layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu())
+
+    def set_up(self) -> None:
+        """Set the node up, with what an earlier agent gave out; the `kubernetes` service leads to the API server.
+
+        Blocking (about 20 ms). Raises: NetworkFailure.
+        """
+        leases = self._addresses.leases()
+        self.node.set_up(leases)
+        self._host_ports.restore(leases)
+        try:
+            self.services.reset(kubernetes_service(self.layout))
+        except NftablesError as error:
+            raise NetworkFailure(f"cannot set up services: {error}") from error
+
+    def close(self) -> None:
+        """Let go of sockets; everything stays as it is."""
+        self._netlink.close()
+        self._nftables.close()
+
+
+def kubernetes_service(layout: NetworkLayout) -> dict[ServicePort, list[Endpoint]]:
+    """The service through which Pods reach the API server, until the service proxy hears of it from there."""
+    return {ServicePort(layout.api_service_address, "tcp", 443): [Endpoint(layout.inside_address, layout.api_port)]}
+
+
+def open_network(layout: NetworkLayout, state_folder: Path, clock: Clock) -> Network:
+    """The network of the node whose network namespace the calling thread is in; nothing is changed yet.
+
+    Raises: NetworkFailure when the machine lacks nftables, or rights.
+    """
+    try:
+        node = netlink.Netlink()
+        try:
+            return Network(layout, state_folder, clock, node, open_nftables())
+        except BaseException:
+            node.close()
+            raise
+    except OSError as error:
+        raise NetworkFailure(f"cannot open the node's network: {error}") from error
+
+
+def _read_forward() -> str:
+    return IP_FORWARD.read_text().strip()
+
+
+def _comments(nftables: Nftables) -> dict[str, re.Match[str]]:
+    """What the node tables of all clusters of this machine remember, by table name."""
+    found = {}
+    for entry in nftables.query("list tables"):
+        name = entry.get("table", {}).get("name", "")
+        if not (name.startswith("carob-") and name.endswith("-node")):
+            continue
+        match = _COMMENT.search(nftables.text(f"list table {entry['table']['family']} {name}"))
+        if match:
+            found[name] = match
+    return found
+
+
+def _forward_before(nftables: Nftables) -> str:
+    """What forwarding was before the first cluster of this machine came; empty when there is none."""
+    values = {match["forward"] for match in _comments(nftables).values()}
+    return "" if not values else "0" if "0" in values else "1"
+
+
+def remove_everything(cluster: str, state_folder: Path) -> None:
+    """Take away every trace of a cluster in the calling thread's network namespace, also of one that was killed.
+
+    Idempotent. Raises: NetworkFailure naming everything that could not be removed; the rest is removed.
+    """
+    failures: list[str] = []
+    try:
+        nftables = open_nftables()
+    except OSError as error:
+        raise NetworkFailure(f"cannot clean up the network: {error}") from error
+    try:
+        with netlink.Netlink() as node:
+            _remove(cluster, node, nftables, failures)
+    finally:
+        nftables.close()
+    shutil.rmtree(state_folder / "addresses", ignore_errors=True)
+    if failures:
+        raise NetworkFailure("cannot clean up the network: " + "; ".join(failures))
+
+
+def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: list[str]) -> None:
+    comments = _comments(nftables)
+    mine = comments.pop(table_name(cluster, "node"), None)
+    prefix = interface_prefix(cluster)
+    for link in node.links():
+        if link.name.startswith(prefix) and link.kind == "veth":
+            _attempt(node, netlink.delete_link(link.index), failures)
+    if mine:
+        ranges = {mine["services"], mine["pods"]}
+        for route in node.routes():
+            if route.protocol == ROUTE_PROTOCOL and f"{route.destination}/{route.prefix_length}" in ranges:
+                _attempt(node, netlink.delete_route(route), failures)
+        _attempt(node, netlink.delete_address(LOOPBACK_INDEX, mine["inside"], 32), failures)
+        if mine["forward"] == "0" and not comments:
+            IP_FORWARD.write_text("0")
+    # last, because the comment in there knows the rest
+    names = {table_name(cluster, part) for part in PARTS}
+    for entry in nftables.query("list tables"):
+        table = entry.get("table", {})
+        if table.get("name") in names:
+            try:
+                nftables.run(f"delete table {table['family']} {table['name']}")
+            except NftablesError as error:
+                failures.append(f"table {table['name']}: {error}")
+
+
+def _attempt(node: netlink.Netlink, message: netlink.Message, failures: list[str]) -> None:
+    try:
+        node.send(message)
+    except netlink.NetlinkError as error:
+        if error.errno not in (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL):
+            failures.append(str(error))
+
+
+def forward_obstacles(nftables: Nftables) -> list[str]:
+    """Foreign chains whose policy drops forwarded packets, as `family table chain`; carob must not touch them."""
+    return [
+        f"{chain['family']} {chain['table']} {chain['name']}"
+        for chain in (entry["chain"] for entry in nftables.query("list chains") if "chain" in entry)
+        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and not chain["table"].startswith("carob-")
+    ]

@@ -1,0 +1,195 @@
+"""How a sandbox gets its address: a veth pair, two addresses' worth of routes, no bridge and no ARP.
+
+Inside the Pod: `eth0` with a /32 address and a default route through the node's inside address, which is declared on
+the link. On the node: the other end of the pair, and a /32 route to the Pod through it. Both ends know each other's
+hardware address for good.
+
+`attach` runs in the thread that is inside the new network namespace; the node's side goes through a netlink socket
+that was made in the node's namespace. A veth is never deleted when a Pod ends: the kernel does it with the namespace,
+off anybody's way.
+
+May touch: netlink, the address records, the host-port maps.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from carob.base.log import get_logger
+from carob.host import netlink
+from carob.network.addresses import HostPort, Lease
+from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from carob.network.addresses import AddressBook
+    from carob.network.host_ports import HostPorts
+    from carob.network.layout import NetworkLayout
+
+POD_INTERFACE = "eth0"
+
+_log = get_logger("network")
+
+
+class PortMapping(Protocol):
+    """A host port as the runtime asks for it."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def container_port(self) -> int: ...
+    @property
+    def host_port(self) -> int: ...
+    @property
+    def host_ip(self) -> str: ...
+
+
+class Request(Protocol):
+    """What is to be known of a sandbox."""
+
+    @property
+    def sandbox_id(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def port_mappings(self) -> Sequence[PortMapping]: ...
+
+
+class PodNetwork:
+    """Attaches sandboxes to the node's network. `node` is a socket in the node's own namespace."""
+
+    def __init__(
+        self,
+        layout: NetworkLayout,
+        node: netlink.Netlink,
+        addresses: AddressBook,
+        host_ports: HostPorts,
+        obstacle: Callable[[], str],
+        mtu: int,
+    ) -> None:
+        self._layout = layout
+        self._node = node
+        self._addresses = addresses
+        self._host_ports = host_ports
+        self._obstacle = obstacle
+        self._mtu = mtu
+
+    def attach(self, request: Request) -> list[str]:
+        """Give the sandbox of the calling thread's network namespace its interface; its addresses, IPv4 first.
+
+        Idempotent per sandbox id. Raises: NetworkFailure; then nothing is left.
+        """
+        host_ports = [
+            HostPort(m.protocol or "TCP", m.host_port, m.container_port, m.host_ip)
+            for m in request.port_mappings
+            if m.host_port
+        ]
+        try:
+            lease = self._addresses.allocate(request.sandbox_id, host_ports)
+        except OSError as error:
+            raise NetworkFailure(f"cannot record the address of sandbox {request.sandbox_id}: {error}") from error
+        try:
+            self._connect(request, lease)
+            self._host_ports.open(lease)
+        except BaseException as error:
+            self._undo(lease)
+            if isinstance(error, OSError):
+                raise NetworkFailure(f"sandbox {request.sandbox_id}: {error}") from error
+            raise
+        return [lease.address]
+
+    def detach(self, request: Request) -> None:
+        """Take back the addresses and host ports; the namespace may be gone already. Idempotent.
+
+        Raises: NetworkFailure when a host port cannot be closed; the address is then kept, to be tried again.
+        """
+        lease = self._addresses.get(request.sandbox_id)
+        if lease is not None:
+            self._host_ports.close(lease)
+            self._addresses.release(request.sandbox_id)
+
+    def status(self) -> str:
+        """Empty when Pods can be attached, else why not."""
+        return self._obstacle()
+
+    def leases(self) -> list[Lease]:
+        """Which sandboxes hold addresses; the kubelet detaches those that it does not know."""
+        return self._addresses.leases()
+
+    def _connect(self, request: Request, lease: Lease) -> None:
+        with netlink.Netlink() as inside:
+            link = inside.link(POD_INTERFACE)
+            if link is None:
+                self._make_pair(request.sandbox_id, lease)
+                link = inside.link(POD_INTERFACE)
+            if link is None:
+                raise NetworkFailure(f"{POD_INTERFACE} of sandbox {request.sandbox_id} vanished")
+            self._set_up_node_side(request, lease)
+            gateway = self._layout.inside_address
+            inside.send(
+                netlink.set_up(link.index),
+                netlink.replace_address(link.index, lease.address, 32),
+                netlink.replace_neighbour(link.index, gateway, self._layout.host_mac),
+                netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway, onlink=True),
+            )
+
+    def _make_pair(self, sandbox_id: str, lease: Lease) -> None:
+        name = self._layout.interface_name(sandbox_id)
+        namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            pair = netlink.add_veth(
+                name, self._layout.host_mac, POD_INTERFACE, mac_of(lease.address), namespace, self._mtu
+            )
+            try:
+                self._node.send(pair)
+            except netlink.NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                # left by an attempt for the same sandbox in a namespace that is on its way out
+                self._delete_pair(name)
+                self._node.send(pair)
+        finally:
+            os.close(namespace)
+
+    def _set_up_node_side(self, request: Request, lease: Lease) -> None:
+        name = self._layout.interface_name(request.sandbox_id)
+        link = self._node.link(name)
+        if link is None:
+            raise NetworkFailure(f"{name}, the node's side of sandbox {request.sandbox_id}, vanished")
+        alias = f"carob {self._layout.cluster} {request.namespace}/{request.name}"
+        # a host port is also open on the node's loopback, so answers to 127.0.0.1 must be allowed in here;
+        # what a Pod sends there by itself is dropped by the table of network/node.py
+        settings = {"forwarding": 1, "route_localnet": 1 if lease.host_ports else 0}
+        self._node.send(
+            netlink.set_up(link.index, alias=alias, ipv4=settings),
+            netlink.replace_neighbour(link.index, lease.address, mac_of(lease.address)),
+            netlink.replace_route(
+                lease.address,
+                32,
+                index=link.index,
+                source=self._layout.inside_address,
+                protocol=ROUTE_PROTOCOL,
+            ),
+        )
+
+    def _delete_pair(self, name: str) -> None:
+        link = self._node.link(name)
+        if link is not None:
+            self._node.send(netlink.delete_link(link.index))
+
+    def _undo(self, lease: Lease) -> None:
+        name = self._layout.interface_name(lease.sandbox_id)
+        self._try(lease, lambda: self._host_ports.close(lease))
+        self._try(lease, lambda: self._delete_pair(name))
+        self._addresses.release(lease.sandbox_id)
+
+    def _try(self, lease: Lease, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (OSError, NetworkFailure) as error:
+            _log.error("clean-up of sandbox %s failed: %s", lease.sandbox_id, error)

@@ -1,0 +1,281 @@
+"""Real packets between a node, its Pods and an outside host, each in a network namespace that the test makes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from namespaces import Namespace, stop
+
+from carob.base.clock import SystemClock
+from carob.host import netlink
+from carob.host.nftables import open_nftables
+from carob.network.layout import NetworkFailure, NetworkLayout
+from carob.network.node import IP_FORWARD, Network, open_network, remove_everything
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+LAYOUT = NetworkLayout(cluster="packets", pod_range="10.42.0.0/29")
+NODE_OUTER, OUTSIDE = "198.51.100.1", "198.51.100.2"
+
+
+@dataclass(frozen=True)
+class Mapping:
+    host_port: int
+    container_port: int
+    protocol: str = "TCP"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    sandbox_id: str
+    port_mappings: tuple[Mapping, ...] = ()
+    namespace: str = "default"
+    name: str = "pod"
+
+
+@dataclass
+class World:
+    folder: Path
+    node: Namespace = field(default_factory=Namespace)
+    outside: Namespace = field(default_factory=Namespace)
+    made: list[Namespace] = field(default_factory=list)
+    servers: list[socket.socket] = field(default_factory=list)
+    network: Network | None = None
+
+    def start(self, layout: NetworkLayout = LAYOUT) -> Network:
+        self.network = self.node.call(lambda: open_network(layout, self.folder, SystemClock()))
+        self.node.call(self.network.set_up)
+        return self.network
+
+    def pod(self, request: Request) -> tuple[Namespace, str]:
+        network = self.network
+        assert network is not None
+        pod = Namespace()
+        self.made.append(pod)
+        pod.call(_loopback_up)
+        (address,) = pod.call(lambda: network.pods.attach(request))
+        return pod, address
+
+
+def _loopback_up() -> None:
+    with netlink.Netlink() as inside:
+        inside.send(netlink.set_up(1))
+
+
+def _connect_outside(world: World) -> None:
+    peer = world.outside.descriptor()
+
+    def node_side() -> None:
+        with netlink.Netlink() as node:
+            node.send(netlink.add_veth("eth0", "02:00:00:00:00:01", "eth0", "02:00:00:00:00:02", peer))
+            link = node.link("eth0")
+            assert link is not None
+            node.send(netlink.set_up(link.index), netlink.replace_address(link.index, NODE_OUTER, 24))
+
+    def outside_side() -> None:
+        with netlink.Netlink() as outside:
+            link = outside.link("eth0")
+            assert link is not None
+            outside.send(
+                netlink.set_up(1), netlink.set_up(link.index), netlink.replace_address(link.index, OUTSIDE, 24)
+            )
+
+    world.node.call(node_side)
+    world.outside.call(outside_side)
+    os.close(peer)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    _connect_outside(world)
+    world.start()
+    yield world
+    for server in world.servers:
+        stop(server)
+    if world.network is not None:
+        world.network.close()
+    for namespace in (*world.made, world.outside, world.node):
+        namespace.close()
+
+
+def test_pods_reach_each_other_the_node_and_the_world(world: World) -> None:
+    one, first = world.pod(Request("sandbox-1"))
+    two, second = world.pod(Request("sandbox-2"))
+    assert (first, second) == ("10.42.0.2", "10.42.0.3")
+    world.servers += [
+        two.serve(second, 80, b"two"),
+        world.node.serve("10.42.0.1", 6443, b"api"),
+        world.outside.serve(OUTSIDE, 80, b"world"),
+    ]
+    assert one.fetch(second, 80) == f"two {first}"
+    assert world.node.fetch(second, 80) == "two 10.42.0.1"
+    assert one.fetch("10.42.0.1", 6443) == f"api {first}"
+    # the outside host has no route to Pods: it must see the node
+    assert one.fetch(OUTSIDE, 80) == f"world {NODE_OUTER}"
+
+
+def test_the_kubernetes_service_is_reached_from_pods_and_node(world: World) -> None:
+    pod, address = world.pod(Request("sandbox-1"))
+    world.servers.append(world.node.serve("10.42.0.1", 6443, b"api"))
+    assert pod.fetch("10.43.0.1", 443) == f"api {address}"
+    assert world.node.fetch("10.43.0.1", 443) == "api 10.42.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        pod.fetch("10.43.0.1", 444)
+    with pytest.raises(ConnectionRefusedError):
+        world.node.fetch("10.43.0.1", 444)
+
+
+def test_host_ports_lead_to_pods_from_everywhere(world: World) -> None:
+    mappings = (Mapping(8080, 80), Mapping(5353, 53, "UDP"), Mapping(9090, 80, host_ip=NODE_OUTER))
+    pod, address = world.pod(Request("sandbox-1", mappings))
+    other, _ = world.pod(Request("sandbox-2"))
+    world.servers += [pod.serve(address, 80, b"web"), pod.serve_udp(address, 53, b"dns")]
+    assert world.outside.fetch(NODE_OUTER, 8080) == f"web {OUTSIDE}"
+    assert world.outside.fetch_udp(NODE_OUTER, 5353) == f"dns {OUTSIDE}"
+    assert world.outside.fetch(NODE_OUTER, 9090) == f"web {OUTSIDE}"
+    assert world.node.fetch("127.0.0.1", 8080) == "web 10.42.0.1"
+    assert world.node.fetch("10.42.0.1", 8080).startswith("web ")
+    assert other.fetch("10.42.0.1", 8080) == "web 10.42.0.3"
+    assert pod.fetch("10.42.0.1", 8080) == "web 10.42.0.1", "a Pod reaches itself through its host port"
+    with pytest.raises(ConnectionRefusedError):
+        world.node.fetch("127.0.0.1", 9090)
+
+
+def test_a_host_port_has_one_owner_and_is_free_again_after_detach(world: World) -> None:
+    assert world.network is not None
+    request = Request("sandbox-1", (Mapping(8080, 80),))
+    world.pod(request)
+    with pytest.raises(NetworkFailure, match="host port 8080/TCP is taken"):
+        world.pod(Request("sandbox-2", (Mapping(8080, 80),)))
+    assert [lease.sandbox_id for lease in world.network.pods.leases()] == ["sandbox-1"], (
+        "nothing is left of the refused"
+    )
+    world.network.pods.detach(request)
+    world.network.pods.detach(request)
+    pod, address = world.pod(Request("sandbox-3", (Mapping(8080, 80),)))
+    world.servers.append(pod.serve(address, 80, b"web"))
+    assert world.outside.fetch(NODE_OUTER, 8080) == f"web {OUTSIDE}"
+
+
+def test_a_pod_cannot_reach_the_loopback_of_its_node(world: World) -> None:
+    pod, _ = world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
+    world.servers.append(world.node.serve("127.0.0.1", 7000, b"secret"))
+    host_mac = LAYOUT.host_mac
+
+    def to_loopback() -> None:
+        Path("/proc/sys/net/ipv4/conf/eth0/route_localnet").write_text("1")
+        with netlink.Netlink() as inside:
+            link = inside.link("eth0")
+            assert link is not None
+            lo = inside.link("lo")
+            assert lo is not None
+            inside.send(
+                netlink.delete_address(lo.index, "127.0.0.1", 8),
+                netlink.replace_neighbour(link.index, "127.0.0.1", host_mac),
+                netlink.replace_route("127.0.0.1", 32, index=link.index),
+            )
+
+    pod.call(to_loopback)
+    with pytest.raises(TimeoutError):
+        pod.fetch("127.0.0.1", 7000, timeout=0.5)
+
+
+def test_a_restarted_agent_knows_what_it_gave_out(world: World) -> None:
+    assert world.network is not None
+    request = Request("sandbox-1", (Mapping(8080, 80),))
+    pod, address = world.pod(request)
+    world.servers.append(pod.serve(address, 80, b"web"))
+    world.network.close()
+    network = world.start()
+    assert world.outside.fetch(NODE_OUTER, 8080) == f"web {OUTSIDE}"
+    assert pod.call(lambda: network.pods.attach(request)) == [address]
+    assert world.pod(Request("sandbox-2"))[1] != address
+
+
+def test_addresses_run_out_clearly_and_come_back(world: World) -> None:
+    for number in range(5):
+        world.pod(Request(f"sandbox-{number}"))
+    with pytest.raises(NetworkFailure, match=r"no free Pod address in 10\.42\.0\.0/29: 5 in use"):
+        world.pod(Request("one-too-many"))
+
+
+def test_the_pod_gets_the_mtu_of_the_way_out_and_its_own_side_is_named(world: World) -> None:
+    pod, _ = world.pod(Request("sandbox-1"))
+    assert pod.call(lambda: os.listdir("/proc/sys/net/ipv4/conf")).count("eth0") == 1
+    with world.node.call(netlink.Netlink) as node:
+        link = node.link(LAYOUT.interface_name("sandbox-1"))
+    assert link is not None
+    assert link.alias == "carob packets default/pod"
+    assert link.kind == "veth"
+
+
+def _traces() -> object:
+    nftables = open_nftables()
+    try:
+        with netlink.Netlink() as node:
+            return (
+                [(link.name, link.kind) for link in node.links()],
+                node.addresses(),
+                node.routes(),
+                nftables.query("list ruleset")[1:],
+                IP_FORWARD.read_text(),
+            )
+    finally:
+        nftables.close()
+
+
+def test_nothing_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    _connect_outside(world)
+    try:
+        world.node.call(_loopback_up)
+        before = world.node.call(_traces)
+        world.start()
+        world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
+        assert world.node.call(_traces) != before
+        assert world.network is not None
+        world.network.close()
+        world.node.call(lambda: remove_everything("packets", tmp_path))
+        assert world.node.call(_traces) == before
+        world.node.call(lambda: remove_everything("packets", tmp_path))
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        for namespace in (*world.made, world.outside, world.node):
+            namespace.close()
+
+
+def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Path) -> None:
+    world = World(tmp_path / "a")
+    other = NetworkLayout(
+        cluster="packets-node",
+        inside_address="10.44.0.1",
+        pod_range="10.44.0.0/29",
+        cluster_range="10.44.0.0/16",
+        service_range="10.45.0.0/16",
+        api_service_address="10.45.0.1",
+    )
+    try:
+        world.node.call(_loopback_up)
+        before = world.node.call(_traces)
+        world.start().close()
+        world.folder = tmp_path / "b"
+        world.start(other).close()
+        world.node.call(lambda: remove_everything("packets", tmp_path / "a"))
+        assert world.node.call(IP_FORWARD.read_text).strip() == "1"
+        with world.node.call(netlink.Netlink) as node:
+            assert "10.44.0.1" in [address.address for address in node.addresses()]
+        world.node.call(lambda: remove_everything("packets-node", tmp_path / "b"))
+        assert world.node.call(_traces) == before
+    finally:
+        world.outside.close()
+        world.node.close()
