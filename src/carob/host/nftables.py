@@ -133,20 +133,20 @@ class CommandNftables:
         self._thread.submit(int).result()
 
     def run(self, script: str) -> None:
-        self._thread.submit(self._do, script, []).result()
+        self._thread.submit(self._do, ["-f", "-"], script).result()
 
     def query(self, command: str) -> list[dict[str, Any]]:
-        return _objects(self._thread.submit(self._do, command, ["-j"]).result())
+        return _objects(self._thread.submit(self._do, ["-j", command]).result())
 
     def text(self, command: str) -> str:
-        return self._thread.submit(self._do, command, ["-t"]).result()
+        return self._thread.submit(self._do, ["-t", command]).result()
 
     def close(self) -> None:
         self._thread.shutdown()
 
-    def _do(self, script: str, options: list[str]) -> str:
+    def _do(self, arguments: list[str], script: str = "") -> str:
         with subprocess.Popen(
-            [self._command, *options, "-f", "-"],
+            [self._command, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -154,7 +154,7 @@ class CommandNftables:
         ) as child:
             output, errors = child.communicate(script)
         if child.returncode:
-            raise NftablesError(errors.strip() or f"nft ended with {child.returncode}", script)
+            raise NftablesError(errors.strip() or f"nft ended with {child.returncode}", script or arguments[-1])
         return output
 
 
