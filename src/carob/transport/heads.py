@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,10 @@ _known_starts: dict[tuple[int, str], bytes] = {}
 _phrases = {status.value: status.phrase for status in HTTPStatus}
 _phrases[422] = "Unprocessable Entity"
 _phrases[413] = "Request Entity Too Large"
+
+# What may stand unescaped in a path. Source: RFC 3986, 3.3.
+_PATH_SAFE = "/:@!$&'()*+,;=~-._"
+_PATH_UNSAFE = frozenset(' "#%<>?[\\]^`{|}')
 
 
 def header_name(raw: bytes) -> str:
@@ -73,3 +77,10 @@ def decode_path(path: str) -> str:
     """Percent-decoded, except for slashes, which must not turn one segment into two."""
     parts = path.replace("%2f", "%2F").split("%2F")
     return "%2F".join(unquote(part) for part in parts)
+
+
+def encode_target(path: str, query: str) -> str:
+    """The request target of a decoded path: the reverse of `split_target`."""
+    if not path.isascii() or not path.isprintable() or not _PATH_UNSAFE.isdisjoint(path):
+        path = "%2F".join(quote(part, safe=_PATH_SAFE) for part in path.replace("%2f", "%2F").split("%2F"))
+    return f"{path}?{query}" if query else path
