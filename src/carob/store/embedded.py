@@ -156,13 +156,16 @@ class EmbeddedStore:
         return RevisionMismatch(current)
 
     def _schedule(self) -> None:
-        if self._staged and not self._scheduled and not self._exclusive.busy:
+        if self._staged and not self._scheduled and not self._must_wait():
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def _must_wait(self) -> bool:
+        return self._exclusive.busy or (self._upkeep is not None and self._log.overdue)
+
     def _flush(self) -> None:
         self._scheduled = False
-        if self._exclusive.busy:
+        if self._must_wait():
             return
         writes = [self._staged.popleft() for _ in range(min(len(self._staged), MAX_TRANSACTION_WRITES))]
         rows = self._core.assign([(write.key, write.value) for write in writes])
@@ -264,6 +267,7 @@ class EmbeddedStore:
             _log.warning("upkeep failed: %s", error)
         finally:
             self._upkeep = None
+            self._schedule()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -272,11 +276,11 @@ class EmbeddedStore:
     async def close(self) -> None:
         """Finish the writes that were asked for, then let go of files and threads; idempotent."""
         self._closed = True
-        while self._staged or self._waiting or self._exclusive.busy:
+        while self._staged or self._waiting or self._exclusive.busy or self._upkeep is not None:
+            if self._upkeep is not None:
+                await asyncio.wait([self._upkeep])
             await self._exclusive.wait_free()
             await asyncio.sleep(0)
-        if self._upkeep is not None:
-            await asyncio.wait([self._upkeep])
         async with self._compaction:
             self._exclusive.close()
             if self._upkeep_thread is not None:

@@ -58,6 +58,11 @@ class Log(Protocol):
         """True when the log wants its upkeep (a checkpoint): `work_aside`, then `work_exclusive`."""
         ...
 
+    @property
+    def overdue(self) -> bool:
+        """True when the upkeep has fallen so far behind that writers should wait for its end."""
+        ...
+
     def work_aside(self) -> None:
         """The long part of the upkeep, in any thread, beside everything else."""
         ...

@@ -17,6 +17,7 @@ class MemoryLog:
 
     sync_seconds = 0.0
     needs_work = False
+    overdue = False
 
     def __init__(self) -> None:
         self._rows: dict[Revision, Row] = {}

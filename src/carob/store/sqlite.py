@@ -44,6 +44,7 @@ CREATE TABLE facts(name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID
 """
 PAGE_BYTES = 4096
 CHECKPOINT_PAGES = 2000
+OVERDUE_PAGES = 4 * CHECKPOINT_PAGES
 WRITER_CACHE_KIB = 8192
 READER_CACHE_KIB = 1024
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -64,7 +65,12 @@ class SqliteLog:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ownership = Ownership(path.with_name(path.name + ".lock"))
         try:
+            # SQLite gives the files beside it the mode of this one
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._writer = self._open()
+        except OSError as error:
+            self._ownership.release()
+            raise StoreError(f"cannot open {path}: {error.strerror}") from error
         except BaseException:
             self._ownership.release()
             raise
@@ -96,7 +102,7 @@ class SqliteLog:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute(f"PRAGMA journal_size_limit={4 * CHECKPOINT_PAGES * PAGE_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit={OVERDUE_PAGES * PAGE_BYTES}")
         connection.execute(f"PRAGMA cache_size=-{cache_kib}")
         return connection
 
@@ -105,7 +111,6 @@ class SqliteLog:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if not application and not tables:
-            os.chmod(self._path, 0o600)
             with _transaction(connection):
                 for statement in SCHEMA.split(";"):
                     connection.execute(statement)
@@ -241,6 +246,11 @@ class SqliteLog:
     def needs_work(self) -> bool:
         """True when the write-ahead log has grown enough to be copied into the database."""
         return self._unsynced_pages >= CHECKPOINT_PAGES
+
+    @property
+    def overdue(self) -> bool:
+        """True when writers have run far ahead of the checkpoint, and must wait for it."""
+        return self._unsynced_pages >= OVERDUE_PAGES
 
     def work_aside(self) -> None:
         """Copy and sync what is there, beside readers and the writer; what is written meanwhile stays."""
