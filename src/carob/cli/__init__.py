@@ -37,6 +37,7 @@ GROUPS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "delete": ("delete", "Delete resources by file names, stdin, resources and names, or label selector"),
         "logs": ("logs", "Print the logs for a container in a pod"),
         "exec": ("exec", "Execute a command in a container"),
+        "wait": ("wait", "Wait for a specific condition on one or many resources"),
     },
 }
 

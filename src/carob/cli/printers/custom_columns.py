@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.cli.errors import CommandError
 from carob.cli.printers.columns import Columns
-from carob.cli.printers.jsonpath import JsonPath, _text, relaxed
+from carob.cli.printers.jsonpath import JsonPath, relaxed, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,5 +43,5 @@ class CustomColumns:
         """A header and a line an object; `<none>` where a path finds nothing."""
         rows = [] if no_headers else [self._headers]
         for tree in objects:
-            rows.append([",".join(_text(v) for v in path.values(tree)) or "<none>" for path in self._paths])
+            rows.append([",".join(text_of(v) for v in path.values(tree)) or "<none>" for path in self._paths])
         return Columns().lines(rows)

@@ -65,7 +65,7 @@ class JsonPath:
                 for value in self._walk(node.steps, [current], root):
                     out.append(self._render(node.body, value, root))
             else:
-                out.append(" ".join(_text(v) for v in self._walk(node.steps, [current], root)))
+                out.append(" ".join(text_of(v) for v in self._walk(node.steps, [current], root)))
         return "".join(out)
 
     def _walk(self, steps: list[Step], values: list[Any], root: Any) -> list[Any]:
@@ -301,7 +301,7 @@ def _unescape(text: str) -> str:
     )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """As Go prints a value of a template: text bare, everything else as JSON."""
     if isinstance(value, str):
         return value
@@ -312,7 +312,7 @@ def _text(value: Any) -> str:
 
 def _compare(left: Any, operator: str, right: Any) -> bool:
     if isinstance(left, (int, float)) != isinstance(right, (int, float)):
-        left, right = _text(left), _text(right)
+        left, right = text_of(left), text_of(right)
     if operator == "==":
         return bool(left == right)
     if operator == "!=":
