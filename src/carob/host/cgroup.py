@@ -1,0 +1,253 @@
+"""Control groups on whatever the machine has: v1 hierarchies, v2, or both side by side (hybrid).
+
+A group is named by one path below every hierarchy (`/carob-default/kubepods/burstable/pod<uid>`). Which controller
+lives where is found once from `/proc/self/mountinfo`; after that every verb does the same on all three layouts.
+
+Invariants: a group is made in *every* hierarchy, so that it can be found and removed again in every one; removing
+what is gone succeeds. Source: the kernel's admin-guide cgroup-v1 and cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from carob.host import cgroup_v1, cgroup_v2
+from carob.host.types import Host
+
+
+class CgroupLimits(Struct, kw_only=True, frozen=True):
+    """0 or empty or None: leave as it is. `cpu_quota` and `cpu_period` in microseconds, -1 for no quota; bytes."""
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 100_000
+    cpuset_cpus: str = ""
+    memory_limit: int = 0
+    memory_swap_limit: int | None = None
+    pids_limit: int = 0
+    hugepage_limits: dict[str, int] = field(default_factory=dict)
+
+
+class CgroupStats(Struct, kw_only=True, frozen=True):
+    """Nanoseconds and bytes; 0 where the machine has no such controller."""
+
+    cpu_usage_nanoseconds: int = 0
+    memory_usage_bytes: int = 0
+    memory_working_set_bytes: int = 0
+    memory_rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    process_count: int = 0
+    oom_kills: int = 0
+
+
+class Layout(Struct, frozen=True):
+    """`v1` maps each controller (and `name=systemd`) to its mount point; `unified` is cgroup2's, or empty."""
+
+    v1: dict[str, str] = field(default_factory=dict)
+    unified: str = ""
+
+    @property
+    def mode(self) -> str:
+        """`v1`, `v2` or `hybrid`."""
+        if not self.v1:
+            return "v2"
+        return "hybrid" if self.unified else "v1"
+
+    def mounts(self) -> list[str]:
+        """Every hierarchy once (controllers mounted together share one)."""
+        points = list(dict.fromkeys(self.v1.values()))
+        return [*points, self.unified] if self.unified else points
+
+
+class Writer(Protocol):
+    """How limits and counters are written and read, per version of the kernel's interface."""
+
+    def apply(self, path: str, limits: CgroupLimits) -> None: ...
+
+    def stats(self, path: str) -> CgroupStats: ...
+
+    def oom_kills(self, path: str) -> int | None: ...
+
+
+def detect(host: Host) -> Layout:
+    """Which hierarchies are mounted, read from /proc/self/mountinfo; the first mount of each counts."""
+    v1: dict[str, str] = {}
+    unified = ""
+    for line in host.read("/proc/self/mountinfo").splitlines():
+        left, _, right = line.partition(" - ")
+        fstype, _, options = right.split(" ", 2)
+        point = left.split(" ")[4]
+        if fstype == "cgroup2":
+            unified = unified or point
+        elif fstype == "cgroup":
+            for controller in _controllers(options):
+                v1.setdefault(controller, point)
+    return Layout(v1, unified)
+
+
+_MOUNT_OPTIONS = frozenset({"rw", "ro", "clone_children", "xattr", "noprefix", "favordynmods", "none"})
+
+
+def _controllers(options: str) -> Iterable[str]:
+    return (word for word in options.split(",") if word not in _MOUNT_OPTIONS and not word.startswith("release_agent"))
+
+
+def claim_hybrid(host: Host) -> list[str]:
+    """Give every controller that cgroup2 still holds on a hybrid machine a v1 mount of its own; names of the claimed.
+
+    crun 1.8 refuses a hybrid machine whose cgroup2 has live controllers. Call it in a private mount namespace only:
+    the hierarchies go with it. On v1 and v2 machines it does nothing.
+    """
+    layout = detect(host)
+    if layout.mode != "hybrid":
+        return []
+    wanted = host.read(f"{layout.unified}/cgroup.controllers").split()
+    for line in host.read("/proc/self/cgroup").splitlines():
+        names = line.split(":", 2)[1]
+        wanted += [name for name in names.split(",") if name and not name.startswith("name=")]
+    missing = [name for name in dict.fromkeys(wanted) if name not in layout.v1]
+    parent = layout.unified.rsplit("/", 1)[0]
+    for name in missing:
+        host.mkdir(f"{parent}/{name}")
+        host.mount(name, f"{parent}/{name}", "cgroup", 0, name)
+    return missing
+
+
+class Cgroups:
+    """All verbs on groups of one machine. Blocking, but short: files of the kernel only."""
+
+    def __init__(self, host: Host, layout: Layout | None = None) -> None:
+        self._host = host
+        self.layout = detect(host) if layout is None else layout
+        self._writer: Writer
+        if self.layout.v1:
+            self._writer = cgroup_v1.Version1(host, self.layout.v1)
+        else:
+            self._writer = cgroup_v2.Version2(host, self.layout.unified)
+
+    def create(self, path: str, limits: CgroupLimits | None = None) -> None:
+        """Make the group, and those above it, everywhere; then set its limits. Raises: OSError, with nothing left."""
+        made: list[str] = []
+        try:
+            for mount in self.layout.mounts():
+                self._make(mount, path, made)
+            if limits is not None:
+                self._writer.apply(path, limits)
+        except OSError:
+            for folder in reversed(made):
+                with suppress(OSError):
+                    self._host.rmdir(folder)
+            raise
+
+    def _make(self, mount: str, path: str, made: list[str]) -> None:
+        if self._host.exists(mount + path):
+            return
+        parent = path.rsplit("/", 1)[0]
+        if parent:
+            self._make(mount, parent, made)
+        if mount == self.layout.unified and not self.layout.v1:
+            cgroup_v2.delegate(self._host, mount + parent)
+        if self._host.mkdir(mount + path):
+            made.append(mount + path)
+        if mount == self.layout.v1.get("cpuset"):
+            cgroup_v1.inherit_cpuset(self._host, mount + parent, mount + path)
+
+    def update(self, path: str, limits: CgroupLimits) -> None:
+        """Raises: OSError, such as EBUSY for a memory limit below what is in use on v1."""
+        self._writer.apply(path, limits)
+
+    def attach(self, path: str, pid: int) -> None:
+        """Move a process into the group, in every hierarchy."""
+        for mount in self.layout.mounts():
+            self._host.write(f"{mount}{path}/cgroup.procs", str(pid))
+
+    def exists(self, path: str) -> bool:
+        return any(self._host.exists(mount + path) for mount in self.layout.mounts())
+
+    def stats(self, path: str) -> CgroupStats | None:
+        """None when there is no such group."""
+        if not self.exists(path):
+            return None
+        return self._writer.stats(path)
+
+    def oom_kills(self, path: str) -> int | None:
+        """How many processes the kernel killed here for want of memory; None when it cannot be known any more."""
+        return self._writer.oom_kills(path)
+
+    def pids(self, path: str) -> list[int]:
+        """Processes in the group and below it."""
+        found: set[int] = set()
+        for mount in self.layout.mounts():
+            for folder in self._below(mount + path):
+                with suppress(OSError):
+                    found.update(int(line) for line in self._host.read(f"{folder}/cgroup.procs").split())
+        return sorted(found)
+
+    def kill(self, path: str) -> None:
+        """SIGKILL everything in the group and below: one write where the kernel can (cgroup2 since 5.14, hybrid too)."""
+        if self.layout.unified:
+            try:
+                self._host.write(f"{self.layout.unified}{path}/cgroup.kill", "1")
+                return
+            except OSError:
+                pass  # an older kernel, or no such group: there the list below is empty
+        self.kill_each(path)
+
+    def kill_each(self, path: str) -> None:
+        """As `kill`, one by one; what was forked meanwhile is found by calling again."""
+        for pid in self.pids(path):
+            identity = self._host.identity(pid)
+            if identity is not None:
+                self._host.kill(identity, signal.SIGKILL)
+
+    def remove(self, path: str) -> None:
+        """The group and all below it, everywhere. Raises: OSError (EBUSY) when processes are still in it."""
+        for mount in self.layout.mounts():
+            for folder in reversed(self._below(mount + path)):
+                try:
+                    self._host.rmdir(folder)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ENODEV):
+                        raise
+
+    def remove_if_empty(self, path: str) -> bool:
+        """Remove the group unless it still holds processes or other groups; whether it is gone everywhere."""
+        gone = True
+        for mount in self.layout.mounts():
+            try:
+                self._host.rmdir(mount + path)
+            except OSError as error:
+                gone = gone and error.errno in (errno.ENOENT, errno.ENODEV)
+        return gone
+
+    def children(self, path: str) -> list[str]:
+        """Names of the groups directly below, in any hierarchy."""
+        names: set[str] = set()
+        for mount in self.layout.mounts():
+            with suppress(OSError):
+                names.update(
+                    name for name in self._host.listdir(mount + path) if self._is_group(f"{mount}{path}/{name}")
+                )
+        return sorted(names)
+
+    def _is_group(self, folder: str) -> bool:
+        return self._host.exists(f"{folder}/cgroup.procs")
+
+    def _below(self, folder: str) -> list[str]:
+        """The folder and all groups in it, parents first."""
+        found = [folder]
+        for current in found:
+            try:
+                names = self._host.listdir(current)
+            except OSError:
+                continue
+            # files of the kernel have a dot in their names, but so may groups: ask for the file that groups have
+            found += [f"{current}/{name}" for name in names if self._is_group(f"{current}/{name}")]
+        return found if self._host.exists(folder) else []

@@ -1,0 +1,146 @@
+"""What the kernel tells an event loop: ends of processes by pidfd, new files by inotify, descriptors over sockets."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Callable
+
+from carob.host import syscalls
+
+_EVENT_HEAD = struct.Struct("iIII")
+
+
+async def wait_readable(*descriptors: int) -> None:
+    """Return when one of them has something to read, or has ended; they stay the caller's.
+
+    For a pidfd: when its process has ended. At most one waiter a descriptor.
+    """
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, settle)
+    try:
+        await ready
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+
+
+async def wait_writable(descriptor: int) -> None:
+    """Return when it takes more bytes, or its reader has gone."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(descriptor, settle)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
+async def wait_child(pid: int) -> int:
+    """Reap a child: its exit code, or minus the number of the signal that ended it."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        await wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+    # it has ended: this does not block
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222
+
+
+def watch_end(descriptor: int, ended: Callable[[], None]) -> Callable[[], None]:
+    """Call `ended` once on the running loop when the process of the pidfd has ended; the answer stops the watch.
+
+    The descriptor is closed either way.
+    """
+    loop = asyncio.get_running_loop()
+    open_ = [descriptor]
+
+    def stop() -> None:
+        if open_:
+            loop.remove_reader(open_[0])
+            os.close(open_.pop())
+
+    def readable() -> None:
+        stop()
+        ended()
+
+    loop.add_reader(descriptor, readable)
+    return stop
+
+
+class FolderWatch:
+    """Tells of files that appear in a folder under their final name (written elsewhere and renamed).
+
+    `appeared` gets the name; `overflowed` is called when the kernel dropped events, and the folder must be listed.
+    """
+
+    def __init__(self, path: str, appeared: Callable[[str], None], overflowed: Callable[[], None]) -> None:
+        self._appeared = appeared
+        self._overflowed = overflowed
+        self._descriptor = syscalls.inotify_init()
+        try:
+            syscalls.inotify_add_watch(self._descriptor, path, syscalls.IN_MOVED_TO | syscalls.IN_ONLYDIR)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._descriptor, self._readable)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._descriptor, 65536)
+        except BlockingIOError:
+            return
+        position = 0
+        while position < len(data):
+            _, mask, _, length = _EVENT_HEAD.unpack_from(data, position)
+            position += _EVENT_HEAD.size
+            name = os.fsdecode(data[position : position + length].rstrip(b"\0"))
+            position += length
+            if mask & syscalls.IN_Q_OVERFLOW:
+                self._overflowed()
+            elif name:
+                self._appeared(name)
+
+
+def receive_descriptor(connection: socket.socket) -> int:
+    """The descriptor in the next message (SCM_RIGHTS), such as a terminal from an OCI console socket.
+
+    Raises: OSError when the peer hung up or sent none.
+    """
+    _, ancillary, _, _ = connection.recvmsg(256, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            received = array.array("i")
+            received.frombytes(payload[:4])
+            return received[0]
+    raise ConnectionError("no descriptor came over the socket")
+
+
+def set_window_size(terminal: int, width: int, height: int) -> None:
+    """Tell a terminal its size in characters; whoever runs on it gets SIGWINCH."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

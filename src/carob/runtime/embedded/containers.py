@@ -1,0 +1,218 @@
+"""The files and mounts of one container: made before crun is called, removed after its end. Blocking.
+
+Invariant: `remove` succeeds on anything `prepare` may have left, however far it came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from carob.host import syscalls
+from carob.host.cgroup import Cgroups
+from carob.host.types import Host
+from carob.runtime.embedded import capabilities, devices, oci_spec, overlay, users
+from carob.runtime.embedded.crun import Crun
+from carob.runtime.embedded.oci_spec import Facts
+from carob.runtime.embedded.places import Places
+from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
+from carob.runtime.embedded.seccomp import Filter
+from carob.runtime.types import NamespaceMode, RuntimeFailure
+
+_MAX_ACCOUNT_BYTES = 4 << 20
+_KILL_ROUNDS = 50
+
+
+class Machine(Struct, kw_only=True, frozen=True):
+    """What containers can be given here; found once at start."""
+
+    capabilities: frozenset[str]
+    oom_score_adj_floor: int
+    """Lower needs CAP_SYS_RESOURCE, which this machine may lack."""
+    cgroup_namespaces: bool
+    device_rules: bool
+    swap_accounting: bool
+    apparmor: bool
+    hostname: str
+
+
+def survey(host: Host, cgroups: Cgroups) -> Machine:
+    """Look at the machine and at what we ourselves may do on it."""
+    possible = capabilities.bounding_set(host.read("/proc/self/status"))
+    powerful = "CAP_SYS_RESOURCE" in possible
+    memory = cgroups.layout.v1.get("memory")
+    swap = host.exists(f"{memory}/memory.memsw.limit_in_bytes") if memory else bool(cgroups.layout.unified)
+    return Machine(
+        capabilities=possible,
+        oom_score_adj_floor=-1000 if powerful else int(host.read("/proc/self/oom_score_adj")),
+        cgroup_namespaces=cgroups.layout.mode == "v2",
+        # crun raises RLIMIT_MEMLOCK before it loads the device filter of cgroup v2
+        device_rules=powerful or cgroups.layout.mode != "v2",
+        swap_accounting=swap,
+        apparmor=host.exists("/sys/kernel/security/apparmor/profiles"),
+        hostname=os.uname().nodename,
+    )
+
+
+class Containers:
+    """The blocking half of the container verbs."""
+
+    def __init__(self, host: Host, places: Places, cgroups: Cgroups, machine: Machine, crun: Crun) -> None:
+        self._host = host
+        self._places = places
+        self._cgroups = cgroups
+        self._machine = machine
+        self._crun = crun
+
+    def capabilities(self, record: ContainerRecord) -> list[str]:
+        """What the container may hold, as far as this machine has it."""
+        security = record.config.security
+        return capabilities.chosen(
+            security.add_capabilities, security.drop_capabilities, security.privileged, self._machine.capabilities
+        )
+
+    def prepare(
+        self,
+        record: ContainerRecord,
+        sandbox: SandboxRecord,
+        image: Mapping[str, Any],
+        layers: Sequence[str],
+        seccomp: Filter,
+        target_pid: int = 0,
+    ) -> None:
+        """Root file system, log folder, config.json. Raises: RuntimeFailure (CreateContainerError); OSError."""
+        bundle = self._places.bundle(record.id)
+        self._host.mkdir(bundle, 0o711)
+        rootfs = overlay.mount(self._host, bundle, list(layers))
+        if record.log_path:
+            self._host.mkdir(os.path.dirname(record.log_path))
+        for mount in record.config.mounts:
+            # what a hostPath volume without a type means: missing folders are made
+            if not os.path.exists(mount.host_path):
+                self._host.mkdir(mount.host_path)
+        facts = self._facts(record, sandbox, image, rootfs, seccomp, target_pid)
+        try:
+            spec = oci_spec.build(record.config, facts)
+        except oci_spec.NoCommand as error:
+            raise RuntimeFailure(str(error), "CreateContainerError") from error
+        self._host.write_atomic(f"{bundle}/config.json", msgspec.json.encode(spec))
+
+    def _facts(
+        self,
+        record: ContainerRecord,
+        sandbox: SandboxRecord,
+        image: Mapping[str, Any],
+        rootfs: str,
+        seccomp: Filter,
+        target_pid: int,
+    ) -> Facts:
+        config, machine = record.config, self._machine
+        shared = sandbox.config
+        own_network = shared.network is not NamespaceMode.NODE
+        folder = self._places.sandbox(sandbox.id)
+        files = {}
+        if own_network:
+            files["/etc/hostname"] = f"{folder}/hostname"
+        if shared.dns is not None:
+            files["/etc/resolv.conf"] = f"{folder}/resolv.conf"
+        return Facts(
+            rootfs=rootfs,
+            cgroup=record.cgroup,
+            hostname=(shared.hostname or shared.name) if own_network else machine.hostname,
+            shm=f"{folder}/shm" if shared.ipc is not NamespaceMode.NODE else "/dev/shm",
+            user=self._user(record, image, rootfs),
+            image=image,
+            namespaces=self._namespaces(record, sandbox, target_pid),
+            capabilities=self.capabilities(record),
+            filter=seccomp,
+            files=files,
+            devices=devices.wanted(config),
+            oom_score_adj=max(config.resources.oom_score_adj, machine.oom_score_adj_floor),
+            device_rules=machine.device_rules,
+            swap_accounting=machine.swap_accounting,
+            apparmor=machine.apparmor,
+        )
+
+    def _namespaces(self, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
+        made = {"mount": ""}
+        mode = record.config.security.pid
+        if mode is NamespaceMode.TARGET:
+            made["pid"] = f"/proc/{target_pid}/ns/pid"
+        elif mode is NamespaceMode.POD or sandbox.config.pid is NamespaceMode.POD:
+            made["pid"] = self._places.namespace(sandbox.id, "pid")
+        elif mode is not NamespaceMode.NODE and sandbox.config.pid is not NamespaceMode.NODE:
+            made["pid"] = ""
+        if sandbox.config.network is not NamespaceMode.NODE:
+            made["network"] = self._places.namespace(sandbox.id, "net")
+            made["uts"] = self._places.namespace(sandbox.id, "uts")
+        if sandbox.config.ipc is not NamespaceMode.NODE:
+            made["ipc"] = self._places.namespace(sandbox.id, "ipc")
+        if self._machine.cgroup_namespaces:
+            made["cgroup"] = ""
+        return made
+
+    def _user(self, record: ContainerRecord, image: Mapping[str, Any], rootfs: str) -> users.User:
+        security = record.config.security
+        try:
+            return users.resolve(
+                _read_in_root(rootfs, "/etc/passwd"),
+                _read_in_root(rootfs, "/etc/group"),
+                image_user=str(image.get("User") or ""),
+                run_as_user=security.run_as_user,
+                run_as_group=security.run_as_group,
+                supplemental_groups=security.supplemental_groups,
+            )
+        except users.NoSuchUser as error:
+            raise RuntimeFailure(str(error), "CreateContainerError") from error
+
+    def remove(self, record: ContainerRecord) -> None:
+        """Everything but the log and the record, after the container has ended; idempotent. Raises: OSError."""
+        self._empty_cgroup(record)
+        self._crun.forget(record.id)
+        self._host.unlink(f"{self._places.exits}/{record.id}")
+        overlay.unmount(self._host, self._places.bundle(record.id))
+
+    def _empty_cgroup(self, record: ContainerRecord) -> None:
+        """Processes that outlive the first one (a shared pid namespace) end here."""
+        for last in (False,) * _KILL_ROUNDS + (True,):
+            try:
+                self._cgroups.remove(record.cgroup)
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or last:
+                    raise
+            self._end_all(record.cgroup)
+
+    def _end_all(self, cgroup: str) -> None:
+        for pid in self._cgroups.pids(cgroup):
+            with contextlib.suppress(OSError):
+                descriptor = self._host.pidfd_open(pid)
+                try:
+                    self._cgroups.kill_each(cgroup)
+                    _wait_readable(descriptor, 1.0)
+                finally:
+                    os.close(descriptor)
+
+
+def _wait_readable(descriptor: int, seconds: float) -> None:
+    import select
+
+    waiter = select.poll()
+    waiter.register(descriptor, select.POLLIN)
+    waiter.poll(seconds * 1000)
+
+
+def _read_in_root(root: str, path: str) -> str:
+    """A file of the image as the image's own processes would see it; empty when there is none."""
+    try:
+        descriptor = syscalls.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        return file.read(_MAX_ACCOUNT_BYTES).decode("utf-8", "replace")

@@ -1,0 +1,330 @@
+"""The embedded runtime: every verb of the seam, composed from the parts of this folder.
+
+All verbs run on one event loop; what blocks runs in a few threads. A verb that has begun is completed even when its
+caller goes away: a kernel object half made or half removed would belong to nobody.
+
+Order of every change: record written, kernel asked, record written again. Source: the CRI's RuntimeService.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from carob.base.clock import Clock
+from carob.base.ids import Randomness
+from carob.base.log import get_logger, pairs
+from carob.host.cgroup import Cgroups
+from carob.host.events import watch_end
+from carob.host.threads import Threads
+from carob.host.types import Host
+from carob.runtime.embedded.conmon import Conmon
+from carob.runtime.embedded.containers import Containers, survey
+from carob.runtime.embedded.crun import Crun
+from carob.runtime.embedded.endings import Endings
+from carob.runtime.embedded.image_store import ImageStore
+from carob.runtime.embedded.launch import Launcher
+from carob.runtime.embedded.mount_namespace import find_tool
+from carob.runtime.embedded.parts import Parts
+from carob.runtime.embedded.places import Places
+from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id, identity
+from carob.runtime.embedded.sandboxes import Sandboxes, limits
+from carob.runtime.embedded.seccomp import Filters
+from carob.runtime.embedded.state import Inventory, Sandbox
+from carob.runtime.embedded.takeover import take_over
+from carob.runtime.types import (
+    ContainerConfig,
+    ContainerStatus,
+    Exited,
+    FilesystemUsage,
+    Image,
+    NotFound,
+    PodNetwork,
+    RegistryAuth,
+    Resources,
+    RuntimeFailure,
+    SandboxConfig,
+    SandboxStatus,
+)
+
+T = TypeVar("T")
+
+_log = get_logger("runtime")
+_ID_BYTES = 32
+VERSION = "0.1.0"
+
+
+class EmbeddedRuntime:
+    """Implements `carob.runtime.types.Runtime`. The process must have entered the cluster's mount namespace before
+    (`mount_namespace.enter`); construct it on the event loop that will use it."""
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        clock: Clock,
+        randomness: Randomness,
+        places: Places,
+        network: PodNetwork,
+        images: ImageStore,
+        threads: int = 4,
+    ) -> None:
+        self._clock = clock
+        self._randomness = randomness
+        self._images = images
+        self._subscribers: list[Callable[[Exited], None]] = []
+        self._operations: set[asyncio.Task[Any]] = set()
+        cgroups = Cgroups(host)
+        crun = Crun(host, places)
+        self._parts = Parts(
+            host=host,
+            clock=clock,
+            places=places,
+            threads=Threads(host, threads),
+            cgroups=cgroups,
+            crun=crun,
+            conmon=Conmon(host, places, find_tool("conmon"), crun.options),
+            filters=Filters(host, places.seccomp, places.crun),
+            containers=Containers(host, places, cgroups, survey(host, cgroups), crun),
+            sandboxes=Sandboxes(host, places, cgroups, network, find_tool("catatonit")),
+            inventory=Inventory(),
+            sandbox_records=Records(host, places.sandbox_records, SandboxRecord),
+            container_records=Records(host, places.container_records, ContainerRecord),
+            boot_id=boot_id(host),
+            notify=self._notify,
+        )
+        self._endings = Endings(self._parts)
+        self._launcher = Launcher(self._parts, self._endings, images, self._new_id)
+
+    def _new_id(self) -> str:
+        return self._randomness.token(_ID_BYTES).hex()
+
+    def _notify(self, exited: Exited) -> None:
+        for subscriber in self._subscribers:
+            subscriber(exited)
+
+    async def _complete(self, operation: Coroutine[Any, Any, T], name: str) -> T:
+        """Run it to its end even when the caller is cancelled; a failure that nobody hears any more is logged."""
+        task = asyncio.get_running_loop().create_task(operation, name=name)
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_report)
+            raise
+
+    async def start(self) -> None:
+        """Take over what an earlier agent left running."""
+        for folder in self._parts.places.folders():
+            self._parts.host.mkdir(folder, 0o711)
+        self._endings.exits.start()
+        await take_over(self._parts, self._launcher, self._endings, self._watch_pause)
+
+    async def close(self) -> None:
+        """Let go; containers run on."""
+        while self._operations:
+            await asyncio.wait(self._operations)
+        self._endings.exits.close()
+        for sandbox in self._parts.inventory.sandboxes.values():
+            sandbox.unwatch()
+        for container in self._parts.inventory.containers.values():
+            if container.kill_timer is not None:
+                container.kill_timer.cancel()
+        self._parts.threads.close()
+
+    def subscribe(self, exited: Callable[[Exited], None]) -> None:
+        """Call `exited` on the loop for every end of a container or pause process."""
+        self._subscribers.append(exited)
+
+    async def version(self) -> tuple[str, str]:
+        return "carob", VERSION
+
+    # --- sandboxes
+
+    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        return await self._complete(self._run_sandbox(config), f"run sandbox of {config.namespace}/{config.name}")
+
+    async def _run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        parts = self._parts
+        if not config.cgroup_parent.startswith("/"):
+            raise RuntimeFailure(f'cgroup parent "{config.cgroup_parent}" is not an absolute path')
+        record = SandboxRecord(
+            id=self._new_id(), config=config, boot_id=parts.boot_id, created_at=self._clock.now(), phase=Phase.MAKING
+        )
+        sandbox = Sandbox(record)
+        try:
+            parts.sandbox_records.save(record)
+        except OSError as error:
+            raise RuntimeFailure(f"sandbox cannot be recorded: {error}") from error
+        parts.inventory.sandboxes[record.id] = sandbox
+        try:
+            await parts.threads.run_apart(lambda: parts.sandboxes.make(record))
+            record.phase = Phase.RUNNING
+            parts.sandbox_records.save(record)
+        except (RuntimeFailure, OSError) as error:
+            await self._undo_sandbox(sandbox, error)
+        self._watch_pause(sandbox)
+        return sandbox.status(parts.places)
+
+    async def _undo_sandbox(self, sandbox: Sandbox, error: RuntimeFailure | OSError) -> None:
+        parts, record = self._parts, sandbox.record
+        left = list(error.cleanup) if isinstance(error, RuntimeFailure) else []
+        if not isinstance(error, RuntimeFailure):
+            left = await parts.threads.run(lambda: parts.sandboxes.stop(record) + parts.sandboxes.remove(record))
+        del parts.inventory.sandboxes[record.id]
+        if not left:  # else the next start finds the record and tries again
+            parts.sandbox_records.delete(record.id)
+        if isinstance(error, RuntimeFailure):
+            raise error
+        raise RuntimeFailure(f"sandbox cannot be recorded: {error}", cleanup=left) from error
+
+    def _watch_pause(self, sandbox: Sandbox) -> None:
+        """Tell when the pause process ends; at once when it has ended already."""
+        host, pause = self._parts.host, identity(sandbox.record.pause)
+        descriptor = -1
+        if pause is not None:
+            with suppress(OSError):
+                descriptor = host.pidfd_open(pause.pid)
+        if pause is None or descriptor < 0 or host.identity(pause.pid) != pause:
+            if descriptor >= 0:
+                os.close(descriptor)
+            self._pause_ended(sandbox)
+            return
+        sandbox.unwatch = watch_end(descriptor, lambda: self._pause_ended(sandbox))
+
+    def _pause_ended(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
+        if record.pause is not None:
+            # only when it is this agent's child, and nobody waited for it yet
+            with suppress(ChildProcessError):
+                os.waitpid(record.pause[0], os.WNOHANG)
+        if record.phase is not Phase.RUNNING:
+            return
+        record.phase = Phase.ENDED
+        try:
+            self._parts.sandbox_records.save(record)
+        except OSError as error:
+            _log.warning("end of sandbox cannot be recorded: %s", pairs(sandbox=record.id, error=error))
+        self._notify(Exited(record.id, ""))
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        if sandbox_id not in self._parts.inventory.sandboxes:
+            return
+        await self._complete(
+            self._stop_sandbox(self._parts.inventory.sandbox(sandbox_id)), f"stop sandbox {sandbox_id}"
+        )
+
+    async def _stop_sandbox(self, sandbox: Sandbox) -> None:
+        parts, record = self._parts, sandbox.record
+        async with sandbox.lock:
+            for container in parts.inventory.containers_of(record.id):
+                await self._endings.stop(container, 0.0)
+            sandbox.unwatch()
+            self._pause_ended(sandbox)
+            left = await parts.threads.run(lambda: parts.sandboxes.stop(record))
+            if left:
+                raise RuntimeFailure(f'failed to stop sandbox "{record.id}": {"; ".join(left)}', cleanup=left)
+            record.pause = None
+            parts.sandbox_records.save(record)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        if sandbox_id not in self._parts.inventory.sandboxes:
+            return
+        sandbox = self._parts.inventory.sandbox(sandbox_id)
+        await self._complete(self._remove_sandbox(sandbox), f"remove sandbox {sandbox_id}")
+
+    async def _remove_sandbox(self, sandbox: Sandbox) -> None:
+        parts, record = self._parts, sandbox.record
+        await self._stop_sandbox(sandbox)
+        async with sandbox.lock:
+            if record.id not in parts.inventory.sandboxes:
+                return
+            for container in parts.inventory.containers_of(record.id):
+                await self._launcher.remove(container)
+            record.phase = Phase.REMOVING
+            parts.sandbox_records.save(record)
+            left = await parts.threads.run(lambda: parts.sandboxes.remove(record))
+            if left:
+                raise RuntimeFailure(f'failed to remove sandbox "{record.id}": {"; ".join(left)}', cleanup=left)
+            parts.sandbox_records.delete(record.id)
+            del parts.inventory.sandboxes[record.id]
+
+    async def sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        return self._parts.inventory.sandbox(sandbox_id).status(self._parts.places)
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        held = self._parts.inventory.sandboxes.values()
+        return [s.status(self._parts.places) for s in held if s.record.phase is not Phase.MAKING]
+
+    # --- containers
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        sandbox = self._parts.inventory.sandbox(sandbox_id)
+        container = await self._complete(self._launcher.create(sandbox, config), f"create container {config.name}")
+        return container.record.id
+
+    async def start_container(self, container_id: str) -> None:
+        container = self._parts.inventory.container(container_id)
+        await self._complete(self._launcher.start(container), f"start container {container_id}")
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> None:
+        with suppress(NotFound):
+            container = self._parts.inventory.container(container_id)
+            await self._complete(self._endings.stop(container, grace_seconds), f"stop container {container_id}")
+
+    async def remove_container(self, container_id: str) -> None:
+        with suppress(NotFound):
+            container = self._parts.inventory.container(container_id)
+            await self._complete(self._launcher.remove(container), f"remove container {container_id}")
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        return self._parts.inventory.container(container_id).status()
+
+    async def list_containers(self) -> list[ContainerStatus]:
+        held = self._parts.inventory.containers.values()
+        return [c.status() for c in held if c.record.phase is not Phase.MAKING]
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        container = self._parts.inventory.container(container_id)
+        record = container.record
+        try:
+            await self._parts.threads.run(lambda: self._parts.cgroups.update(record.cgroup, limits(resources)))
+        except OSError as error:
+            raise RuntimeFailure(f'failed to update resources of container "{container_id}": {error}') from error
+        record.config.resources = resources
+        self._parts.container_records.save(record)
+
+    async def reopen_log(self, container_id: str) -> None:
+        container = self._parts.inventory.container(container_id)
+        try:
+            self._parts.conmon.reopen_log(container.record.id)
+        except OSError as error:
+            raise RuntimeFailure(f'failed to reopen log of container "{container_id}": {error}') from error
+
+    # --- images: the store's own
+
+    async def image_status(self, name: str) -> Image | None:
+        return await self._images.image_status(name)
+
+    async def list_images(self) -> list[Image]:
+        return await self._images.list_images()
+
+    async def pull_image(
+        self, name: str, auth: RegistryAuth | None = None, progress: Callable[[str], None] | None = None
+    ) -> Image:
+        return await self._images.pull_image(name, auth, progress)
+
+    async def remove_image(self, name: str) -> None:
+        await self._images.remove_image(name)
+
+    async def image_filesystem(self) -> FilesystemUsage:
+        return await self._images.image_filesystem()
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.warning("abandoned operation failed: %s", pairs(operation=task.get_name(), error=task.exception()))
