@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from carob.cli.describers.parts import Tree
 
-_SKIPPED = {("metadata", "managedFields"), ("metadata", "name"), ("metadata", "namespace")}
-_SKIPPED |= {("metadata", "labels"), ("metadata", "annotations"), ("kind",), ("apiVersion",)}
+_SKIPPED: set[tuple[str, ...]] = {
+    ("kind",),
+    ("apiVersion",),
+    *(("metadata", field) for field in ("managedFields", "name", "namespace", "labels", "annotations")),
+}
 
 
 def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
@@ -24,7 +27,7 @@ def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace', '')}")
     parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotations(writer, "Annotations", metadata.get("annotations"))
+    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
     writer.line(0, f"API Version:\t{tree.get('apiVersion')}")
     writer.line(0, f"Kind:\t{tree.get('kind')}")
     _fields(writer, 0, tree, ())

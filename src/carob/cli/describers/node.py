@@ -25,7 +25,7 @@ def describe_node(node: Tree, pods: Sequence[Tree], lease: Tree | None, events: 
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Roles:\t{','.join(roles) or '<none>'}")
     parts.labels(writer, "Labels", labels)
-    parts.annotations(writer, "Annotations", metadata.get("annotations"))
+    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
     writer.line(0, f"CreationTimestamp:\t{parts.rfc1123(metadata['creationTimestamp'])}")
     parts.taints(writer, spec.get("taints"))
     writer.line(0, f"Unschedulable:\t{'true' if spec.get('unschedulable') else 'false'}")

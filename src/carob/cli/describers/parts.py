@@ -45,7 +45,7 @@ def labels(writer: Writer, title: str, values: Mapping[str, str] | None) -> None
         writer.line(0, ("\t" if index else "") + f"{key}={values[key]}")
 
 
-def annotations(writer: Writer, title: str, values: Mapping[str, str] | None) -> None:
+def annotation_lines(writer: Writer, title: str, values: Mapping[str, str] | None) -> None:
     """`Annotations:` and one `key: value` a line, long values below their key; last-applied is left out."""
     writer.write(0, f"{title}:\t")
     shown = {k: v for k, v in (values or {}).items() if k != LAST_APPLIED}

@@ -19,7 +19,7 @@ def _head(writer: Writer, tree: Tree, *, namespaced: bool = True) -> None:
     if namespaced:
         writer.line(0, f"Namespace:\t{tree['metadata'].get('namespace')}")
     parts.labels(writer, "Labels", tree["metadata"].get("labels"))
-    parts.annotations(writer, "Annotations", tree["metadata"].get("annotations"))
+    parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))
 
 
 def describe_namespace(tree: Tree, events: Sequence[Tree] | None) -> str:

@@ -1,0 +1,81 @@
+"""What a machine holds that carob could leave behind: taken before and after, and compared."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A picture of the machine: everything that carob makes, and the settings that it may touch."""
+
+    processes: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    links: frozenset[str]
+    addresses: frozenset[str]
+    routes: frozenset[str]
+    tables: frozenset[str]
+    settings: frozenset[str]
+    files: frozenset[str]
+
+    def difference(self, later: Machine) -> list[str]:
+        """What is new and what is gone, a line each."""
+        out = []
+        for field in fields(self):
+            before, after = getattr(self, field.name), getattr(later, field.name)
+            out += [f"{field.name}: new: {x}" for x in sorted(after - before)]
+            out += [f"{field.name}: gone: {x}" for x in sorted(before - after)]
+        return out
+
+
+def look() -> Machine:
+    """The machine as it is now."""
+    return Machine(
+        processes=frozenset(_processes()),
+        mounts=frozenset(_mount(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        cgroups=frozenset(_cgroups()),
+        links=frozenset(_ip("-o", "link", "show", field=1)),
+        addresses=frozenset(_ip("-o", "-4", "addr", "show", field=3)),
+        routes=frozenset(_lines("ip", "-4", "route", "show", "table", "all")),
+        tables=frozenset(_lines("nft", "list", "tables")),
+        settings=frozenset(
+            f"{name}={Path('/proc/sys', name).read_text().strip()}" for name in ("net/ipv4/ip_forward",)
+        ),
+        files=frozenset(str(p) for root in ("/var/lib", "/run", "/var/log") for p in Path(root).glob("carob*")),
+    )
+
+
+def _processes() -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+        if any(word in command for word in ("conmon", "catatonit", "carob server", "carob node", "crun")):
+            found.append(f"{entry.name} {command[:120]}")
+    return found
+
+
+def _mount(line: str) -> str:
+    words = line.split()
+    return f"{words[4]} {words[words.index('-') + 1]}"
+
+
+def _cgroups() -> list[str]:
+    root = Path("/sys/fs/cgroup")
+    return [str(p) for p in (*root.glob("carob*"), *root.glob("*/carob*"))]
+
+
+def _ip(*arguments: str, field: int) -> list[str]:
+    return [line.split()[field].split("@")[0] for line in _lines("ip", *arguments)]
+
+
+def _lines(*command: str) -> list[str]:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
