@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.api.resources import Resource
     from carob.api.user import UserInfo
 
@@ -74,6 +76,13 @@ class Reader(Protocol):
 
     def list(self, resource: Resource, namespace: str = "") -> list[Any]:
         """The Structs of a namespace, or of all."""
+        ...
+
+    def on_change(self, resource: Resource, callback: Callable[[str, str], None]) -> None:
+        """Call `callback(namespace, name)` after each write of an object of `resource`, once the reader shows it.
+
+        The callback must not block and must not raise. There is no call for what exists already.
+        """
         ...
 
 

@@ -1,0 +1,41 @@
+"""The plugins that are on, in upstream's order.
+
+Source: kubernetes `pkg/kubeapiserver/options/plugins.go` (AllOrderedPlugins, DefaultOffAdmissionPlugins), and NodeRestriction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.apiserver.admission.namespaces import NamespaceLifecycle
+from carob.apiserver.admission.node_restriction import NodeRestriction
+from carob.apiserver.admission.priorities import PriorityAdmission
+from carob.apiserver.admission.role_escalation import RoleEscalation
+from carob.apiserver.admission.service_accounts import ServiceAccountAdmission
+from carob.apiserver.admission.storage_in_use import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+)
+from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
+
+if TYPE_CHECKING:
+    from carob.apiserver.authz.authorizer import Authorizer
+    from carob.apiserver.types import AdmissionPlugin, Reader
+    from carob.base.ids import Randomness
+
+
+def default_plugins(reader: Reader, authorizer: Authorizer, randomness: Randomness) -> list[AdmissionPlugin]:
+    """Every plugin, ready to be put into the chain."""
+    return [
+        NamespaceLifecycle(reader),
+        ServiceAccountAdmission(reader, randomness),
+        NodeRestriction(reader),
+        TaintNodesByCondition(),
+        PriorityAdmission(reader),
+        DefaultTolerationSeconds(),
+        DefaultStorageClass(reader),
+        StorageObjectInUseProtection(),
+        DefaultIngressClass(reader),
+        RoleEscalation(authorizer),
+    ]

@@ -1,0 +1,104 @@
+"""StorageObjectInUseProtection and DefaultStorageClass: finalizers that keep used volumes, and the default class.
+
+Source: kubernetes `plugin/pkg/admission/storage/storageobjectinuseprotection`, `storage/setdefault`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.apiserver.admission.refusals import creates
+from carob.apiserver.authn.service_accounts import row
+from carob.base.clock import parse_rfc3339
+
+if TYPE_CHECKING:
+    from carob.apiserver.types import Attributes, Reader
+
+CLAIMS = row("", "v1", "persistentvolumeclaims")
+VOLUMES = row("", "v1", "persistentvolumes")
+CLASSES = row("storage.k8s.io", "v1", "storageclasses")
+INGRESS_CLASSES = row("networking.k8s.io", "v1", "ingressclasses")
+INGRESSES = row("networking.k8s.io", "v1", "ingresses")
+_FINALIZERS = ((CLAIMS, "kubernetes.io/pvc-protection"), (VOLUMES, "kubernetes.io/pv-protection"))
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_DEFAULT_CLASS_BETA = "storageclass.beta.kubernetes.io/is-default-class"
+_DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
+
+
+class StorageObjectInUseProtection:
+    """Claims and volumes outlive their deletion while somebody uses them."""
+
+    name = "StorageObjectInUseProtection"
+
+    def admit(self, attributes: Attributes) -> None:
+        """Add the finalizer to a new object."""
+        for resource, finalizer in _FINALIZERS:
+            if creates(attributes, resource):
+                metadata = attributes.obj.metadata
+                if finalizer not in metadata.finalizers:
+                    metadata.finalizers = [*metadata.finalizers, finalizer]
+
+    def validate(self, attributes: Attributes) -> None:
+        """Nothing."""
+
+
+class DefaultStorageClass:
+    """A claim that names no class gets the newest default one, if there is one."""
+
+    name = "DefaultStorageClass"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def admit(self, attributes: Attributes) -> None:
+        """Name the class."""
+        if not creates(attributes, CLAIMS):
+            return
+        claim = attributes.obj
+        if claim.spec.storage_class_name is not None or "volume.beta.kubernetes.io/storage-class" in (
+            claim.metadata.annotations
+        ):
+            return
+        defaults = [
+            found
+            for found in self._reader.list(CLASSES)
+            if "true"
+            in (
+                found.metadata.annotations.get(_DEFAULT_CLASS),
+                found.metadata.annotations.get(_DEFAULT_CLASS_BETA),
+            )
+        ]
+        if defaults:
+            newest = sorted(defaults, key=lambda c: (-parse_rfc3339(c.metadata.creation_timestamp), c.metadata.name))
+            claim.spec.storage_class_name = newest[0].metadata.name
+
+    def validate(self, attributes: Attributes) -> None:
+        """Nothing."""
+
+
+class DefaultIngressClass:
+    """An Ingress that names no class gets the default one, if there is one."""
+
+    name = "DefaultIngressClass"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def admit(self, attributes: Attributes) -> None:
+        """Name the class."""
+        if not creates(attributes, INGRESSES):
+            return
+        ingress = attributes.obj
+        if ingress.spec.ingress_class_name is not None or "kubernetes.io/ingress.class" in ingress.metadata.annotations:
+            return
+        defaults = [
+            found
+            for found in self._reader.list(INGRESS_CLASSES)
+            if found.metadata.annotations.get(_DEFAULT_INGRESS_CLASS) == "true"
+        ]
+        if defaults:
+            newest = sorted(defaults, key=lambda c: (-parse_rfc3339(c.metadata.creation_timestamp), c.metadata.name))
+            ingress.spec.ingress_class_name = newest[0].metadata.name
+
+    def validate(self, attributes: Attributes) -> None:
+        """Nothing."""

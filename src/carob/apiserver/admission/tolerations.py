@@ -1,0 +1,55 @@
+"""DefaultTolerationSeconds and TaintNodesByCondition: what Pods and Nodes get about nodes that are not ready.
+
+Source: kubernetes `plugin/pkg/admission/defaulttolerationseconds`, `nodetaint`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.apiserver.admission.refusals import PODS, creates, writes
+from carob.apiserver.authn.service_accounts import NODES
+
+if TYPE_CHECKING:
+    from carob.apiserver.types import Attributes
+
+_SECONDS = 300
+NOT_READY = "node.kubernetes.io/not-ready"
+_UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+class DefaultTolerationSeconds:
+    """A Pod stays five minutes on a node that is not ready or not reachable, unless it says otherwise."""
+
+    name = "DefaultTolerationSeconds"
+
+    def admit(self, attributes: Attributes) -> None:
+        """Add the tolerations that are missing."""
+        if not writes(attributes, PODS):
+            return
+        spec: core_v1.PodSpec = attributes.obj.spec
+        for key in (NOT_READY, _UNREACHABLE):
+            if not any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in spec.tolerations):
+                added = core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=_SECONDS)
+                spec.tolerations = [*spec.tolerations, added]
+
+    def validate(self, attributes: Attributes) -> None:
+        """Nothing."""
+
+
+class TaintNodesByCondition:
+    """A new Node takes no Pods until somebody has seen that it is ready."""
+
+    name = "TaintNodesByCondition"
+
+    def admit(self, attributes: Attributes) -> None:
+        """Add the taint."""
+        if not creates(attributes, NODES):
+            return
+        spec: core_v1.NodeSpec = attributes.obj.spec
+        if not any(taint.key == NOT_READY and taint.effect == "NoSchedule" for taint in spec.taints):
+            spec.taints = [*spec.taints, core_v1.Taint(key=NOT_READY, effect="NoSchedule")]
+
+    def validate(self, attributes: Attributes) -> None:
+        """Nothing."""

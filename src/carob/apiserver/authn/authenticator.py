@@ -1,0 +1,71 @@
+"""Who sends a request: the user that the transport set, the client certificate, a bearer token, or nobody.
+
+A wrong bearer token is refused (401); no credentials at all is the anonymous user, whom authorization lets see little.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from carob.api.status import unauthorized
+from carob.api.user import ANONYMOUS, UserInfo
+from carob.apiserver.authn import bootstrap_tokens
+from carob.apiserver.authn.x509 import CertificateAuthenticator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from carob.apiserver.authn.service_accounts import ServiceAccountTokens
+    from carob.apiserver.types import Reader
+    from carob.base.clock import Clock
+    from carob.transport.http import Request
+
+
+class Authenticator:
+    """Every way to say who one is, in upstream's order."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        clock: Clock,
+        service_accounts: ServiceAccountTokens | None,
+        static_tokens: Mapping[str, UserInfo],
+    ) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._service_accounts = service_accounts
+        self._static_tokens = static_tokens
+        self._certificates = CertificateAuthenticator()
+
+    def authenticate(self, request: Request) -> UserInfo:
+        """The user of a request. Raises: ApiError 401 for a credential that is not good."""
+        if request.user is not None:
+            return request.user
+        if request.peer_certificate is not None:
+            user = self._certificates.authenticate(request.peer_certificate, self._clock.now())
+            if user is not None:
+                return user
+        header = request.headers.get("authorization")
+        if header is None:
+            return ANONYMOUS
+        scheme, _, token = header.strip().partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            return ANONYMOUS
+        found = self.authenticate_token(token)
+        if found is None:
+            raise unauthorized()
+        return found[0]
+
+    def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> tuple[UserInfo, tuple[str, ...]] | None:
+        """The user of a bearer token and the audiences in common; None if it is not good. Also serves TokenReview."""
+        if self._service_accounts is not None and token.count(".") == 2:
+            found = self._service_accounts.authenticate(token, audiences)
+            if found is not None:
+                return found
+        for known, static_user in self._static_tokens.items():
+            if hmac.compare_digest(known.encode(), token.encode()):
+                return static_user, tuple(audiences)
+        user = bootstrap_tokens.authenticate(token, self._reader, self._clock)
+        return (user, tuple(audiences)) if user is not None else None

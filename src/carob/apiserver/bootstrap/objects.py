@@ -1,0 +1,328 @@
+"""What a new cluster holds besides roles: namespaces, the `kubernetes` Service, priorities, flow control, API services.
+
+Pure: JSON trees from options and a time. The facts are those of a new v1.36 cluster.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from carob.base.clock import rfc3339, rfc3339_micro
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from carob.api.resources import ResourceTable
+    from carob.apiserver.options import ApiServerOptions
+
+Tree = dict[str, Any]
+
+_FLOW_CONTROL = "flowcontrol.apiserver.k8s.io/v1"
+_AUTOUPDATE = {"apf.kubernetes.io/autoupdate-spec": "true"}
+_EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+_EVERY_PATH = {"verbs": ["*"], "nonResourceURLs": ["*"]}
+_EVERYBODY = ("Group system:unauthenticated", "Group system:authenticated")
+_SYSTEM_ACCOUNTS = "ServiceAccount kube-system/*"
+_MANAGER, _SCHEDULER = "User system:kube-controller-manager", "User system:kube-scheduler"
+
+# name: precedence, priority level, distinguisher, subjects
+_FLOWS: dict[str, tuple[int, str, str, tuple[str, ...]]] = {
+    "exempt": (1, "exempt", "", ("Group system:masters",)),
+    "probes": (2, "exempt", "", _EVERYBODY),
+    "system-leader-election": (100, "leader-election", "ByUser", (_MANAGER, _SCHEDULER, _SYSTEM_ACCOUNTS)),
+    "system-node-high": (400, "node-high", "ByUser", ("Group system:nodes",)),
+    "system-nodes": (500, "system", "ByUser", ("Group system:nodes",)),
+    "kube-controller-manager": (800, "workload-high", "ByNamespace", (_MANAGER,)),
+    "kube-scheduler": (800, "workload-high", "ByNamespace", (_SCHEDULER,)),
+    "kube-system-service-accounts": (900, "workload-high", "ByNamespace", (_SYSTEM_ACCOUNTS,)),
+    "service-accounts": (9000, "workload-low", "ByUser", ("Group system:serviceaccounts",)),
+    "global-default": (9900, "global-default", "ByUser", _EVERYBODY),
+    "catch-all": (10000, "catch-all", "ByUser", _EVERYBODY),
+}
+_LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": ["*"]}
+_FLOW_RULES: dict[str, Tree] = {
+    "probes": {"nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]},
+    "system-leader-election": {"resourceRules": [{"verbs": ["get", "create", "update"], **_LEASES}]},
+    "system-node-high": {
+        "resourceRules": [
+            _EVERYTHING | {"apiGroups": [""], "resources": ["nodes", "nodes/status"]},
+            {"verbs": ["*"], **_LEASES},
+        ]
+    },
+}
+# name: shares, lendable percent, then queues, hand size and queue length; without queues it rejects
+_LEVELS: dict[str, tuple[int, ...]] = {
+    "catch-all": (5, 0),
+    "global-default": (20, 50, 128, 6, 50),
+    "leader-election": (10, 0, 16, 4, 50),
+    "node-high": (40, 25, 64, 6, 50),
+    "system": (30, 33, 64, 6, 50),
+    "workload-high": (40, 50, 128, 6, 50),
+    "workload-low": (100, 90, 128, 6, 50),
+}
+# upstream's order of API groups: the priority of the group, then of the version
+_GROUP_PRIORITIES: dict[str, tuple[int, int]] = {
+    "": (18000, 1),
+    "apps": (17800, 15),
+    "events.k8s.io": (17750, 15),
+    "authentication.k8s.io": (17700, 15),
+    "authorization.k8s.io": (17600, 15),
+    "autoscaling": (17500, 15),
+    "batch": (17400, 15),
+    "certificates.k8s.io": (17300, 15),
+    "networking.k8s.io": (17200, 15),
+    "policy": (17100, 15),
+    "rbac.authorization.k8s.io": (17000, 15),
+    "storage.k8s.io": (16800, 15),
+    "admissionregistration.k8s.io": (16700, 15),
+    "apiextensions.k8s.io": (16700, 15),
+    "scheduling.k8s.io": (16600, 15),
+    "coordination.k8s.io": (16500, 15),
+    "node.k8s.io": (16300, 15),
+    "discovery.k8s.io": (16200, 15),
+    "resource.k8s.io": (16200, 21),
+    "flowcontrol.apiserver.k8s.io": (16100, 21),
+}
+
+
+def namespaces() -> Iterator[Tree]:
+    """The four namespaces that are always there."""
+    for name in ("kube-system", "kube-public", "kube-node-lease", "default"):
+        yield {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def priority_classes() -> Iterator[Tree]:
+    """The two classes of the system's own Pods."""
+    texts = {
+        "system-node-critical": (
+            2000001000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        "system-cluster-critical": (
+            2000000000,
+            "Used for system critical pods that must run in the cluster, "
+            "but can be moved to another node if necessary.",
+        ),
+    }
+    for name, (value, description) in texts.items():
+        yield {
+            "kind": "PriorityClass",
+            "apiVersion": "scheduling.k8s.io/v1",
+            "metadata": {"name": name},
+            "value": value,
+            "description": description,
+        }
+
+
+def _flow_subject(line: str) -> Tree:
+    kind, name = line.split()
+    if kind == "ServiceAccount":
+        namespace, _, name = name.partition("/")
+        return {"kind": kind, "serviceAccount": {"namespace": namespace, "name": name}}
+    return {"kind": kind, kind.lower(): {"name": name}}
+
+
+def flow_schemas(now: float) -> Iterator[Tree]:
+    """Which requests belong to which priority level."""
+    for name, (precedence, level, distinguisher, subjects) in _FLOWS.items():
+        rules = _FLOW_RULES.get(name, {"resourceRules": [_EVERYTHING], "nonResourceRules": [_EVERY_PATH]})
+        spec: Tree = {"priorityLevelConfiguration": {"name": level}, "matchingPrecedence": precedence}
+        if distinguisher:
+            spec["distinguisherMethod"] = {"type": distinguisher}
+        spec["rules"] = [{"subjects": [_flow_subject(line) for line in subjects], **rules}]
+        message = f'This FlowSchema references the PriorityLevelConfiguration object named "{level}" and it exists'
+        yield {
+            "kind": "FlowSchema",
+            "apiVersion": _FLOW_CONTROL,
+            "metadata": {"name": name, "annotations": _AUTOUPDATE},
+            "spec": spec,
+            "status": {"conditions": [_condition("Dangling", "False", now, "Found", message)]},
+        }
+
+
+def priority_levels() -> Iterator[Tree]:
+    """How much of the server each level may use."""
+    specs: dict[str, Tree] = {
+        "exempt": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
+    }
+    for name, (shares, lendable, *queue) in _LEVELS.items():
+        response: Tree = {"type": "Reject"}
+        if queue:
+            queuing = {"queues": queue[0], "handSize": queue[1], "queueLengthLimit": queue[2]}
+            response = {"type": "Queue", "queuing": queuing}
+        limited = {"nominalConcurrencyShares": shares, "limitResponse": response, "lendablePercent": lendable}
+        specs[name] = {"type": "Limited", "limited": limited}
+    for name, spec in specs.items():
+        metadata = {"name": name, "annotations": _AUTOUPDATE}
+        yield {"kind": "PriorityLevelConfiguration", "apiVersion": _FLOW_CONTROL, "metadata": metadata, "spec": spec}
+
+
+def api_services(table: ResourceTable, now: float) -> Iterator[Tree]:
+    """One per group version that this server answers itself."""
+    seen: set[tuple[str, str]] = set()
+    for resource in table:
+        key = (resource.group, resource.version)
+        if key in seen or resource.group not in _GROUP_PRIORITIES or resource.custom:
+            continue
+        seen.add(key)
+        group_priority, version_priority = _GROUP_PRIORITIES[resource.group]
+        if key == ("autoscaling", "v2"):
+            version_priority = 30
+        spec: Tree = {"group": resource.group} if resource.group else {}
+        spec |= {
+            "version": resource.version,
+            "groupPriorityMinimum": group_priority,
+            "versionPriority": version_priority,
+        }
+        words = "Local APIServices are always available"
+        yield {
+            "kind": "APIService",
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "metadata": {
+                "name": f"{resource.version}.{resource.group}",
+                "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"},
+            },
+            "spec": spec,
+            "status": {"conditions": [_condition("Available", "True", now, "Local", words)]},
+        }
+
+
+def service_range(options: ApiServerOptions, now: float) -> Tree:
+    """The range that cluster addresses of Services come from."""
+    words = "Kubernetes default Service CIDR is ready"
+    return {
+        "kind": "ServiceCIDR",
+        "apiVersion": "networking.k8s.io/v1",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [options.service_range]},
+        "status": {"conditions": [_condition("Ready", "True", now, "", words)]},
+    }
+
+
+def kubernetes_service(options: ApiServerOptions) -> Tree:
+    """The Service under which Pods find this API."""
+    address = options.kubernetes_service_address
+    return {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": options.port}],
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "type": "ClusterIP",
+            "sessionAffinity": "None",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+        },
+    }
+
+
+def kubernetes_address(options: ApiServerOptions) -> Tree:
+    """The claim of the `kubernetes` Service to its address."""
+    return {
+        "kind": "IPAddress",
+        "apiVersion": "networking.k8s.io/v1",
+        "metadata": {
+            "name": options.kubernetes_service_address,
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "kubernetes"}},
+    }
+
+
+def kubernetes_endpoints(options: ApiServerOptions) -> Iterator[Tree]:
+    """Where the `kubernetes` Service leads: this server, as Endpoints and as an EndpointSlice."""
+    yield {
+        "kind": "Endpoints",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [
+            {
+                "addresses": [{"ip": options.advertise_address}],
+                "ports": [{"name": "https", "port": options.port, "protocol": "TCP"}],
+            }
+        ],
+    }
+    yield {
+        "kind": "EndpointSlice",
+        "apiVersion": "discovery.k8s.io/v1",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [options.advertise_address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "protocol": "TCP", "port": options.port}],
+    }
+
+
+def config_maps(options: ApiServerOptions, now: float) -> Iterator[Tree]:
+    """What extension servers need to trust us, and since when no token secret has been used."""
+    if options.client_ca_pem:
+        yield _config_map("extension-apiserver-authentication", {"client-ca-file": options.client_ca_pem.decode()})
+    day = time.strftime("%Y-%m-%d", time.gmtime(now))
+    yield _config_map("kube-apiserver-legacy-service-account-token-tracking", {"since": day})
+
+
+def _config_map(name: str, data: dict[str, str]) -> Tree:
+    return {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": data,
+    }
+
+
+def identity(hostname: str) -> str:
+    """The name of this server's lease: `apiserver-` and 26 letters that the host name determines."""
+    digest = base64.b32encode(hashlib.sha256(hostname.encode()).digest()[:16]).decode().rstrip("=").lower()
+    return f"apiserver-{digest}"
+
+
+def identity_lease(options: ApiServerOptions, holder: str, now: float) -> Tree:
+    """The lease by which this server tells that it lives."""
+    return {
+        "kind": "Lease",
+        "apiVersion": "coordination.k8s.io/v1",
+        "metadata": {
+            "name": identity(options.hostname),
+            "namespace": "kube-system",
+            "labels": {
+                "apiserver.kubernetes.io/identity": "kube-apiserver",
+                "kubernetes.io/hostname": options.hostname,
+            },
+            "annotations": {"kubernetes.io/peer-advertise-address": f"{options.advertise_address}:{options.port}"},
+        },
+        "spec": {
+            "holderIdentity": f"{identity(options.hostname)}_{holder}",
+            "leaseDurationSeconds": 3600,
+            "renewTime": rfc3339_micro(now),
+        },
+    }
+
+
+def _condition(kind: str, status: str, now: float, reason: str, message: str) -> Tree:
+    return {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": rfc3339(now),
+        "reason": reason,
+        "message": message,
+    }

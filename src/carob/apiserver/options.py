@@ -1,0 +1,42 @@
+"""What one API server is told when it starts: addresses, keys and who may speak without an account. Plain values."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from carob.api.user import UserInfo
+
+MAX_REQUEST_BODY_BYTES = 3 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ApiServerOptions:
+    """Settings of one server.
+
+    Shape: certificates and keys are PEM; addresses are numbers, not names.
+    """
+
+    advertise_address: str = "10.42.0.1"
+    """Where Pods and nodes reach this server; what the `kubernetes` Service points to."""
+    port: int = 6443
+    service_range: str = "10.43.0.0/16"
+    hostname: str = "localhost"
+    issuer: str = "https://kubernetes.default.svc"
+    """`iss` of service-account tokens, and their default audience."""
+    client_ca_pem: bytes = b""
+    """Who signs client certificates; shown in kube-system/extension-apiserver-authentication."""
+    service_account_key_pem: bytes = b""
+    """Private key that signs service-account tokens (ECDSA P-256 or RSA); empty: TokenRequest answers 404."""
+    static_tokens: Mapping[str, UserInfo] = field(default_factory=dict)
+    """Bearer tokens that need no object: for first contact and for tests that go over sockets."""
+    kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")
+
+    @property
+    def kubernetes_service_address(self) -> str:
+        """The first address of the service range: where the API is found from inside Pods."""
+        return str(ipaddress.ip_network(self.service_range)[1])

@@ -1,0 +1,187 @@
+"""The API server: filters around a dispatcher, all plain functions of one request.
+
+request info -> authentication -> impersonation -> authorization -> limits -> dispatch. What can be answered from memory is
+answered in the call itself: no task and no await. An ApiError becomes its Status; any other exception is a bug: it is
+logged and becomes a 500.
+
+May touch: the store (through the engine). It opens no socket: `handle` is the transport's Handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from carob.api.resources import ResourceTable
+from carob.api.status import ApiError, internal, too_many_requests
+from carob.apiserver import paths, request_info
+from carob.apiserver.admission.chain import AdmissionChain
+from carob.apiserver.admission.plugins import default_plugins
+from carob.apiserver.authn import impersonation
+from carob.apiserver.authn.authenticator import Authenticator
+from carob.apiserver.authn.jws import SigningKey
+from carob.apiserver.authn.service_accounts import ServiceAccountTokens
+from carob.apiserver.authz.aggregation import RoleAggregation
+from carob.apiserver.authz.authorizer import Authorizer
+from carob.apiserver.authz.node import NodeAuthorizer
+from carob.apiserver.authz.rbac import RbacAuthorizer
+from carob.apiserver.bootstrap import policy
+from carob.apiserver.bootstrap.run import Bootstrap
+from carob.apiserver.discovery import Discovery
+from carob.apiserver.dispatch import Dispatcher
+from carob.apiserver.engine import Engine
+from carob.apiserver.failures import answer_of
+from carob.apiserver.metrics import Metrics
+from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
+from carob.apiserver.virtual.access_reviews import AccessReviews
+from carob.apiserver.virtual.identity_reviews import IdentityReviews
+from carob.apiserver.virtual.token_requests import TokenRequests
+from carob.base.log import get_logger
+from carob.base.tasks import supervise
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from carob.apiserver.types import RequestInfo
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.store.types import Store
+    from carob.transport.http import Request
+
+_log = get_logger("apiserver")
+
+# writes that may wait for the disk at one time; more are told to come back
+MAX_WRITES_IN_FLIGHT = 2048
+
+
+class ApiServer:
+    """One server over one store."""
+
+    def __init__(self, store: Store, options: ApiServerOptions, clock: Clock, randomness: Randomness) -> None:
+        self.options = options
+        self.table = ResourceTable()
+        self.metrics = Metrics()
+        self.discovery = Discovery(self.table, f"{options.advertise_address}:{options.port}")
+        self._clock = clock
+        self._randomness = randomness
+        self._admission = AdmissionChain()
+        self.engine = Engine(store, self.table, self._admission, clock, randomness)
+        self._stage = "starting"
+        self._writes = 0
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the store, make what must be there, and be ready to answer. Raises: StoreError."""
+        await self.engine.start()
+        options, reader = self.options, self.engine.reader
+        key = SigningKey(options.service_account_key_pem) if options.service_account_key_pem else None
+        self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
+        self._authenticator = Authenticator(reader, self._clock, self._tokens, options.static_tokens)
+        self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
+        self._admission.use(default_plugins(reader, self.authorizer, self._randomness))
+        self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
+        self._dispatcher = Dispatcher(self.engine.handle, self._paths.answer, self.discovery.groups)
+        self._register_virtual()
+        aggregation = RoleAggregation(self.engine)
+        await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
+        await aggregation.sync()
+        self._spawn("role aggregation", aggregation.run)
+        self._stage = "ready"
+
+    def _register_virtual(self) -> None:
+        register = self._dispatcher.register
+        access = AccessReviews(self.authorizer)
+        group = "authorization.k8s.io"
+        register(group, "subjectaccessreviews", "", access.subject)
+        register(group, "localsubjectaccessreviews", "", access.local_subject)
+        register(group, "selfsubjectaccessreviews", "", access.self_subject)
+        register(group, "selfsubjectrulesreviews", "", access.self_rules)
+        identity = IdentityReviews(self._authenticator, self._clock)
+        register("authentication.k8s.io", "selfsubjectreviews", "", identity.self_subject)
+        register("authentication.k8s.io", "tokenreviews", "", identity.token)
+        register("", "componentstatuses", "", paths.component_statuses)
+        if self._tokens is not None:
+            tokens = TokenRequests(self._tokens, self.engine.reader, self._admission, self._clock)
+            register("", "serviceaccounts", "token", tokens.create)
+
+    def _spawn(self, name: str, run: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._background.append(loop.create_task(supervise(name, run, self._clock), name=name))
+
+    async def close(self) -> None:
+        """Stop the background parts and let go of the store's watch; idempotent."""
+        self._stage = "shutting down"
+        tasks, self._background = self._background, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.engine.close()
+
+    def _why_failing(self, check: str) -> str | None:
+        if self._stage == "ready":
+            return None
+        if check == "shutdown" or self._stage == "starting":
+            return f"the server is {self._stage}"
+        return None
+
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer one request; the transport's Handler."""
+        started = self._clock.monotonic()
+        info = request_info.parse(request.method, request.path, request.query, self.table)
+        try:
+            user = self._authenticator.authenticate(request)
+            wanted = impersonation.requested(request.headers) if _impersonates(request) else None
+            if wanted is not None:
+                user = impersonation.impersonate(user, info, wanted, self.authorizer)
+            self.authorizer.authorize(user, info)
+            if len(request.body) > MAX_REQUEST_BODY_BYTES:
+                raise _too_large()
+            answer = self._dispatcher.answer(info, request, user)
+        except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
+            answer = self._failed(request, info, error)
+        if isinstance(answer, Response):
+            self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
+            return answer
+        if self._writes >= MAX_WRITES_IN_FLIGHT and info.verb in _WRITES:
+            getattr(answer, "close", _nothing)()
+            return answer_of(too_many_requests("Too many requests, please try again later."), request)
+        return self._finish(request, info, answer, started)
+
+    async def _finish(
+        self, request: Request, info: RequestInfo, answer: Awaitable[Response], started: float
+    ) -> Response:
+        self._writes += 1
+        try:
+            response = await answer
+        except Exception as error:  # noqa: BLE001 - as above, for what had to wait
+            response = self._failed(request, info, error)
+        finally:
+            self._writes -= 1
+        self.metrics.observe(info, response.status, self._clock.monotonic() - started)
+        return response
+
+    @staticmethod
+    def _failed(request: Request, info: RequestInfo, error: Exception) -> Response:
+        if not isinstance(error, ApiError):
+            _log.error("%s %s failed", request.method, request.path, exc_info=error)
+            error = internal(f"{type(error).__name__}: {error}")
+        return answer_of(error, request)
+
+
+_WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+
+
+def _nothing() -> None:
+    """Stands in for `close` of an awaitable that is no coroutine."""
+
+
+def _impersonates(request: Request) -> bool:
+    headers = request.headers
+    return "impersonate-user" in headers or "impersonate-group" in headers or "impersonate-uid" in headers
+
+
+def _too_large() -> ApiError:
+    message = f"Request entity too large: limit is {MAX_REQUEST_BODY_BYTES}"
+    return ApiError(413, "RequestEntityTooLarge", message)

@@ -1,0 +1,38 @@
+"""Bodies and answers of kinds that are asked and answered but never kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from carob.api import codec
+from carob.api.resources import Resource
+from carob.apiserver import bodies
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from carob.apiserver.types import RequestInfo
+    from carob.transport.http import Request
+
+T = TypeVar("T")
+
+
+def read(struct: type[T], info: RequestInfo, request: Request) -> T:
+    """The Struct that the body holds. Raises: ApiError 400 for what is no such object, 415 for an unknown form."""
+    group, _, version = struct().api_version.rpartition("/")  # type: ignore[attr-defined]
+    row = info.resource
+    if row is None or row.kind != struct.__name__:
+        row = Resource(group, version, struct.__name__, "", stored=False)
+    obj, _ = bodies.decode(row, struct, info, request)
+    return obj  # type: ignore[no-any-return]
+
+
+def created(obj: Any) -> Response:
+    """201 with the answered object."""
+    return Response(201, codec.encode(obj) + b"\n")
+
+
+def listing(kind: str, api_version: str, items: list[Any]) -> Response:
+    """200 with a list of trees."""
+    return Response(body=orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}))
