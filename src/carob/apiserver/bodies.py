@@ -1,0 +1,38 @@
+"""Request bodies: which media types are read, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api import strict
+from carob.apiserver import negotiation
+
+if TYPE_CHECKING:
+    from carob.api.resources import Resource
+    from carob.apiserver.types import RequestInfo
+    from carob.transport.http import Request
+
+_READ = frozenset((negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF))
+
+
+def media_of(request: Request) -> str:
+    """The media type of a body that we read. Raises: ApiError 415."""
+    media = negotiation.media_type(request.headers.get("content-type", ""))
+    if media not in _READ:
+        raise negotiation.unsupported_media_type()
+    return media
+
+
+def validation_of(info: RequestInfo) -> str:
+    """How unknown and duplicate fields are treated."""
+    return (info.first("fieldValidation") if info.query else "") or strict.WARN
+
+
+def decode(row: Resource, info: RequestInfo, request: Request) -> tuple[Any, list[str]]:
+    """The object of a request's body and the warnings that it earned. Raises: ApiError 400, 415."""
+    return strict.decode_body(row, request.body, media_of(request), validation_of(info))
+
+
+def decode_as(struct: type[Any], group: str, info: RequestInfo, request: Request) -> tuple[Any, list[str]]:
+    """As `decode`, for a body of another kind than the resource's: Binding, Scale, Eviction. Raises: ApiError 400, 415."""
+    return strict.decode_as(struct, group, request.body, media_of(request), validation_of(info))

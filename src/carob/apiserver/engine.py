@@ -1,0 +1,109 @@
+"""The engine: every stored resource and its object subresources, from a parsed request to an answer.
+
+Reads are answered from the watch cache in the call itself; writes resolve once they are durable and visible.
+
+May touch: the store. It opens no socket, authenticates and authorizes nobody: the edge has done that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from carob.api.status import bad_request, method_not_supported, page_not_found
+from carob.api.user import UserInfo
+from carob.apiserver.deadlines import Deadlines
+from carob.apiserver.handlers import create, delete, get, list, patch, subresources, update, watch
+from carob.apiserver.handlers.backend import Backend
+from carob.apiserver.objects import Objects
+from carob.apiserver.presenters import Presenters
+from carob.apiserver.registry import Strategies
+from carob.apiserver.registry.special import special
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from carob.api.resources import Resource, ResourceTable
+    from carob.apiserver.types import Admission, RequestInfo
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.store.types import Store
+    from carob.transport.http import Request, Response
+
+SERVER = UserInfo("system:apiserver", ("system:masters",))
+
+
+class Engine:
+    """All stored resources over one store."""
+
+    def __init__(
+        self, store: Store, table: ResourceTable, admission: Admission, clock: Clock, randomness: Randomness
+    ) -> None:
+        self._objects = Objects(store, table)
+        self.reader = self._objects
+        self._backend = Backend(
+            self._objects,
+            Strategies(special()),
+            admission,
+            clock,
+            randomness,
+            Presenters(clock),
+            Deadlines(clock),
+        )
+
+    async def start(self) -> None:
+        """Fill the cache and follow the store. Raises: StoreError."""
+        await self._objects.start()
+
+    async def close(self) -> None:
+        """End every watch and follow no longer; the store stays open."""
+        await self._objects.close()
+        await self._backend.deadlines.close()
+        tasks = tuple(self._backend.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def handle(self, info: RequestInfo, request: Request, user: UserInfo) -> Response | Awaitable[Response]:
+        """Answer one request for a stored resource. Raises: ApiError."""
+        verb, name = info.verb, info.name
+        if name in (".", ".."):
+            raise bad_request(f"Name parameter invalid: \"{name}\": may not be '{name}'")
+        if "%" in name:
+            raise page_not_found()
+        backend = self._backend
+        if info.subresource and info.subresource != "status":
+            return subresources.handle(backend, info, request, user)
+        if verb == "get":
+            return get.get(backend, info, request)
+        if verb == "list":
+            return list.list_objects(backend, info, request)
+        if verb == "watch":
+            return watch.watch(backend, info, request)
+        writer = _WRITERS.get(verb)
+        if writer is None:
+            raise method_not_supported(info.resource, verb)
+        return writer(backend, info, request, user)
+
+    # -- for the server's own parts --------------------------------------------------------------------------------
+
+    async def create_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any:
+        """Create an object, whose status is kept; the answer is shared and not to be changed. Raises: ApiError."""
+        return await create.create_internal(self._backend, resource, obj, namespace, SERVER)
+
+    async def update_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any:
+        """Replace an object, spec and status at once; a resourceVersion in it must be the present one.
+
+        Raises: ApiError.
+        """
+        return await update.update_internal(self._backend, resource, obj, namespace, SERVER)
+
+
+_WRITERS = {
+    "create": create.create,
+    "update": update.update,
+    "patch": patch.patch,
+    "delete": delete.delete,
+    "deletecollection": delete.delete_collection,
+}

@@ -1,0 +1,78 @@
+"""GET of one object, and of its status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api.status import not_found
+from carob.apiserver import list_options, negotiation
+from carob.apiserver.handlers.freshness import wait_until
+from carob.apiserver.negotiation import PLAIN, Form
+from carob.apiserver.presenters import check_single, finished, include_of
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from carob.apiserver.handlers.backend import Backend
+    from carob.apiserver.types import RequestInfo
+    from carob.apiserver.watch_cache import Entry
+    from carob.transport.http import Request
+
+
+def form_of(info: RequestInfo, request: Request, *, watch: bool = False) -> Form:
+    """The form that a request asks for. Raises: ApiError 406."""
+    headers = request.headers
+    pretty = negotiation.wants_pretty(info.first("pretty") if info.query else "", headers.get("user-agent", ""))
+    return negotiation.form_of(headers.get("accept", ""), watch=watch, pretty=pretty)
+
+
+def get(backend: Backend, info: RequestInfo, request: Request) -> Response | Awaitable[Response]:
+    """One object. Raises: ApiError 404, 406, 504."""
+    form = form_of(info, request)
+    check_single(form)
+    if info.query:
+        revision = list_options.revision_of(info.first("resourceVersion"))
+        if revision is not None and revision > backend.objects.revision:
+            return _later(backend, info, form, revision)
+    return _answer(backend, info, form)
+
+
+async def _later(backend: Backend, info: RequestInfo, form: Form, revision: int) -> Response:
+    await wait_until(backend, revision)
+    return _answer(backend, info, form)
+
+
+def _answer(backend: Backend, info: RequestInfo, form: Form) -> Response:
+    row = info.resource
+    assert row is not None
+    cache = backend.objects.cache(row)
+    entry = cache.get(info.namespace, info.name)
+    if entry is None:
+        raise not_found(row, info.name)
+    if form is PLAIN and row is cache.row:
+        return Response(200, cache.head + entry.tail + b"\n")
+    return written_entry(backend, info, form, entry)
+
+
+def written_entry(
+    backend: Backend, info: RequestInfo, form: Form, entry: Entry, status: int = 200, warnings: list[str] | None = None
+) -> Response:
+    """An entry as the answer of any verb, in any form."""
+    row = info.resource
+    assert row is not None
+    include = include_of(info.first("includeObject")) if form.kind else ""
+    presenter = backend.presenters.get(form, row, backend.objects.stored_row(row), include or "Metadata")
+    response = Response(status, finished(form, presenter.one(entry)), form.media)
+    if warnings:
+        response.headers.extend(warning_headers(warnings))
+    return response
+
+
+def warning_headers(warnings: list[str]) -> list[tuple[str, str]]:
+    """`Warning: 299 - "…"` headers, each text once."""
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(warnings)]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -1,0 +1,150 @@
+"""Which form of an answer a client wants, from its `Accept` header, and which form its body has.
+
+Pure. Forms: JSON and YAML of the object itself, of a Table, of PartialObjectMetadata. Watches stream JSON only.
+
+Source: apiserver `pkg/endpoints/handlers/negotiation`; the words of refusals are upstream's.
+Differs: protobuf answers are not served; clients that offer protobuf offer JSON, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from carob.api.status import ApiError
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+TABLE = "Table"
+PARTIAL = "PartialObjectMetadata"
+PARTIAL_LIST = "PartialObjectMetadataList"
+
+_OBJECTS = f"{JSON}, {YAML}, {PROTOBUF}"
+_STREAMS = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an answer is written. `kind` is empty for the object itself, else a kind of meta.k8s.io in `version`."""
+
+    media: str = JSON
+    kind: str = ""
+    version: str = "v1"
+    pretty: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """The apiVersion of a transformed answer."""
+        return f"meta.k8s.io/{self.version}"
+
+
+PLAIN = Form()
+_PRETTY = Form(pretty=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    media: str
+    parameters: tuple[tuple[str, str], ...]
+    quality: float
+
+    def get(self, name: str) -> str:
+        return next((value for key, value in self.parameters if key == name), "")
+
+
+def form_of(accept: str, *, watch: bool = False, pretty: bool = False) -> Form:
+    """The first form that the client accepts and that we have. Raises: ApiError 406."""
+    if accept in ("", JSON, "*/*"):
+        return _PRETTY if pretty else PLAIN
+    return _negotiated(accept, watch, pretty)
+
+
+@lru_cache(maxsize=512)
+def _negotiated(accept: str, watch: bool, pretty: bool) -> Form:
+    clauses = _parse(accept)
+    if not any(clause.media in (JSON, YAML, PROTOBUF, "*/*", "application/*") for clause in clauses):
+        message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
+        raise _NotAcceptable(message)
+    for clause in clauses:
+        form = _form(clause, watch, pretty)
+        if form is not None:
+            return form
+    raise not_acceptable(_STREAMS if watch else _OBJECTS)
+
+
+class _NotAcceptable(ApiError):
+    """The refusal of upstream's router, which writes empty details."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(406, "NotAcceptable", message)
+
+    def status(self) -> dict[str, object]:
+        out = super().status()
+        code = out.pop("code")
+        return out | {"details": {}, "code": code}
+
+
+def not_acceptable(known: str = _OBJECTS) -> ApiError:
+    """406: the client accepts nothing that this endpoint can write."""
+    return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {known}")
+
+
+def unsupported_media_type(known: str = _OBJECTS) -> ApiError:
+    """415: the body's Content-Type is none that this endpoint reads."""
+    message = f"the body of the request was in an unknown format - accepted media types include: {known}"
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def _form(clause: _Clause, watch: bool, pretty: bool) -> Form | None:
+    media = JSON if clause.media in ("*/*", "application/*") else clause.media
+    if media not in (JSON, YAML) or (watch and media != JSON):
+        return None
+    if clause.get("stream") and not watch:
+        return None
+    pretty = pretty or clause.get("pretty") in ("1", "true")
+    kind = clause.get("as")
+    if not kind:
+        return Form(media, pretty=pretty)
+    version = clause.get("v")
+    if clause.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1"):
+        return None
+    if kind not in (TABLE, PARTIAL, PARTIAL_LIST):
+        return None
+    return Form(media, kind, version, pretty)
+
+
+def _parse(accept: str) -> list[_Clause]:
+    """The clauses of an Accept header, best first; equal ones keep their order."""
+    clauses = []
+    for part in accept.split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
+        if not media:
+            continue
+        pairs = tuple((key.strip(), value.strip()) for key, _, value in (p.partition("=") for p in parameters))
+        quality = 1.0
+        for key, value in pairs:
+            if key == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 1.0
+        clauses.append(_Clause(media.lower(), pairs, quality))
+    clauses.sort(key=lambda clause: -clause.quality)
+    return clauses
+
+
+def wants_pretty(query_value: str, user_agent: str) -> bool:
+    """Whether a person is likely to read the JSON: asked for, or a browser's or curl's habit.
+
+    Source: apiserver `negotiation.isPrettyPrint`.
+    """
+    if query_value:
+        return query_value in ("1", "true", "True", "TRUE", "t", "T")
+    return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def media_type(content_type: str) -> str:
+    """The media type of a Content-Type header without its parameters, lower case; JSON when there is none."""
+    return content_type.partition(";")[0].strip().lower() if content_type else JSON

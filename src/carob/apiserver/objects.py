@@ -1,0 +1,237 @@
+"""Objects as Structs: reading them from the cache, writing them to the store.
+
+`Objects` is what the handlers share. Reads are synchronous (everything is in the cache); a write resolves once it is
+durable and the cache has it, so a writer reads its own write.
+
+Invariant: a Struct handed out by `read` is shared and never changed; who wants to change one takes a `fresh` copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api import codec
+from carob.api.status import already_exists, conflict, internal, not_found
+from carob.apiserver import keys
+from carob.apiserver.conversion import convert_object
+from carob.apiserver.fan_out import FanOut
+from carob.apiserver.watch_cache import Entry, ResourceCache, head_of
+from carob.base.log import get_logger
+from carob.store.types import KeyExists, KeyMissing, Revision, RevisionMismatch, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from carob.api.resources import Resource, ResourceTable
+    from carob.store.types import Event, Store, Watch
+
+_log = get_logger("apiserver")
+
+# Decoded objects that are kept for admission and authorization while they do not change.
+MAX_MEMO = 4096
+
+LOAD_PAGE_KEYS = 2000
+
+
+class Objects:
+    """The cache of every resource, kept in step with the store."""
+
+    def __init__(self, store: Store, table: ResourceTable) -> None:
+        self.store = store
+        self.table = table
+        self.revision = 0
+        """The newest revision that the caches show."""
+        self._caches: dict[tuple[str, str], ResourceCache] = {}
+        self._fans: dict[tuple[str, str], FanOut] = {}
+        self._memo: dict[Entry, Any] = {}
+        self._listeners: dict[tuple[str, str], list[Callable[[str, str], None]]] = {}
+        self._waiters: list[tuple[int, Callable[[], None]]] = []
+        self._watch: Watch | None = None
+
+    # -- following the store ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load everything and follow the store from there. Raises: StoreError."""
+        start, revision = "", Revision(0)
+        while True:
+            page = await self.store.list(keys.ROOT, start_after=start, limit=LOAD_PAGE_KEYS, revision=revision)
+            revision = page.revision
+            for item in page.items:
+                found = self._place(item.key)
+                if found is not None:
+                    found[0].load(found[1], found[2], item.value, item.mod_revision)
+            if not page.more:
+                break
+            start = page.items[-1].key
+        self.revision = revision
+        for cache in self._caches.values():
+            cache.ring.floor = cache.revision = revision
+        self._watch = await self.store.watch(keys.ROOT, revision, self._deliver)
+
+    async def close(self) -> None:
+        """Follow no longer and end every watch."""
+        if self._watch is not None:
+            self._watch.close()
+        for fan in self._fans.values():
+            fan.close()
+
+    def _place(self, key: str) -> tuple[ResourceCache, str, str] | None:
+        found = keys.split(key)
+        if found is None:
+            return None
+        group, plural, namespace, name = found
+        cache = self._caches.get((group, plural))
+        if cache is None:
+            row = next((r for r in self.table if r.group == group and r.plural == plural and r.stored), None)
+            if row is None:
+                return None
+            cache = self.cache(row)
+        return cache, namespace, name
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        changes: dict[tuple[str, str], list[Any]] = {}
+        for event in events:
+            found = self._place(event.key)
+            if found is not None:
+                cache, namespace, name = found
+                change = cache.apply(namespace, name, event.value, event.revision)
+                if change is not None:
+                    changes.setdefault((cache.row.group, cache.row.plural), []).append(change)
+        self.revision = events[-1].revision
+        for place, made in changes.items():
+            fan = self._fans.get(place)
+            if fan is not None:
+                fan.publish(made)
+            for listener in self._listeners.get(place, ()):
+                for change in made:
+                    listener(change.new.namespace, change.new.name)
+        if self._waiters:
+            due = [call for revision, call in self._waiters if revision <= self.revision]
+            self._waiters = [waiter for waiter in self._waiters if waiter[0] > self.revision]
+            for call in due:
+                call()
+
+    def when_at(self, revision: int, call: Callable[[], None]) -> Callable[[], None]:
+        """Call once the caches show `revision`; the answer takes the wish back."""
+        waiter = (revision, call)
+        self._waiters.append(waiter)
+
+        def forget() -> None:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+        return forget
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def stored_row(self, row: Resource) -> Resource:
+        """The row in whose form the objects of `row` are kept."""
+        return keys.storage_row(self.table, row)
+
+    def cache(self, row: Resource) -> ResourceCache:
+        """The cache that holds the objects of a row."""
+        stored = self.stored_row(row)
+        place = (stored.group, stored.plural)
+        cache = self._caches.get(place)
+        if cache is None:
+            cache = self._caches[place] = ResourceCache(stored, self.revision)
+        return cache
+
+    def fan(self, row: Resource) -> FanOut:
+        """The watchers of a row's objects."""
+        stored = self.stored_row(row)
+        place = (stored.group, stored.plural)
+        fan = self._fans.get(place)
+        if fan is None:
+            fan = self._fans[place] = FanOut()
+        return fan
+
+    def fresh(self, row: Resource, entry: Entry) -> Any:
+        """A Struct of `row` that nobody else has."""
+        cache = self.cache(row)
+        obj = codec.decode(cache.row.struct, cache.head + entry.tail)
+        return convert_object(obj, cache.row, row)
+
+    def read(self, row: Resource, entry: Entry) -> Any:
+        """The Struct of an entry, shared: never change it."""
+        if row is not self.cache(row).row:
+            return self.fresh(row, entry)
+        obj = self._memo.get(entry)
+        if obj is None:
+            if len(self._memo) >= MAX_MEMO:
+                for old in [known for known, _ in zip(self._memo, range(MAX_MEMO // 4), strict=False)]:
+                    del self._memo[old]
+            obj = self._memo[entry] = self.fresh(row, entry)
+        return obj
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Any | None:
+        """The Struct of one object, not to be changed; None if there is none."""
+        entry = self.cache(resource).get(namespace, name)
+        return None if entry is None else self.read(resource, entry)
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Any]:
+        """The Structs of a namespace, or of all, not to be changed."""
+        return [self.read(resource, entry) for entry in self.cache(resource).entries(namespace)]
+
+    def on_change(self, resource: Resource, callback: Callable[[str, str], None]) -> None:
+        """Call `callback(namespace, name)` after every change of a resource's objects; it must not wait."""
+        stored = self.stored_row(resource)
+        self._listeners.setdefault((stored.group, stored.plural), []).append(callback)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def value_of(self, row: Resource, obj: Any) -> bytes:
+        """The bytes to store: the stored form, without a resourceVersion."""
+        kept, obj.metadata.resource_version = obj.metadata.resource_version, ""
+        value = codec.encode(convert_object(obj, row, self.stored_row(row)))
+        obj.metadata.resource_version = kept
+        return value
+
+    def unchanged(self, entry: Entry, value: bytes, row: Resource) -> bool:
+        """Whether writing `value` would change nothing."""
+        cache = self.cache(row)
+        return cache.entry(entry.namespace, entry.name, value, entry.revision).tail == entry.tail
+
+    def preview(self, row: Resource, namespace: str, name: str, value: bytes, revision: int) -> Entry:
+        """The entry that a write would leave, for answers. Revision 0 leaves out the resourceVersion."""
+        cache = self.cache(row)
+        entry = cache.entry(namespace, name, value, revision)
+        if not revision:
+            entry.tail = value[len(head_of(cache.row)) :]
+        return entry
+
+    async def create(self, row: Resource, namespace: str, name: str, value: bytes) -> Entry:
+        """Write a new object. Raises: ApiError 409, 500."""
+        try:
+            revision = await self.store.create(keys.key(self.stored_row(row), namespace, name), value)
+        except KeyExists:
+            raise already_exists(row, name) from None
+        except StoreError as error:
+            raise internal(str(error)) from error
+        return self.preview(row, namespace, name, value, revision)
+
+    async def update(self, row: Resource, entry: Entry, value: bytes) -> Entry:
+        """Replace what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 500."""
+        key = keys.key(self.stored_row(row), entry.namespace, entry.name)
+        try:
+            revision = await self.store.update(key, value, Revision(entry.revision))
+        except KeyMissing:
+            raise not_found(row, entry.name) from None
+        except RevisionMismatch:
+            raise conflict(row, entry.name) from None
+        except StoreError as error:
+            raise internal(str(error)) from error
+        return self.preview(row, entry.namespace, entry.name, value, revision)
+
+    async def delete(self, row: Resource, entry: Entry) -> Entry:
+        """Remove what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 500."""
+        key = keys.key(self.stored_row(row), entry.namespace, entry.name)
+        try:
+            revision = await self.store.delete(key, Revision(entry.revision))
+        except KeyMissing:
+            raise not_found(row, entry.name) from None
+        except RevisionMismatch:
+            raise conflict(row, entry.name) from None
+        except StoreError as error:
+            raise internal(str(error)) from error
+        return entry.at(revision)

@@ -1,0 +1,13 @@
+"""Which resources have a strategy class of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from carob.apiserver.registry.strategy import Strategy
+
+
+def special() -> dict[tuple[str, str], type[Strategy]]:
+    """Strategy classes by group and plural name."""
+    return {}

@@ -1,0 +1,132 @@
+"""What a resource may do differently from the common case: a `Strategy`, and what one write knows (`WriteContext`).
+
+The common case lives here: `status` belongs to the status subresource, everything else to the object itself, and a
+change of the spec raises `metadata.generation` where the kind has one. A resource that differs has a small file beside
+this one. Strategies hold no state of objects; allocators do, and are given to them.
+
+May touch: the object being written, and through the context the clock, randomness and present state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from carob.base.clock import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carob.api.resources import Resource
+    from carob.api.types.meta_v1 import DeleteOptions
+    from carob.api.user import UserInfo
+    from carob.apiserver.types import Reader
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+
+BACKGROUND, FOREGROUND, ORPHAN = "Background", "Foreground", "Orphan"
+
+
+@dataclass(slots=True)
+class WriteContext:
+    """One write on its way. Warnings become `Warning: 299` headers; `undo` runs when the write does not happen."""
+
+    row: Resource
+    namespace: str
+    user: UserInfo
+    clock: Clock
+    randomness: Randomness
+    reader: Reader
+    dry_run: bool = False
+    subresource: str = ""
+    warnings: list[str] = field(default_factory=list)
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    done: list[Callable[[], None]] = field(default_factory=list)
+    """Runs when the write has happened: what an old state held is given back only then."""
+
+    @property
+    def now(self) -> str:
+        """The present time as objects carry it."""
+        return rfc3339(self.clock.now())
+
+    def finish(self, happened: bool) -> None:
+        """Settle what was reserved on the way."""
+        for call in self.done if happened and not self.dry_run else self.undo:
+            call()
+        self.undo.clear()
+        self.done.clear()
+
+
+class Strategy:
+    """The common case. Subclasses override what differs; every method may change only `obj` or `new`."""
+
+    generation = False
+    """True where the kind counts changes of its spec in `metadata.generation`."""
+    create_on_update = False
+    """True where a PUT to a name that is free creates the object."""
+    unconditional_update = True
+    """False where a PUT without a resourceVersion is refused."""
+    returns_deleted = False
+    """True where a DELETE answers with the object and not with a Status."""
+    propagation = BACKGROUND
+    """What a DELETE without a policy does to dependents."""
+    status_keeps_labels = False
+    """True where the status subresource leaves labels alone."""
+
+    def __init__(self, row: Resource) -> None:
+        self.row = row
+        self.has_status = row.subresource("status") is not None
+
+    def prepare_create(self, obj: Any, context: WriteContext) -> None:
+        """Bring a new object into its first state: no status from the client, generation 1."""
+        if self.has_status and hasattr(obj, "status"):
+            obj.status = type(obj.status)() if obj.status is not None else None
+        if self.generation:
+            obj.metadata.generation = 1
+
+    def prepare_update(self, new: Any, old: Any, context: WriteContext) -> None:
+        """Keep what a write of the object itself may not change."""
+        if self.has_status and hasattr(new, "status"):
+            new.status = old.status
+        if self.generation:
+            changed = self.spec_changed(new, old)
+            new.metadata.generation = old.metadata.generation + (1 if changed else 0)
+
+    def prepare_status(self, new: Any, old: Any, context: WriteContext) -> None:
+        """Keep everything but the status (and the metadata that a status may touch)."""
+        for name in new.__struct_fields__:
+            if name not in ("kind", "api_version", "metadata", "status"):
+                setattr(new, name, getattr(old, name))
+        new.metadata.generation = old.metadata.generation
+        if self.status_keeps_labels:
+            new.metadata.labels = old.metadata.labels
+
+    def spec_changed(self, new: Any, old: Any) -> bool:
+        """Whether an update asks for something else than before."""
+        for name in new.__struct_fields__:
+            if name not in ("kind", "api_version", "metadata", "status") and getattr(new, name) != getattr(old, name):
+                return True
+        return False
+
+    def grace_period(self, obj: Any, options: DeleteOptions) -> int | None:
+        """Seconds that an object lives on after DELETE; None where the kind knows no grace."""
+        return None
+
+    def mark_deleted(self, obj: Any, options: DeleteOptions, context: WriteContext) -> bool:
+        """Change an object whose deletion begins (a Namespace's phase); True if that changed it."""
+        return False
+
+    def complete(self, obj: Any) -> bool:
+        """Whether nothing of the kind's own (a Namespace's spec.finalizers) holds a deletion back."""
+        return True
+
+    def prepare_delete(self, obj: Any, context: WriteContext) -> None:
+        """Look at an object that is about to go: give back what it held in `context.done`."""
+
+    def warnings(self, obj: Any, old: Any | None) -> list[str]:
+        """What to tell the client of an accepted write."""
+        return []
+
+    def delete_warnings(self, options: DeleteOptions) -> list[str]:
+        """What to tell the client of a deletion."""
+        return []

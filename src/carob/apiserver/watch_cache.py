@@ -1,0 +1,233 @@
+"""The watch cache: every object once, as the bytes that clients get, in the order of its keys.
+
+An entry holds the JSON tail of an object, which begins behind `{"kind":"Pod","apiVersion":"v1",`, its revision, and the
+few values that selectors ask for. GET puts the head before it, LIST joins tails, a watch event is made of it once.
+
+Invariants: `revision` is that of the last event applied to any resource; what a cache holds is the state of exactly
+that revision; entries are never changed, only replaced, so a list that is still being sent stays consistent.
+
+May touch: bytes. It knows neither HTTP nor the store.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from typing import TYPE_CHECKING
+
+from carob.apiserver.field_selectors import indexer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from carob.api.resources import Resource
+
+_METADATA = b'"metadata":{'
+
+# Recent events that are kept to resume watches without asking the store: whichever limit is reached first.
+RING_EVENTS = 1024
+RING_BYTES = 4 << 20
+
+
+class Entry:
+    """One object at one revision."""
+
+    __slots__ = ("fields", "labels", "name", "namespace", "revision", "tail")
+
+    def __init__(
+        self, namespace: str, name: str, tail: bytes, revision: int, labels: dict[str, str], fields: tuple[str, ...]
+    ) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.tail = tail
+        self.revision = revision
+        self.labels = labels
+        self.fields = fields
+
+    def at(self, revision: int) -> Entry:
+        """The same object with another resourceVersion: what a deletion's event carries."""
+        start = len(_METADATA) + len(f'"resourceVersion":"{self.revision}",')
+        tail = spliced(self.tail[start:], revision)
+        return Entry(self.namespace, self.name, tail, revision, self.labels, self.fields)
+
+
+def spliced(rest: bytes, revision: int) -> bytes:
+    """The tail of an object. Shape: `rest` is what stands behind `"metadata":{` in the stored value."""
+    return b'%b"resourceVersion":"%d",%b' % (_METADATA, revision, rest)
+
+
+def head_of(resource: Resource) -> bytes:
+    """What the bytes of every object of a row begin with."""
+    return f'{{"kind":"{resource.kind}","apiVersion":"{resource.api_version}",'.encode()
+
+
+class Change:
+    """One write as watchers need it. `new` of a deletion is the last state with the deletion's revision."""
+
+    __slots__ = ("deleted", "new", "old", "revision")
+
+    def __init__(self, revision: int, old: Entry | None, new: Entry, deleted: bool) -> None:
+        self.revision = revision
+        self.old = old
+        self.new = new
+        self.deleted = deleted
+
+
+class Ring:
+    """Recent changes of one resource, complete behind `floor`."""
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+        self._changes: deque[Change] = deque()
+        self._bytes = 0
+
+    def add(self, change: Change) -> None:
+        """Keep a change; the oldest go when there are too many."""
+        self._changes.append(change)
+        self._bytes += len(change.new.tail)
+        while len(self._changes) > RING_EVENTS or (self._bytes > RING_BYTES and len(self._changes) > 1):
+            gone = self._changes.popleft()
+            self._bytes -= len(gone.new.tail)
+            self.floor = gone.revision
+
+    def after(self, revision: int) -> list[Change] | None:
+        """Every change behind `revision`, oldest first; None when it reaches too far back."""
+        if revision < self.floor:
+            return None
+        start = bisect_right(self._changes, revision, key=lambda change: change.revision)
+        return [self._changes[i] for i in range(start, len(self._changes))]
+
+
+class _Names:
+    """The objects of one namespace, by name and in order."""
+
+    __slots__ = ("by_name", "order")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Entry] = {}
+        self.order: list[str] = []
+
+
+class ResourceCache:
+    """The objects of one storage row. Cluster-scoped objects live in the namespace ``""``."""
+
+    def __init__(self, row: Resource, revision: int) -> None:
+        self.row = row
+        self.head = head_of(row)
+        self.ring = Ring(revision)
+        self.revision = revision
+        """The revision of the last change of this resource."""
+        self._index = indexer(row)
+        self._namespaces: dict[str, _Names] = {}
+        self._order: list[str] = []
+        self._start = len(self.head) + len(_METADATA)
+
+    def entry(self, namespace: str, name: str, value: bytes, revision: int) -> Entry:
+        """An entry from stored bytes. Raises: ValueError if they are not of this row's form."""
+        if not value.startswith(self.head) or value[len(self.head) : self._start] != _METADATA:
+            raise ValueError(f"{namespace}/{name} is stored in a form that does not begin with {self.head!r}")
+        index = self._index(value)
+        return Entry(namespace, name, spliced(value[self._start :], revision), revision, index.labels, index.fields)
+
+    def apply(self, namespace: str, name: str, value: bytes | None, revision: int) -> Change | None:
+        """Take in one committed write, which must be newer than everything before; None if it changed nothing."""
+        old = self.get(namespace, name)
+        if value is None:
+            if old is None:
+                return None
+            self._remove(old)
+            change = Change(revision, old, old.at(revision), deleted=True)
+        else:
+            new = self.entry(namespace, name, value, revision)
+            self._put(new)
+            change = Change(revision, old, new, deleted=False)
+        self.revision = revision
+        self.ring.add(change)
+        return change
+
+    def load(self, namespace: str, name: str, value: bytes, revision: int) -> None:
+        """Put in an object while the cache is being filled."""
+        self._put(self.entry(namespace, name, value, revision))
+
+    def _put(self, entry: Entry) -> None:
+        names = self._namespaces.get(entry.namespace)
+        if names is None:
+            names = self._namespaces[entry.namespace] = _Names()
+            insort(self._order, entry.namespace, key=_namespace_order)
+        if entry.name not in names.by_name:
+            if not names.order or entry.name > names.order[-1]:
+                names.order.append(entry.name)
+            else:
+                insort(names.order, entry.name)
+        names.by_name[entry.name] = entry
+
+    def _remove(self, entry: Entry) -> None:
+        names = self._namespaces[entry.namespace]
+        del names.by_name[entry.name]
+        del names.order[bisect_left(names.order, entry.name)]
+        if not names.order:
+            del self._namespaces[entry.namespace]
+            self._order.remove(entry.namespace)
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        """The object of this name, or None."""
+        names = self._namespaces.get(namespace)
+        return names.by_name.get(name) if names is not None else None
+
+    def entries(self, namespace: str = "") -> list[Entry]:
+        """The objects of a namespace, or of all (empty), in the order of their keys."""
+        if namespace or not self.row.namespaced:
+            names = self._namespaces.get(namespace)
+            return [names.by_name[name] for name in names.order] if names is not None else []
+        found: list[Entry] = []
+        for one in self._order:
+            names = self._namespaces[one]
+            found += [names.by_name[name] for name in names.order]
+        return found
+
+    def count(self, namespace: str = "") -> int:
+        """How many objects a namespace, or all of them, holds."""
+        if namespace or not self.row.namespaced:
+            names = self._namespaces.get(namespace)
+            return len(names.order) if names is not None else 0
+        return sum(len(names.order) for names in self._namespaces.values())
+
+    def page(
+        self, namespace: str, start: str, limit: int, matches: Callable[[Entry], bool] | None
+    ) -> tuple[list[Entry], Entry | None, int]:
+        """At most `limit` (0: all) matching objects from `start` on.
+
+        Shape: `start` is the part of a key behind the collection's prefix. The answer: the objects; the last one looked
+        at if objects follow, else None; how many follow it, matching or not.
+        """
+        found: list[Entry] = []
+        spans = list(self._spans(namespace, start))
+        for number, (names, first) in enumerate(spans):
+            for position in range(first, len(names.order)):
+                entry = names.by_name[names.order[position]]
+                if matches is not None and not matches(entry):
+                    continue
+                found.append(entry)
+                if len(found) == limit:
+                    remaining = len(names.order) - position - 1
+                    remaining += sum(len(later.order) for later, _ in spans[number + 1 :])
+                    return found, (entry if remaining else None), remaining
+        return found, None, 0
+
+    def _spans(self, namespace: str, start: str) -> Iterator[tuple[_Names, int]]:
+        """The namespaces from `start` on, each with the position of the first name in it."""
+        if namespace or not self.row.namespaced:
+            names = self._namespaces.get(namespace)
+            if names is not None:
+                yield names, bisect_left(names.order, start)
+            return
+        first, _, name = start.partition("/")
+        at = bisect_left(self._order, _namespace_order(first), key=_namespace_order)
+        for one in self._order[at:]:
+            names = self._namespaces[one]
+            yield names, bisect_left(names.order, name) if one == first else 0
+
+
+def _namespace_order(namespace: str) -> str:
+    # keys compare with the slash behind the namespace: "a-b/x" sorts before "a/x"
+    return namespace + "/"

@@ -1,0 +1,39 @@
+"""YAML answers, written as upstream's encoder writes them: keys sorted, lists not indented, `"1"` in double quotes.
+
+Pure. PyYAML is imported when the first YAML answer is written.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+def to_yaml(tree: Any) -> bytes:
+    """The YAML of a JSON tree."""
+    import yaml
+
+    text: str = yaml.dump(tree, Dumper=_dumper(), default_flow_style=False, allow_unicode=True, width=80)
+    return text.encode()
+
+
+@cache
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Shared trees are written out each time: JSON knows no aliases."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = None
+        if "\n" in value:
+            style = "|"
+        elif dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str":
+            style = '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return Dumper
