@@ -5,6 +5,7 @@ Touches: the certificate files, once, when a context is made.
 
 from __future__ import annotations
 
+import os
 import ssl
 
 ALPN = ["http/1.1"]
@@ -35,11 +36,13 @@ def client_context(
     ca_data: str = "",
     certificate_file: str = "",
     key_file: str = "",
+    certificate_data: bytes = b"",
+    key_data: bytes = b"",
     insecure: bool = False,
 ) -> ssl.SSLContext:
     """Whom a client believes, and what it shows.
 
-    Shape: `ca_data` is PEM text. Without any CA the machine's own trust store counts. `insecure` believes everybody.
+    Shape: `…_data` is PEM. Without any CA the machine's own trust store counts. `insecure` believes everybody.
     Raises: OSError or ssl.SSLError for files that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -52,6 +55,19 @@ def client_context(
         context.load_verify_locations(cafile=ca_file or None, cadata=ca_data or None)
     else:
         context.load_default_certs()
-    if certificate_file:
+    if certificate_data:
+        _load_pair(context, certificate_data, key_data)
+    elif certificate_file:
         context.load_cert_chain(certificate_file, key_file or None)
     return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """OpenSSL reads keys from files only; this one never has a name on a disk."""
+    handle = os.memfd_create("pair", os.MFD_CLOEXEC)
+    try:
+        with open(handle, "wb", closefd=False) as file:
+            file.write(certificate + b"\n" + key)
+        context.load_cert_chain(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
