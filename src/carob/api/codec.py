@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
-from carob.api import quantity
+from carob.api import quantity, schema
 from carob.api.scalars import Quantity
 
 T = TypeVar("T")
 
 
-def _decode_hook(kind: type[Any], value: Any) -> Any:
+def decode_hook(kind: type[Any], value: Any) -> Any:
+    """What msgspec asks for types that are none of its own. Raises: ValueError."""
     if kind is Quantity:
         return quantity.of_json(value)
     raise NotImplementedError(f"no decoder for {kind}")
@@ -39,7 +40,7 @@ def decode(struct: type[T], body: bytes) -> T:
     """
     decoder = _decoders.get(struct)
     if decoder is None:
-        decoder = _decoders[struct] = msgspec.json.Decoder(struct, dec_hook=_decode_hook)
+        decoder = _decoders[struct] = msgspec.json.Decoder(struct, dec_hook=decode_hook)
     try:
         return decoder.decode(body)  # type: ignore[no-any-return]
     except msgspec.ValidationError as error:
@@ -55,17 +56,14 @@ def encode(value: Any) -> bytes:
 
 def from_tree(struct: type[T], tree: Any) -> T:
     """The Struct of a decoded JSON tree; nulls count as absent. Raises: msgspec.ValidationError."""
-    return msgspec.convert(_without_nulls(tree), struct, dec_hook=_decode_hook)
+    try:
+        return msgspec.convert(tree, struct, dec_hook=decode_hook)
+    except msgspec.ValidationError as error:
+        if "got `null`" not in str(error):
+            raise
+    return msgspec.convert(schema.without_nulls(tree, schema.shape_of(struct)), struct, dec_hook=decode_hook)
 
 
 def to_tree(value: Any) -> Any:
     """The JSON tree (dicts, lists, scalars) of a Struct."""
     return msgspec.to_builtins(value, enc_hook=_encode_hook)
-
-
-def _without_nulls(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {k: _without_nulls(v) for k, v in tree.items() if v is not None}
-    if isinstance(tree, list):
-        return [_without_nulls(v) for v in tree if v is not None]
-    return tree
