@@ -20,6 +20,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# kinds that upstream stores in another group or version than the one they are served in
+_STORED_AS = {
+    ("events.k8s.io", "v1", "Event"): "/v1",
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): "autoscaling/v2",
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy"): "admissionregistration.k8s.io/v1beta1",
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding"): "admissionregistration.k8s.io/v1beta1",
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"): "apiextensions.k8s.io/v1beta1",
+}
+
 STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CREATE_ONLY = ("create",)
 
@@ -112,7 +121,8 @@ class Resource:
         """
         if not self.stored:
             return ""
-        digest = hashlib.sha256(f"{self.group}/{self.version}/{self.kind}".encode()).digest()
+        stored_as = _STORED_AS.get((self.group, self.version, self.kind), f"{self.group}/{self.version}")
+        digest = hashlib.sha256(f"{stored_as}/{self.kind}".encode()).digest()
         return base64.b64encode(digest[:8]).decode()
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:

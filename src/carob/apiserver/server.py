@@ -142,6 +142,7 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
+            _warn_of_deprecation(info, answer)
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
             return answer
         if self._writes >= MAX_WRITES_IN_FLIGHT and info.verb in _WRITES:
@@ -159,6 +160,7 @@ class ApiServer:
             response = self._failed(request, info, error)
         finally:
             self._writes -= 1
+        _warn_of_deprecation(info, response)
         self.metrics.observe(info, response.status, self._clock.monotonic() - started)
         return response
 
@@ -171,6 +173,18 @@ class ApiServer:
 
 
 _WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+
+
+_DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+}
+
+
+def _warn_of_deprecation(info: RequestInfo, response: Response) -> None:
+    row = info.resource
+    if row is not None and row.plural in _DEPRECATED and not row.group and row.kind:
+        response.headers = [*response.headers, ("Warning", f'299 - "{_DEPRECATED[row.plural]}"')]
 
 
 def _nothing() -> None:

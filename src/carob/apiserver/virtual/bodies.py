@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from carob.api import codec
-from carob.api.resources import Resource
 from carob.apiserver import bodies
 from carob.transport.http import Response
 
@@ -20,11 +19,8 @@ T = TypeVar("T")
 
 def read(struct: type[T], info: RequestInfo, request: Request) -> T:
     """The Struct that the body holds. Raises: ApiError 400 for what is no such object, 415 for an unknown form."""
-    group, _, version = struct().api_version.rpartition("/")  # type: ignore[attr-defined]
-    row = info.resource
-    if row is None or row.kind != struct.__name__:
-        row = Resource(group, version, struct.__name__, "", stored=False)
-    obj, _ = bodies.decode(row, struct, info, request)
+    group = struct().api_version.rpartition("/")[0]  # type: ignore[attr-defined]
+    obj, _ = bodies.decode_as(struct, group, info, request)
     return obj  # type: ignore[no-any-return]
 
 
