@@ -72,6 +72,9 @@ class Engine:
             raise bad_request(f"Name parameter invalid: \"{name}\": may not be '{name}'")
         if "%" in name:
             raise page_not_found()
+        row = info.resource
+        if row is not None and not row.namespaced:
+            info.namespace = ""  # a path below namespaces/x names x twice
         backend = self._backend
         if info.subresource and info.subresource != "status":
             return subresources.handle(backend, info, request, user)

@@ -94,9 +94,9 @@ class Change:
         self._kind = kind
         self._validation = validation
         if kind == APPLY_PATCH:
-            from carob.api import yaml_tree
+            import yaml
 
-            self._patch: Any = orjson.loads(orjson.dumps(__import__("yaml").safe_load(body)))
+            self._patch: Any = orjson.loads(orjson.dumps(yaml.load(body, Loader=yaml.CSafeLoader)))
         else:
             try:
                 self._patch = orjson.loads(body)

@@ -38,7 +38,9 @@ class Prepare(Protocol):
     def __call__(self, new: Any, old: Any, context: WriteContext) -> None: ...
 
 
-async def update(backend: Backend, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+async def update(
+    backend: Backend, info: RequestInfo, request: Request, user: UserInfo, prepare: Prepare | None = None
+) -> Response:
     """A new state of an object, or of its status. Raises: ApiError."""
     row = info.resource
     assert row is not None
@@ -68,7 +70,7 @@ async def update(backend: Backend, info: RequestInfo, request: Request, user: Us
         else:
             entry = await replace(backend, info, user, context, desired)
     else:
-        entry = await replace(backend, info, user, context, desired)
+        entry = await replace(backend, info, user, context, desired, prepare)
     return written_entry(backend, info, form, entry, 201 if created else 200, context.warnings)
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.apiserver.registry.certificates import CertificateSigningRequestStrategy
+from carob.apiserver.registry.namespaces import NamespaceStrategy
+from carob.apiserver.registry.pods import PodStrategy
+
 if TYPE_CHECKING:
     from carob.apiserver.registry.strategy import Strategy
 
 
 def special() -> dict[tuple[str, str], type[Strategy]]:
     """Strategy classes by group and plural name."""
-    return {}
+    return {
+        ("", "namespaces"): NamespaceStrategy,
+        ("", "pods"): PodStrategy,
+        ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
+    }

@@ -1,0 +1,107 @@
+"""Pods: first state, graceful deletion, and what each subresource may change.
+
+Source: upstream `pkg/registry/core/pod/strategy.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api.qos import qos_class
+from carob.api.status import bad_request
+from carob.api.types import core_v1
+from carob.apiserver.registry.strategy import Strategy
+
+if TYPE_CHECKING:
+    from carob.api.types.meta_v1 import DeleteOptions
+    from carob.apiserver.registry.strategy import WriteContext
+
+FINISHED = ("Succeeded", "Failed")
+
+
+class PodStrategy(Strategy):
+    """See the module's docstring."""
+
+    def prepare_create(self, obj: core_v1.Pod, context: WriteContext) -> None:
+        """Pending, with the class that its resources give it."""
+        obj.metadata.generation = 1
+        obj.status = core_v1.PodStatus(phase="Pending", qos_class=qos_class(obj))
+        if obj.spec.scheduling_gates:
+            obj.status.conditions.append(
+                core_v1.PodCondition(
+                    type="PodScheduled",
+                    status="False",
+                    reason="SchedulingGated",
+                    message="Scheduling is blocked due to non-empty scheduling gates",
+                )
+            )
+
+    def prepare_update(self, new: core_v1.Pod, old: core_v1.Pod, context: WriteContext) -> None:
+        """The spec alone; ephemeral containers have a subresource of their own."""
+        new.status = old.status
+        new.metadata.generation = old.metadata.generation + (new.spec != old.spec)
+
+    def prepare_status(self, new: core_v1.Pod, old: core_v1.Pod, context: WriteContext) -> None:
+        """The status alone; owners and the class of service stay."""
+        new.spec = old.spec
+        new.metadata.owner_references = old.metadata.owner_references
+        new.metadata.generation = old.metadata.generation
+        new.status.qos_class = new.status.qos_class or old.status.qos_class
+
+    def grace_period(self, obj: core_v1.Pod, options: DeleteOptions) -> int | None:
+        """The client's wish, else the Pod's own; none for a Pod that runs nowhere or has finished."""
+        seconds = options.grace_period_seconds
+        if seconds is None:
+            seconds = obj.spec.termination_grace_period_seconds or 0
+        if not obj.spec.node_name or obj.status.phase in FINISHED:
+            seconds = 0
+        return max(seconds, 1) if seconds < 0 else seconds
+
+
+def prepare_ephemeral_containers(new: Any, old: Any, context: WriteContext) -> None:
+    """Only the ephemeral containers may change."""
+    containers = new.spec.ephemeral_containers
+    spec = _copy(old.spec)
+    spec.ephemeral_containers = containers
+    changed = containers != old.spec.ephemeral_containers
+    _only(new, old, spec, changed)
+
+
+def prepare_resize(new: Any, old: Any, context: WriteContext) -> None:
+    """Only the resources of running containers may change.
+
+    Source: KEP-1287. Raises: ApiError 400 for a container that is not there.
+    """
+    spec = _copy(old.spec)
+    _resized(spec, "containers", new.spec.containers)
+    _resized(spec, "init_containers", new.spec.init_containers)
+    spec.resources = new.spec.resources
+    _only(new, old, spec, spec != old.spec)
+
+
+def _resized(spec: Any, field: str, wanted: list[core_v1.Container]) -> None:
+    by_name = {container.name: container for container in wanted}
+    present = getattr(spec, field)
+    if len(by_name) != len(present) or any(container.name not in by_name for container in present):
+        raise bad_request("spec.containers: containers may not be added or removed on resize")
+    out = []
+    for container in present:
+        container = _copy(container)
+        container.resources = by_name[container.name].resources
+        container.resize_policy = by_name[container.name].resize_policy
+        out.append(container)
+    setattr(spec, field, out)
+
+
+def _only(new: Any, old: Any, spec: Any, changed: bool) -> None:
+    metadata = _copy(old.metadata)
+    metadata.resource_version = new.metadata.resource_version
+    metadata.managed_fields = new.metadata.managed_fields
+    metadata.generation = old.metadata.generation + changed
+    new.metadata, new.spec, new.status = metadata, spec, old.status
+
+
+def _copy(struct: Any) -> Any:
+    import msgspec
+
+    return msgspec.structs.replace(struct)
