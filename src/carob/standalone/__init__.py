@@ -1,0 +1,37 @@
+"""Builds the real objects of one process, wires them and runs them. Knows no business.
+
+`run_server` and `run_node` are the two roles; `remove_traces` is what `carob down` needs of the rooms below. Modules
+are imported when a role starts, because a command that only talks to a server needs none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from carob.base.layout import Cluster
+
+
+def run_server(cluster: Cluster, log_level: str) -> int:
+    """The server's process, until SIGTERM or SIGINT; the exit code."""
+    from carob.standalone.process import run
+    from carob.standalone.server import ServerProcess
+
+    return run(lambda: ServerProcess(cluster).run(), log_level)
+
+
+def run_node(cluster: Cluster, node: str, log_level: str) -> int:
+    """A node's process, until SIGTERM or SIGINT; the exit code."""
+    from carob.standalone import node as role
+    from carob.standalone.process import run
+
+    # before any thread or loop exists: a mount namespace belongs to threads
+    role.enter_mount_namespace(cluster, node)
+    return run(lambda: role.NodeProcess(cluster, node).run(), log_level)
+
+
+def remove_traces(cluster: Cluster) -> list[str]:
+    """Remove what the cluster's nodes made outside of their files; returns what could not be removed, a line each."""
+    from carob.standalone.traces import remove_traces as remove
+
+    return remove(cluster)

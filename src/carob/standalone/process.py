@@ -1,0 +1,54 @@
+"""What every process of carob does the same: loop, log, signals, memory habits, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from carob.base import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_log = log.get_logger("process")
+
+# most of what we keep is bytes and Structs that cannot form cycles: collect rarely
+GC_THRESHOLDS = (50_000, 20, 100)
+
+
+def run(main: Callable[[], Awaitable[None]], log_level: str) -> int:
+    """Run `main` on an event loop until it returns or the process is told to end; the exit code."""
+    import uvloop
+
+    log.configure(log_level)
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_signal(main))
+    except Exception as error:  # noqa: BLE001 - the process's last word
+        _log.exception("cannot go on")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+async def _until_signal(main: Callable[[], Awaitable[None]]) -> int:
+    async def body() -> None:
+        await main()
+
+    task = asyncio.get_running_loop().create_task(body(), name="main")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return 0
+    return 0
+
+
+def settle_memory() -> None:
+    """Call once when a process has started: what exists now is never looked at by the collector again."""
+    gc.collect()
+    gc.freeze()

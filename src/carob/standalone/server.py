@@ -1,0 +1,124 @@
+"""The server's process: store, API server, its sockets, and the parts that talk to the API within the process."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.pki import PkiOptions, ensure_node_pki, ensure_pki
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.base.log import get_logger
+from carob.base.readiness import say_ready
+from carob.base.tasks import TaskGroup, supervise
+from carob.client.rest import Client
+from carob.controllers.runner import ControllerOptions, Controllers
+from carob.scheduler.scheduler import Scheduler
+from carob.standalone.process import settle_memory
+from carob.store.sqlite import SqliteStore
+from carob.transport.memory import MemoryTransport
+from carob.transport.server import Server
+from carob.transport.tls import server_context
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from carob.apiserver.pki import Pki
+    from carob.base.layout import Cluster
+
+_log = get_logger("server")
+
+MASTERS = ("system:masters", "system:authenticated")
+OUTER_ADDRESS = "127.0.0.1"
+
+
+class ServerProcess:
+    """One `carob server`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._clock = SystemClock()
+        self._randomness = SystemRandomness()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then close in the reverse order. Raises: OSError, StoreError when it cannot start."""
+        pki = self._ensure_pki()
+        self._cluster.server_dir.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(self._cluster.server_dir / "carob.db", self._clock)
+        try:
+            await self._serve(ApiServer(store, self._options(pki), self._clock, self._randomness), pki)
+        finally:
+            await store.close()
+
+    def _ensure_pki(self) -> Pki:
+        cluster = self._cluster
+        addresses = (OUTER_ADDRESS, cluster.inside_address, cluster.kubernetes_service_address)
+        now = self._clock.now()
+        pki = ensure_pki(cluster.pki_dir, PkiOptions(cluster_name=cluster.name, addresses=addresses), now)
+        for node in cluster.nodes:
+            ensure_node_pki(pki, node.name, (node.address,), now)
+        return pki
+
+    def _options(self, pki: Pki) -> ApiServerOptions:
+        return ApiServerOptions(
+            advertise_address=self._cluster.inside_address,
+            port=self._cluster.api_port,
+            service_range=self._cluster.service_cidr,
+            client_ca_pem=pki.ca.certificate.read_bytes(),
+            service_account_key_pem=pki.service_account_key.read_bytes(),
+        )
+
+    async def _serve(self, api: ApiServer, pki: Pki) -> None:
+        await api.start()
+        context = server_context(
+            str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
+        )
+        server = Server(api.handle, self._clock, tls=context)
+        try:
+            await server.listen(OUTER_ADDRESS, self._cluster.api_port)
+            # the node's agent gives the machine this address a moment later
+            await server.listen(self._cluster.inside_address, self._cluster.api_port, freebind=True)
+            _log.info("serving on %s:%d", OUTER_ADDRESS, self._cluster.api_port)
+            await self._run_parts(api, pki)
+        finally:
+            await server.close()
+            await api.close()
+
+    async def _run_parts(self, api: ApiServer, pki: Pki) -> None:
+        def client(user: str, *groups: str) -> Client:
+            transport = MemoryTransport(api.handle, UserInfo(user, groups or MASTERS))
+            return Client(transport, user_agent=user.removeprefix("system:"))
+
+        scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness)
+        controllers = Controllers(
+            client("system:kube-controller-manager"),
+            self._clock,
+            self._randomness,
+            ControllerOptions(ca_certificate=pki.ca.certificate, ca_key=pki.ca.key),
+        )
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("scheduler", scheduler.run),
+            ("controllers", controllers.run),
+        ]
+        async with TaskGroup() as group:
+            for name, run in parts:
+                group.spawn(supervise(name, run, self._clock), name)
+            await self._wait_usable(client("system:carob"))
+            settle_memory()
+            say_ready()
+            await asyncio.get_running_loop().create_future()
+
+    async def _wait_usable(self, client: Client) -> None:
+        """Return when a Pod could be created: the default ServiceAccount is there."""
+        selector = "metadata.name=default"
+        watch = partial(client.watch, core_v1.ServiceAccount, "default", field_selector=selector)
+        while True:
+            async with watch(send_initial_events=True) as events:
+                async for event in events:
+                    if event.type == "ADDED":
+                        return
