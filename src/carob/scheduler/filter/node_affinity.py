@@ -1,0 +1,38 @@
+"""NodeAffinity: the Pod's nodeSelector and its required node affinity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.scheduler.node_terms import compile_terms
+from carob.scheduler.verdict import Rejection
+
+if TYPE_CHECKING:
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.verdict import Check
+
+NAME = "NodeAffinity"
+_NO_MATCH = Rejection(NAME, ("node(s) didn't match Pod's node affinity/selector",))
+
+
+def prepare(pod: PodInfo) -> Check | None:
+    """Source: scheduler plugin NodeAffinity."""
+    spec = pod.view.spec
+    selector = spec.node_selector
+    affinity = spec.affinity.node_affinity if spec.affinity is not None else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity is not None else None
+    if not selector and required is None:
+        return None
+    terms = compile_terms(required.node_selector_terms) if required is not None else None
+
+    def check(node: NodeInfo) -> Rejection | None:
+        labels = node.labels
+        for key, value in selector.items():
+            if labels.get(key) != value:
+                return _NO_MATCH
+        if terms is not None and not any(term(node) for term in terms):
+            return _NO_MATCH
+        return None
+
+    return check

@@ -1,0 +1,289 @@
+"""The scheduler at work: hear of Pods and nodes, decide, bind, say what happened.
+
+Everything between "a Pod without a node is seen" and "its binding is on its way" happens in one turn of the event
+loop. Many bindings are under way at once; a decision counts in the snapshot before its binding is confirmed.
+
+May touch: the API through `client`. Invariants: level-triggered (a lost connection only delays); a Pod is bound at most
+once, because the API server refuses a second binding; the number of requests under way is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from carob.api.status import ApiError
+from carob.api.types import core_v1, meta_v1
+from carob.base.log import get_logger
+from carob.base.tasks import Signal, TaskGroup
+from carob.client.events import EventRecorder
+from carob.client.informer import Informer
+from carob.scheduler import filter as filters
+from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
+from carob.scheduler.decision import Unschedulable, decide
+from carob.scheduler.pods import PodInfo
+from carob.scheduler.queue import Place, SchedulingQueue, Waiting
+from carob.scheduler.snapshot import Snapshot
+from carob.scheduler.views import NodeView, PodView
+
+if TYPE_CHECKING:
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.client.rest import Client
+
+DEFAULT_NAME = "default-scheduler"
+LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+MAX_REQUESTS = 64
+"""Bindings and status patches under way at once."""
+TURN_PODS = 32
+"""Decisions before other tasks may run."""
+MAX_MESSAGE = 1024
+# Wake-ups are exact, so this is only for what no event tells of. Source: podMaxInUnschedulablePodsDuration.
+RETRY_SECONDS = 300.0
+
+_log = get_logger("scheduler")
+
+
+class Scheduler:
+    """Gives nodes to the Pods whose `schedulerName` is `name`."""
+
+    def __init__(self, client: Client, clock: Clock, randomness: Randomness, *, name: str = DEFAULT_NAME) -> None:
+        self._client = client
+        self._clock = clock
+        self._name = name
+        self._snapshot = Snapshot()
+        self._queue = SchedulingQueue()
+        self._dirty_nodes: set[str] = set()
+        self._signal = Signal()
+        self._requests = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._recorder = EventRecorder(client, name, clock, randomness)
+        self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
+        self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        self._nodes.subscribe(self._node_changed)
+        self._pods.subscribe(self._pod_changed)
+        async with TaskGroup() as group:
+            group.spawn(self._recorder.run(), "scheduler events")
+            group.spawn(self._nodes.run(), "scheduler nodes")
+            group.spawn(self._pods.run(), "scheduler pods")
+            group.spawn(self._retry_sleepers(), "scheduler retries")
+            # deciding before every Pod that has a node is counted could overfill a node
+            await self._nodes.wait_synced()
+            await self._pods.wait_synced()
+            while True:
+                await self._signal.wait()
+                await self._work(group)
+
+    # what the informers tell
+
+    def _node_changed(self, key: str, old: NodeView | None, new: NodeView | None) -> None:
+        if new is None:
+            self._snapshot.remove_node(key)
+            return
+        self._snapshot.set_node(new)
+        if old is None or _node_matters(old, new):
+            self._touch(key)
+
+    def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
+        if new is None:
+            self._queue.delete(key)
+            self._touch(self._snapshot.remove_pod(key))
+            return
+        if new.spec.node_name:
+            self._queue.delete(key)
+            self._pod_is_placed(old, new)
+        elif self._is_ours(new) and not self._snapshot.is_assumed(key):
+            self._queue.add(PodInfo(new))
+            self._signal.set()
+
+    def _pod_is_placed(self, old: PodView | None, new: PodView) -> None:
+        # most changes of a running Pod are none to us: no need to reckon anew
+        if old is not None and old.spec.node_name and not _placed_pod_matters(old, new):
+            return
+        self._snapshot.set_pod(PodInfo(new))
+        if old is not None and old.spec.node_name:
+            self._touch(new.spec.node_name)
+
+    def _is_ours(self, pod: PodView) -> bool:
+        return pod.spec.scheduler_name == self._name
+
+    def _touch(self, node_name: str) -> None:
+        """The node may fit more Pods than before."""
+        if node_name:
+            self._dirty_nodes.add(node_name)
+            self._signal.set()
+
+    # deciding
+
+    async def _work(self, group: TaskGroup) -> None:
+        """Decide until nobody waits, or until enough requests are under way (each wakes us when it ends)."""
+        decided = 0
+        self._wake_sleepers()
+        while self._requests < MAX_REQUESTS:
+            waiting = self._queue.pop(self._clock.monotonic())
+            if waiting is None:
+                self._set_timer(group)
+                return
+            self._decide(waiting, group)
+            decided += 1
+            if decided % TURN_PODS == 0:
+                await asyncio.sleep(0)
+                self._wake_sleepers()
+
+    def _decide(self, waiting: Waiting, group: TaskGroup) -> None:
+        pod = waiting.pod
+        if pod.view.metadata.deletion_timestamp is not None:
+            self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
+            self._queue.delete(pod.key)
+            return
+        found = decide(pod, self._snapshot)
+        if isinstance(found, Unschedulable):
+            self._queue.sleep(waiting, found.plugins)
+            self._say_why(pod, UNSCHEDULABLE, found.message, group)
+            return
+        self._snapshot.assume(pod, found.name)
+        self._requests += 1
+        group.spawn(self._bind(waiting, found.name, group), f"bind {pod.key}")
+
+    def _wake_sleepers(self) -> None:
+        """Try those sleepers again that now fit on a node that changed."""
+        if not self._dirty_nodes:
+            return
+        nodes = [node for node in map(self._snapshot.get, self._dirty_nodes) if node is not None]
+        self._dirty_nodes.clear()
+
+        def could_fit(waiting: Waiting) -> bool:
+            if not waiting.rejected_by:
+                return bool(nodes)
+            checks = filters.prepare(waiting.pod)
+            return any(filters.first_rejection(checks, node) is None for node in nodes)
+
+        if nodes:
+            self._queue.wake(self._clock.monotonic(), could_fit)
+
+    def _set_timer(self, group: TaskGroup) -> None:
+        ready_at = self._queue.next_ready()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if ready_at is not None:
+            self._timer = group.spawn(self._ring_at(ready_at), "scheduler timer")
+
+    async def _ring_at(self, ready_at: float) -> None:
+        await self._clock.sleep(ready_at - self._clock.monotonic())
+        self._signal.set()
+
+    async def _retry_sleepers(self) -> None:
+        while True:
+            await self._clock.sleep(RETRY_SECONDS)
+            if self._queue.wake_late(self._clock.monotonic(), RETRY_SECONDS):
+                self._signal.set()
+
+    # acting
+
+    async def _bind(self, waiting: Waiting, node_name: str, group: TaskGroup) -> None:
+        pod = waiting.pod
+        metadata = pod.view.metadata
+        binding = core_v1.Binding(
+            metadata=meta_v1.ObjectMeta(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
+            target=core_v1.ObjectReference(kind="Node", name=node_name),
+        )
+        try:
+            await self._client.post(core_v1.Pod, metadata.name, metadata.namespace, "binding", binding, meta_v1.Status)
+        except (ApiError, ConnectionError) as error:
+            self._binding_failed(waiting, error, group)
+        else:
+            if self._queue.get(pod.key) is waiting:
+                self._queue.delete(pod.key)
+            message = f"Successfully assigned {pod.key} to {node_name}"
+            self._event(pod, "Normal", "Scheduled", message)
+        finally:
+            self._requests -= 1
+            self._signal.set()
+
+    def _binding_failed(self, waiting: Waiting, error: ApiError | ConnectionError, group: TaskGroup) -> None:
+        pod = waiting.pod
+        self._touch(self._snapshot.forget(pod))
+        if isinstance(error, ApiError) and error.code == 404:
+            _log.debug("%s went before it was bound", pod.key)
+            if self._queue.get(pod.key) is waiting:
+                self._queue.delete(pod.key)
+            return
+        _log.warning("cannot bind %s: %s", pod.key, error)
+        view = self._pods.get(pod.key)
+        if view is not None and view.metadata.uid == pod.uid and not view.spec.node_name:
+            # it may have changed while its binding was under way
+            waiting.pod = PodInfo(view)
+        self._queue.retry(waiting)
+        if waiting.place is Place.BACKING_OFF and isinstance(error, ApiError):
+            self._say_why(
+                pod, SCHEDULER_ERROR, f'binding rejected: running Bind plugin "DefaultBinder": {error}', group
+            )
+
+    def _say_why(self, pod: PodInfo, reason: str, message: str, group: TaskGroup) -> None:
+        self._event(pod, "Warning", "FailedScheduling", message)
+        patch = condition_patch(pod.view, reason, message, self._clock.now())
+        if patch is not None:
+            self._requests += 1
+            group.spawn(self._patch_condition(pod, patch), f"status of {pod.key}")
+
+    async def _patch_condition(self, pod: PodInfo, patch: object) -> None:
+        metadata = pod.view.metadata
+        try:
+            await self._client.patch(
+                core_v1.Pod,
+                metadata.name,
+                metadata.namespace,
+                patch=patch,
+                patch_type="strategic",
+                subresource="status",
+            )
+        except (ApiError, ConnectionError) as error:
+            level = _log.debug if isinstance(error, ApiError) and error.code == 404 else _log.warning
+            level("cannot write the condition of %s: %s", pod.key, error)
+        finally:
+            self._requests -= 1
+            self._signal.set()
+
+    def _event(self, pod: PodInfo, kind: str, reason: str, message: str) -> None:
+        metadata = pod.view.metadata
+        regarding = core_v1.ObjectReference(
+            kind="Pod",
+            api_version="v1",
+            namespace=metadata.namespace,
+            name=metadata.name,
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
+        )
+        self._recorder.event(regarding, kind, reason, _shortened(message))
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 4] + " ..."
+
+
+def _node_matters(old: NodeView, new: NodeView) -> bool:
+    """Whether a change of a node could make a Pod fit; its heartbeats do not."""
+    return (
+        old.status.allocatable != new.status.allocatable
+        or old.metadata.labels != new.metadata.labels
+        or old.spec.taints != new.spec.taints
+        or old.spec.unschedulable != new.spec.unschedulable
+    )
+
+
+def _placed_pod_matters(old: PodView, new: PodView) -> bool:
+    """Whether a Pod on a node now takes more or less there than before."""
+    return (
+        old.metadata.uid != new.metadata.uid
+        or old.spec.node_name != new.spec.node_name
+        or old.metadata.labels != new.metadata.labels
+        or old.spec.containers != new.spec.containers
+        or old.spec.init_containers != new.spec.init_containers
+        or old.spec.resources != new.spec.resources
+        or old.status.container_statuses != new.status.container_statuses
+        or old.status.init_container_statuses != new.status.init_container_statuses
+    )

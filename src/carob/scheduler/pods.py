@@ -1,0 +1,87 @@
+"""A Pod as the scheduler reckons with it: what filters and scores need, worked out once.
+
+Pure. Invariant: never changed after it was made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
+
+if TYPE_CHECKING:
+    from carob.scheduler.requests import Amounts
+    from carob.scheduler.views import PodView
+
+ANY_ADDRESS = "0.0.0.0"
+
+
+class UsedPort(NamedTuple):
+    """A port of the node. `address` is `0.0.0.0` for every address."""
+
+    address: str
+    protocol: str
+    port: int
+
+    def conflicts(self, other: UsedPort) -> bool:
+        """Whether both cannot be on one node."""
+        return (
+            self.port == other.port
+            and self.protocol == other.protocol
+            and (self.address == other.address or ANY_ADDRESS in (self.address, other.address))
+        )
+
+
+class PodInfo:
+    """One Pod. `key` is `namespace/name`; `group` is what the Pods that should spread have in common, or None."""
+
+    __slots__ = ("group", "key", "namespace", "ports", "priority", "requests", "scored_cpu", "scored_memory", "view")
+
+    def __init__(self, view: PodView) -> None:
+        self.view = view
+        metadata, spec = view.metadata, view.spec
+        self.namespace = metadata.namespace
+        self.key = f"{metadata.namespace}/{metadata.name}"
+        self.priority = spec.priority or 0
+        self.requests: Amounts = pod_requests(view)
+        scored = pod_requests_for_scoring(view)
+        self.scored_cpu = scored.get(CPU, 0)
+        self.scored_memory = scored.get(MEMORY, 0)
+        self.ports = _used_ports(view)
+        self.group = _group(view)
+
+    @property
+    def uid(self) -> str:
+        return self.view.metadata.uid
+
+    @property
+    def node_name(self) -> str:
+        return self.view.spec.node_name
+
+
+def _used_ports(view: PodView) -> tuple[UsedPort, ...]:
+    found = [
+        UsedPort(port.host_ip or ANY_ADDRESS, port.protocol or "TCP", port.host_port)
+        for container in view.spec.containers
+        for port in container.ports
+        if port.host_port > 0
+    ]
+    # a sidecar keeps its ports for as long as the Pod lives
+    found += [
+        UsedPort(port.host_ip or ANY_ADDRESS, port.protocol or "TCP", port.host_port)
+        for container in view.spec.init_containers
+        if container.restart_policy == "Always"
+        for port in container.ports
+        if port.host_port > 0
+    ]
+    return tuple(found)
+
+
+def _group(view: PodView) -> tuple[str, object] | None:
+    metadata = view.metadata
+    owner = next((o.uid for o in metadata.owner_references if o.controller), "")
+    if owner:
+        return metadata.namespace, owner
+    if metadata.labels:
+        return metadata.namespace, frozenset(metadata.labels.items())
+    return None

@@ -1,0 +1,187 @@
+"""Pods that wait for a node: those to be tried now, those that were tried too lately, those that nothing could help yet.
+
+- *active*: to be tried, highest priority first, then the one that has waited longest.
+- *backing off*: to be tried again, but each failure makes the pause longer. When nothing is active, a Pod that an event
+  woke is tried at once; one whose binding failed waits its whole pause.
+- *unschedulable*: sleeps until an event that could help it.
+- *gated*: has scheduling gates; not tried at all.
+
+Pure but for the monotonic time that is handed in. Bounded by the number of Pods in the cluster.
+Source: scheduler `backend/queue`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carob.scheduler.pods import PodInfo
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Place(Enum):
+    ACTIVE = "active"
+    BACKING_OFF = "backing off"
+    UNSCHEDULABLE = "unschedulable"
+    GATED = "gated"
+    IN_FLIGHT = "in flight"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A Pod in the queue. `rejected_by`: the filters that said no last time; empty if none was asked."""
+
+    pod: PodInfo
+    place: Place = Place.ACTIVE
+    attempts: int = 0
+    tried_at: float = 0.0
+    ready_at: float = 0.0
+    rejected_by: frozenset[str] = field(default_factory=frozenset)
+    ticket: int = 0
+    """Number of its newest heap entry; older entries are stale."""
+    failed: bool = False
+    """Its binding failed: no short-cut out of the pause."""
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long it may not be tried after its last try."""
+        return min(FIRST_PAUSE_SECONDS * 2.0 ** max(self.attempts - 1, 0), LONGEST_PAUSE_SECONDS)
+
+
+class SchedulingQueue:
+    """See the module's docstring. Keys are `namespace/name`."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._active: list[tuple[int, int, str]] = []
+        self._paused: list[tuple[float, int, str]] = []
+        self._tickets = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def get(self, key: str) -> Waiting | None:
+        """The Pod of this key, if it waits or is in flight."""
+        return self._waiting.get(key)
+
+    def add(self, pod: PodInfo) -> None:
+        """A Pod without a node came, or changed: try it (a changed one after its pause), unless it is gated."""
+        gated = bool(pod.view.spec.scheduling_gates)
+        waiting = self._waiting.get(pod.key)
+        if waiting is None or waiting.pod.uid != pod.uid:
+            waiting = self._waiting[pod.key] = Waiting(pod)
+            self._put(waiting, Place.GATED if gated else Place.ACTIVE)
+            return
+        changed = waiting.place is Place.GATED or _matters(waiting.pod, pod)
+        waiting.pod = pod
+        if gated:
+            self._put(waiting, Place.GATED)
+        elif changed and waiting.place in (Place.UNSCHEDULABLE, Place.GATED):
+            self._put(waiting, Place.ACTIVE)
+
+    def delete(self, key: str) -> None:
+        """The Pod is gone, or has a node now."""
+        self._waiting.pop(key, None)
+
+    def pop(self, now: float) -> Waiting | None:
+        """The next Pod to try; None when there is none now (`next_ready` says when there will be)."""
+        self._release(now)
+        waiting = self._pop_active() or self._pop_woken()
+        if waiting is None:
+            return None
+        waiting.place = Place.IN_FLIGHT
+        waiting.attempts += 1
+        waiting.tried_at = now
+        return waiting
+
+    def sleep(self, waiting: Waiting, rejected_by: frozenset[str]) -> None:
+        """No node could take it: wait for an event."""
+        waiting.rejected_by = rejected_by
+        waiting.failed = False
+        self._put(waiting, Place.UNSCHEDULABLE)
+
+    def retry(self, waiting: Waiting) -> None:
+        """Its binding failed: again after the whole pause."""
+        if self._waiting.get(waiting.pod.key) is not waiting:
+            return
+        waiting.failed = True
+        waiting.ready_at = waiting.tried_at + waiting.pause_seconds
+        self._put(waiting, Place.BACKING_OFF)
+
+    def wake(self, now: float, could_fit: Callable[[Waiting], bool]) -> int:
+        """Something happened: try those sleepers again that `could_fit` says yes to; how many these are."""
+        woken = [w for w in self._waiting.values() if w.place is Place.UNSCHEDULABLE and could_fit(w)]
+        for waiting in woken:
+            waiting.ready_at = waiting.tried_at + waiting.pause_seconds
+            self._put(waiting, Place.ACTIVE if waiting.ready_at <= now else Place.BACKING_OFF)
+        return len(woken)
+
+    def wake_late(self, now: float, seconds: float) -> int:
+        """Try those sleepers again that were not tried for so long; how many these are."""
+        return self.wake(now, lambda waiting: waiting.tried_at <= now - seconds)
+
+    def next_ready(self) -> float | None:
+        """When the next pause ends; None when nobody pauses."""
+        while self._paused:
+            ready_at, ticket, key = self._paused[0]
+            if self._is_current(key, ticket, Place.BACKING_OFF):
+                return ready_at
+            heapq.heappop(self._paused)
+        return None
+
+    def _put(self, waiting: Waiting, place: Place) -> None:
+        self._tickets += 1
+        waiting.place = place
+        waiting.ticket = self._tickets
+        key = waiting.pod.key
+        if place is Place.ACTIVE:
+            heapq.heappush(self._active, (-waiting.pod.priority, self._tickets, key))
+        elif place is Place.BACKING_OFF:
+            heapq.heappush(self._paused, (waiting.ready_at, self._tickets, key))
+
+    def _is_current(self, key: str, ticket: int, place: Place) -> bool:
+        waiting = self._waiting.get(key)
+        return waiting is not None and waiting.ticket == ticket and waiting.place is place
+
+    def _release(self, now: float) -> None:
+        while True:
+            ready_at = self.next_ready()
+            if ready_at is None or ready_at > now:
+                return
+            _, _, key = heapq.heappop(self._paused)
+            self._put(self._waiting[key], Place.ACTIVE)
+
+    def _pop_active(self) -> Waiting | None:
+        while self._active:
+            _, ticket, key = heapq.heappop(self._active)
+            if self._is_current(key, ticket, Place.ACTIVE):
+                return self._waiting[key]
+        return None
+
+    def _pop_woken(self) -> Waiting | None:
+        """Nothing is active: no reason to let a Pod wait that an event woke. Source: SchedulerPopFromBackoffQ."""
+        for ready_at, ticket, key in sorted(self._paused):
+            if self._is_current(key, ticket, Place.BACKING_OFF) and not self._waiting[key].failed:
+                self._paused.remove((ready_at, ticket, key))
+                heapq.heapify(self._paused)
+                return self._waiting[key]
+        return None
+
+
+def _matters(old: PodInfo, new: PodInfo) -> bool:
+    """Whether the change of a Pod could make it fit."""
+    before, after = old.view, new.view
+    return (
+        old.requests != new.requests
+        or before.spec.tolerations != after.spec.tolerations
+        or before.spec.node_selector != after.spec.node_selector
+        or before.spec.affinity != after.spec.affinity
+        or before.metadata.labels != after.metadata.labels
+    )

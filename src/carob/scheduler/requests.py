@@ -1,0 +1,110 @@
+"""How much a Pod asks for: one number a resource.
+
+Pure. Units: `cpu` in millicores, `pods` and extended resources as counts, everything else in bytes.
+Source: component-helpers `resource.PodRequests`; KEP-753 (sidecars), KEP-2837 (Pod-level resources), KEP-1287 (resize).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api import quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from carob.scheduler.views import ContainerStatusView, ContainerView, PodView
+
+CPU, MEMORY, EPHEMERAL_STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
+
+# What a container that asks for nothing counts as when nodes are compared, so that such Pods spread too.
+# Source: scheduler `util.DefaultMilliCPURequest`, `util.DefaultMemoryRequest`.
+DEFAULT_CPU_MILLICORES = 100
+DEFAULT_MEMORY_BYTES = 200 << 20
+
+Amounts = dict[str, int]
+
+
+def amounts(quantities: Mapping[str, str]) -> Amounts:
+    """Numbers of a resource list, rounded up."""
+    return {
+        name: quantity.cpu_millicores(value) if name == CPU else quantity.whole(value)
+        for name, value in quantities.items()
+    }
+
+
+def pod_requests(pod: PodView) -> Amounts:
+    """What the Pod occupies on its node: the most that it ever needs at once, and its overhead."""
+    return _whole_pod(pod, {})
+
+
+def pod_requests_for_scoring(pod: PodView) -> Amounts:
+    """As `pod_requests`, but a container without a request for CPU or memory counts with a default."""
+    return _whole_pod(pod, {CPU: DEFAULT_CPU_MILLICORES, MEMORY: DEFAULT_MEMORY_BYTES})
+
+
+def _whole_pod(pod: PodView, defaults: Amounts) -> Amounts:
+    spec = pod.spec
+    total = _containers(spec.containers, spec.init_containers, _statuses(pod), defaults)
+    level = spec.resources
+    if level is not None:
+        for name, value in amounts(level.requests).items():
+            if name in (CPU, MEMORY) or name.startswith("hugepages-"):
+                total[name] = value
+    if spec.overhead:
+        _add(total, amounts(spec.overhead))
+    return total
+
+
+def _statuses(pod: PodView) -> dict[str, ContainerStatusView]:
+    status = pod.status
+    return {s.name: s for s in (*status.container_statuses, *status.init_container_statuses)}
+
+
+def _containers(
+    containers: Sequence[ContainerView],
+    init_containers: Sequence[ContainerView],
+    statuses: Mapping[str, ContainerStatusView],
+    defaults: Amounts,
+) -> Amounts:
+    total: Amounts = {}
+    for container in containers:
+        _add(total, _container(container, statuses, defaults))
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for container in init_containers:
+        needed = _container(container, statuses, defaults)
+        if container.restart_policy == "Always":
+            # a sidecar runs on beside everything that starts after it
+            _add(total, needed)
+            _add(sidecars, needed)
+            needed = sidecars
+        else:
+            _add(needed, sidecars)
+        _raise_to(peak, needed)
+    _raise_to(total, peak)
+    return total
+
+
+def _container(container: ContainerView, statuses: Mapping[str, ContainerStatusView], defaults: Amounts) -> Amounts:
+    needed = dict(defaults)
+    if container.resources is not None:
+        needed.update(amounts(container.resources.requests))
+    status = statuses.get(container.name) if statuses else None
+    if status is not None:
+        # while a resize is under way the container occupies the larger of what it has and what it shall have
+        _raise_to(needed, amounts(status.allocated_resources))
+        if status.resources is not None:
+            _raise_to(needed, amounts(status.resources.requests))
+    return needed
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, 0) + value
+
+
+def _raise_to(total: Amounts, least: Amounts) -> None:
+    for name, value in least.items():
+        if value > total.get(name, 0):
+            total[name] = value

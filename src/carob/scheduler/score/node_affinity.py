@@ -1,0 +1,28 @@
+"""NodeAffinity: the weights of the preferred terms that a node meets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.scheduler.node_terms import compile_term
+from carob.scheduler.score.normalize import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
+
+
+def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
+    """Source: scheduler plugin NodeAffinity."""
+    affinity = pod.view.spec.affinity
+    node_affinity = affinity.node_affinity if affinity is not None else None
+    if node_affinity is None:
+        return None
+    preferred = node_affinity.preferred_during_scheduling_ignored_during_execution
+    terms = [(compile_term(term.preference), term.weight) for term in preferred if term.weight]
+    if not terms:
+        return None
+    return normalized([sum(weight for met, weight in terms if met(node)) for node in nodes], reverse=False)

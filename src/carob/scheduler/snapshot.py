@@ -1,0 +1,119 @@
+"""What is where: every node with the Pods on it, kept up to date event by event, never rebuilt.
+
+Pure; used from one event loop, on which a decision runs without interruption, so no copy is needed: the world cannot
+change while it is looked at. Pods that were given a node are counted there at once ("assumed"), before the API
+server has confirmed it; what the API says always wins.
+
+Invariant: a Pod is counted on at most one node.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.scheduler.nodes import NodeInfo
+
+if TYPE_CHECKING:
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.views import NodeView
+
+
+class Snapshot:
+    """The nodes, in the order in which they came. `image_nodes` counts the nodes that have an image."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, NodeInfo] = {}
+        self._where: dict[str, str] = {}
+        self._assumed: dict[str, str] = {}
+        self._listed: list[NodeInfo] | None = None
+        self.image_nodes: dict[str, int] = {}
+        self.next_start = 0
+        """Where the search for a node begins next time, so that large clusters are filled evenly."""
+
+    def nodes(self) -> list[NodeInfo]:
+        """The nodes that exist; not to be changed."""
+        if self._listed is None:
+            self._listed = [node for node in self._nodes.values() if node.view is not None]
+        return self._listed
+
+    def get(self, name: str) -> NodeInfo | None:
+        """The node of this name, if it exists."""
+        node = self._nodes.get(name)
+        return node if node is not None and node.view is not None else None
+
+    def set_node(self, view: NodeView) -> None:
+        """A node came or changed."""
+        node = self._node(view.metadata.name)
+        self._count_images(node, -1)
+        if node.view is None:
+            self._listed = None
+        node.set_view(view)
+        self._count_images(node, 1)
+
+    def remove_node(self, name: str) -> None:
+        """A node went; the Pods that were on it are remembered, should it come back."""
+        node = self._nodes.get(name)
+        if node is None:
+            return
+        self._count_images(node, -1)
+        node.set_view(None)
+        self._listed = None
+        self._drop_if_empty(node)
+
+    def set_pod(self, pod: PodInfo) -> None:
+        """The API says that the Pod is on a node (`pod.node_name`)."""
+        self._assumed.pop(pod.key, None)
+        self._place(pod, pod.node_name)
+
+    def remove_pod(self, key: str) -> str:
+        """The Pod is gone, or has ended; returns the node that it leaves, or an empty text."""
+        self._assumed.pop(key, None)
+        return self._take_away(key)
+
+    def assume(self, pod: PodInfo, node_name: str) -> None:
+        """Count the Pod on the node that it is about to be bound to."""
+        self._assumed[pod.key] = pod.uid
+        self._place(pod, node_name)
+
+    def forget(self, pod: PodInfo) -> str:
+        """The binding failed: no longer count an assumed Pod; returns the node. Nothing if the API confirmed it."""
+        if self._assumed.get(pod.key) != pod.uid:
+            return ""
+        del self._assumed[pod.key]
+        return self._take_away(pod.key)
+
+    def is_assumed(self, key: str) -> bool:
+        """Whether the Pod was given a node that the API has not confirmed yet."""
+        return key in self._assumed
+
+    def _place(self, pod: PodInfo, node_name: str) -> None:
+        self._take_away(pod.key)
+        self._node(node_name).add(pod)
+        self._where[pod.key] = node_name
+
+    def _take_away(self, key: str) -> str:
+        name = self._where.pop(key, "")
+        if name:
+            node = self._nodes[name]
+            node.remove(key)
+            self._drop_if_empty(node)
+        return name
+
+    def _node(self, name: str) -> NodeInfo:
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = NodeInfo(name)
+        return node
+
+    def _drop_if_empty(self, node: NodeInfo) -> None:
+        if node.view is None and not node.pods:
+            del self._nodes[node.name]
+
+    def _count_images(self, node: NodeInfo, sign: int) -> None:
+        counts = self.image_nodes
+        for name in node.images:
+            left = counts.get(name, 0) + sign
+            if left:
+                counts[name] = left
+            else:
+                del counts[name]

@@ -1,0 +1,117 @@
+"""The parts of Pods and Nodes that scheduling looks at, decoded straight from the API's answers.
+
+A whole Pod costs 11 KB as a Struct; the scheduler keeps every Pod of the cluster, so it keeps these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from carob.api.resources import add_view
+from carob.api.scalars import Quantity
+from carob.api.types import core_v1
+
+
+class OwnerView(Struct, kw_only=True, gc=False):
+    uid: str = ""
+    controller: bool | None = None
+
+
+class MetaView(Struct, kw_only=True, gc=False):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = field(default="", name="resourceVersion")
+    deletion_timestamp: str | None = field(default=None, name="deletionTimestamp")
+    generation: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    owner_references: list[OwnerView] = field(default_factory=list, name="ownerReferences")
+    managed_fields: Any = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
+    """Never looked at; declared because informers empty it."""
+
+
+class RequestsView(Struct, kw_only=True, gc=False):
+    requests: dict[str, Quantity] = field(default_factory=dict)
+
+
+class PortView(Struct, kw_only=True, gc=False):
+    host_port: int = field(default=0, name="hostPort")
+    protocol: str = ""
+    host_ip: str = field(default="", name="hostIP")
+
+
+class ContainerView(Struct, kw_only=True, gc=False):
+    name: str = ""
+    image: str = ""
+    ports: list[PortView] = field(default_factory=list)
+    resources: RequestsView | None = None
+    restart_policy: str | None = field(default=None, name="restartPolicy")
+
+
+class GateView(Struct, kw_only=True, gc=False):
+    name: str = ""
+
+
+class PodSpecView(Struct, kw_only=True, gc=False):
+    containers: list[ContainerView] = field(default_factory=list)
+    init_containers: list[ContainerView] = field(default_factory=list, name="initContainers")
+    node_name: str = field(default="", name="nodeName")
+    node_selector: dict[str, str] = field(default_factory=dict, name="nodeSelector")
+    affinity: core_v1.Affinity | None = None
+    tolerations: list[core_v1.Toleration] = field(default_factory=list)
+    scheduler_name: str = field(default="", name="schedulerName")
+    scheduling_gates: list[GateView] = field(default_factory=list, name="schedulingGates")
+    priority: int | None = None
+    preemption_policy: str | None = field(default=None, name="preemptionPolicy")
+    host_network: bool = field(default=False, name="hostNetwork")
+    overhead: dict[str, Quantity] = field(default_factory=dict)
+    resources: RequestsView | None = None
+
+
+class ContainerStatusView(Struct, kw_only=True, gc=False):
+    name: str = ""
+    allocated_resources: dict[str, Quantity] = field(default_factory=dict, name="allocatedResources")
+    resources: RequestsView | None = None
+
+
+class ConditionView(Struct, kw_only=True, gc=False):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class PodStatusView(Struct, kw_only=True, gc=False):
+    phase: str = ""
+    conditions: list[ConditionView] = field(default_factory=list)
+    container_statuses: list[ContainerStatusView] = field(default_factory=list, name="containerStatuses")
+    init_container_statuses: list[ContainerStatusView] = field(default_factory=list, name="initContainerStatuses")
+
+
+class PodView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: PodSpecView = field(default_factory=PodSpecView)
+    status: PodStatusView = field(default_factory=PodStatusView)
+
+
+class NodeSpecView(Struct, kw_only=True, gc=False):
+    unschedulable: bool = False
+    taints: list[core_v1.Taint] = field(default_factory=list)
+
+
+class NodeStatusView(Struct, kw_only=True, gc=False):
+    allocatable: dict[str, Quantity] = field(default_factory=dict)
+    images: list[core_v1.ContainerImage] = field(default_factory=list)
+
+
+class NodeView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: NodeSpecView = field(default_factory=NodeSpecView)
+    status: NodeStatusView = field(default_factory=NodeStatusView)
+
+
+add_view(PodView, core_v1.Pod)
+add_view(NodeView, core_v1.Node)
