@@ -64,7 +64,7 @@ def test_set_element_order_puts_items_where_the_client_wants_them() -> None:
     original = deployment({"name": "a"}, {"name": "server-side"}, {"name": "b"})
     spec = {"containers": [{"name": "c"}], "$setElementOrder/containers": [{"name": n} for n in "cba"]}
     merged = strategic.merged(original, {"spec": {"template": {"spec": spec}}}, "apps/v1.Deployment")
-    assert names(merged) == ["c", "b", "a", "server-side"]
+    assert names(merged) == ["c", "server-side", "b", "a"]
 
 
 def test_order_alone_changes_no_items() -> None:
