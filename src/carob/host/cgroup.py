@@ -1,7 +1,7 @@
 """Control groups on whatever the machine has: v1 hierarchies, v2, or both side by side (hybrid).
 
 A group is named by one path below every hierarchy (`/carob-default/kubepods/burstable/pod<uid>`). Which controller
-lives where is found once from `/proc/self/mountinfo`; after that every verb does the same on all three layouts.
+lives where is found once from `/proc/thread-self/mountinfo`; after that every verb does the same on all three layouts.
 
 Invariants: a group is made in *every* hierarchy, so that it can be found and removed again in every one; removing
 what is gone succeeds. Source: the kernel's admin-guide cgroup-v1 and cgroup-v2.
@@ -77,10 +77,10 @@ class Writer(Protocol):
 
 
 def detect(host: Host) -> Layout:
-    """Which hierarchies are mounted, read from /proc/self/mountinfo; the first mount of each counts."""
+    """Which hierarchies are mounted, read from /proc/thread-self/mountinfo; the first mount of each counts."""
     v1: dict[str, str] = {}
     unified = ""
-    for line in host.read("/proc/self/mountinfo").splitlines():
+    for line in host.read("/proc/thread-self/mountinfo").splitlines():
         left, _, right = line.partition(" - ")
         fstype, _, options = right.split(" ", 2)
         point = left.split(" ")[4]
@@ -99,25 +99,37 @@ def _controllers(options: str) -> Iterable[str]:
     return (word for word in options.split(",") if word not in _MOUNT_OPTIONS and not word.startswith("release_agent"))
 
 
-def claim_hybrid(host: Host) -> list[str]:
-    """Give every controller that cgroup2 still holds on a hybrid machine a v1 mount of its own; names of the claimed.
+def unmounted(host: Host, layout: Layout) -> list[str]:
+    """Controllers of v1 hierarchies that live, but are mounted nowhere that we can see."""
+    names: list[str] = []
+    for line in host.read("/proc/self/cgroup").splitlines():
+        names += [name for name in line.split(":", 2)[1].split(",") if name and not name.startswith("name=")]
+    return [name for name in names if name not in layout.v1]
 
-    crun 1.8 refuses a hybrid machine whose cgroup2 has live controllers. Call it in a private mount namespace only:
-    the hierarchies go with it. On v1 and v2 machines it does nothing.
+
+def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
+    """Mount the v1 hierarchies that a hybrid machine lacks; names of the claimed controllers.
+
+    crun 1.8 refuses a hybrid machine whose cgroup2 still has controllers: with `live` those are taken from it too.
+    Call it in a private mount namespace only: the hierarchies go with it. On v1 and v2 machines it does nothing.
     """
     layout = detect(host)
     if layout.mode != "hybrid":
         return []
-    wanted = host.read(f"{layout.unified}/cgroup.controllers").split()
-    for line in host.read("/proc/self/cgroup").splitlines():
-        names = line.split(":", 2)[1]
-        wanted += [name for name in names.split(",") if name and not name.startswith("name=")]
+    wanted = unmounted(host, layout)
+    if live:
+        wanted += host.read(f"{layout.unified}/cgroup.controllers").split()
     missing = [name for name in dict.fromkeys(wanted) if name not in layout.v1]
-    parent = layout.unified.rsplit("/", 1)[0]
     for name in missing:
-        host.mkdir(f"{parent}/{name}")
-        host.mount(name, f"{parent}/{name}", "cgroup", 0, name)
+        point = claimed_point(layout, name)
+        host.mkdir(point)
+        host.mount(name, point, "cgroup", 0, name)
     return missing
+
+
+def claimed_point(layout: Layout, controller: str) -> str:
+    """Where `claim_hybrid` mounts a controller: beside cgroup2's own mount, where crun looks for it."""
+    return f"{layout.unified.rsplit('/', 1)[0]}/{controller}"
 
 
 class Cgroups:

@@ -73,8 +73,14 @@ class Crun:
         return f"{self._places.crun_root}/{container_id}/seccomp.bpf"
 
 
-_NOT_FOUND = re.compile(r"executable file [`'\"](?P<name>[^`'\"]*)[`'\"] not found in \$PATH")
-_OPEN = re.compile(r"open executable|exec(?:v|ve|utable)?\b")
+_REFUSAL = re.compile(
+    r"executable file [`'\"].*[`'\"] not found in \$PATH|open executable|chdir [`'\"]|exec[a-z]* [`'\"]"
+)
+
+
+def looks_like_refusal(said: bytes) -> bool:
+    """Whether the beginning of an output may be crun's own words rather than the command's."""
+    return _REFUSAL.match(said[:4096].decode(errors="replace")) is not None
 
 
 def explain(said: str, command: Sequence[str]) -> tuple[int, str]:
@@ -83,16 +89,14 @@ def explain(said: str, command: Sequence[str]) -> tuple[int, str]:
     Source: runc's libcontainer, whose words users meet in events and from `kubectl exec`.
     """
     name = command[0] if command else ""
-    if _NOT_FOUND.search(said):
-        return 127, f'exec: "{name}": executable file not found in $PATH: unknown'
     lowered = said.lower()
-    about_command = name in said or _OPEN.search(lowered) is not None
-    if about_command and "permission denied" in lowered:
-        return 126, f'exec: "{name}": permission denied: unknown'
-    if about_command and "is a directory" in lowered:
-        return 126, f'exec: "{name}": is a directory: unknown'
-    if about_command and "exec format error" in lowered:
+    if "not found in $path" in lowered:
+        where = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
+        return 127, f'exec: "{name}": {where}: unknown'
+    if "exec format error" in lowered:
         return 126, f"exec {name}: exec format error: unknown"
-    if about_command and "no such file or directory" in lowered and "/" in name:
-        return 127, f'exec: "{name}": stat {name}: no such file or directory: unknown'
+    if "open executable" in lowered:
+        # crun says "not permitted" of what is no file
+        why = "is a directory" if "not permitted" in lowered else "permission denied"
+        return 126, f'exec: "{name}": {why}: unknown'
     return 128, said

@@ -5,7 +5,7 @@ hierarchies that crun asks for; the machine's own mount table stays as it was. I
 namespace (new mounts of the machine are seen) and shared within itself, so that Bidirectional volumes work between
 Pods of this node but never reach the machine.
 
-Invariant: entered by the first thread before any other thread exists; every conmon and container inherits it.
+Invariant: entered before any thread that works for the runtime exists: threads and children inherit it, others do not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from carob.host.cgroup import claim_hybrid
 from carob.host.types import (
+    CLONE_FS,
     CLONE_NEWNS,
     MS_BIND,
     MS_PRIVATE,
@@ -42,9 +43,9 @@ def find_tool(name: str) -> str:
 
 
 def enter(host: Host, places: Places) -> None:
-    """Move the calling process into the cluster's mount namespace, making it at the first time.
+    """Move the calling thread, and all that it starts later, into the cluster's mount namespace; made at the first time.
 
-    Raises: RuntimeFailure when threads run already or the rights are missing.
+    A process calls it before it starts threads. Raises: RuntimeFailure when rights or tools are missing.
     """
     pin = places.mount_namespace
     folder = os.path.dirname(pin)
@@ -56,6 +57,7 @@ def enter(host: Host, places: Places) -> None:
             host.mount("none", folder, flags=MS_PRIVATE)
         if pin not in _mount_points(host):
             _make(host, pin)
+        host.unshare(CLONE_FS)
         host.setns(pin, CLONE_NEWNS)
     except OSError as error:
         raise RuntimeFailure(f"cannot enter the mount namespace {pin}: {error}") from error
@@ -125,4 +127,4 @@ def _private_cgroups(host: Host) -> None:
 
 
 def _mount_points(host: Host) -> list[str]:
-    return [line.split(" ")[4] for line in host.read("/proc/self/mountinfo").splitlines()]
+    return [line.split(" ")[4] for line in host.read("/proc/thread-self/mountinfo").splitlines()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -21,28 +21,35 @@ from carob.host.cgroup import Cgroups
 from carob.host.events import watch_end
 from carob.host.threads import Threads
 from carob.host.types import Host
+from carob.runtime.embedded.attach import attach
 from carob.runtime.embedded.conmon import Conmon
 from carob.runtime.embedded.containers import Containers, survey
 from carob.runtime.embedded.crun import Crun
 from carob.runtime.embedded.endings import Endings
+from carob.runtime.embedded.exec import execute, execute_sync
 from carob.runtime.embedded.image_store import ImageStore
 from carob.runtime.embedded.launch import Launcher
 from carob.runtime.embedded.mount_namespace import find_tool
 from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.places import Places
+from carob.runtime.embedded.port_forward import connect
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id, identity
 from carob.runtime.embedded.sandboxes import Sandboxes, limits
 from carob.runtime.embedded.seccomp import Filters
 from carob.runtime.embedded.state import Inventory, Sandbox
+from carob.runtime.embedded.stats import Stats
 from carob.runtime.embedded.takeover import take_over
 from carob.runtime.types import (
     ContainerConfig,
+    ContainerStats,
     ContainerStatus,
+    Duplex,
     Exited,
     FilesystemUsage,
     Image,
     NotFound,
     PodNetwork,
+    Process,
     RegistryAuth,
     Resources,
     RuntimeFailure,
@@ -98,9 +105,13 @@ class EmbeddedRuntime:
         )
         self._endings = Endings(self._parts)
         self._launcher = Launcher(self._parts, self._endings, images, self._new_id)
+        self._stats = Stats(self._parts)
 
     def _new_id(self) -> str:
         return self._randomness.token(_ID_BYTES).hex()
+
+    def _new_name(self) -> str:
+        return self._randomness.token(8).hex()
 
     def _notify(self, exited: Exited) -> None:
         for subscriber in self._subscribers:
@@ -304,6 +315,30 @@ class EmbeddedRuntime:
             self._parts.conmon.reopen_log(container.record.id)
         except OSError as error:
             raise RuntimeFailure(f'failed to reopen log of container "{container_id}": {error}') from error
+
+    # --- streams and counters
+
+    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:
+        record = self._parts.inventory.container(container_id).record
+        return await execute(self._parts, record, command, stdin=stdin, tty=tty, name=self._new_name())
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0
+    ) -> tuple[int, bytes, bytes]:
+        record = self._parts.inventory.container(container_id).record
+        return await execute_sync(self._parts, record, command, timeout_seconds, self._new_name())
+
+    async def attach(self, container_id: str) -> Process:
+        return await attach(self._parts, self._parts.inventory.container(container_id))
+
+    async def port_forward(self, sandbox_id: str, port: int) -> Duplex:
+        sandbox = self._parts.inventory.sandbox(sandbox_id)
+        if sandbox.record.phase is not Phase.RUNNING:
+            raise ConnectionError(f'sandbox "{sandbox_id}" is not ready')
+        return await connect(self._parts, sandbox.record, port)
+
+    async def container_stats(self) -> list[ContainerStats]:
+        return await self._stats.all()
 
     # --- images: the store's own
 

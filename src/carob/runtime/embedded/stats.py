@@ -1,0 +1,75 @@
+"""What running containers use: counters of their control groups, and the size of their writable layer.
+
+The layer is walked at most every half minute per container: a walk of a large one costs more than all the rest.
+"""
+
+from __future__ import annotations
+
+import os
+
+from carob.runtime.embedded.parts import Parts
+from carob.runtime.embedded.records import ContainerRecord, Phase
+from carob.runtime.types import ContainerStats
+
+_LAYER_AGE_SECONDS = 30.0
+_BLOCK_BYTES = 512
+_MAX_FILES = 1_000_000
+
+
+class Stats:
+    """Remembers the size of each writable layer for a while."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._layers: dict[str, tuple[float, int, int]] = {}
+
+    async def all(self) -> list[ContainerStats]:
+        """Of every running container; those that end meanwhile are left out."""
+        running = [c.record for c in self._parts.inventory.containers.values() if c.record.phase is Phase.RUNNING]
+        self._layers = {r.id: self._layers[r.id] for r in running if r.id in self._layers}
+        return await self._parts.threads.run(lambda: [s for r in running if (s := self._one(r)) is not None])
+
+    def _one(self, record: ContainerRecord) -> ContainerStats | None:
+        used = self._parts.cgroups.stats(record.cgroup)
+        if used is None:
+            return None
+        layer_bytes, layer_files = self._layer(record.id)
+        return ContainerStats(
+            id=record.id,
+            timestamp=self._parts.clock.now(),
+            cpu_usage_nanoseconds=used.cpu_usage_nanoseconds,
+            memory_usage_bytes=used.memory_usage_bytes,
+            memory_working_set_bytes=used.memory_working_set_bytes,
+            memory_rss_bytes=used.memory_rss_bytes,
+            page_faults=used.page_faults,
+            major_page_faults=used.major_page_faults,
+            process_count=used.process_count,
+            rootfs_used_bytes=layer_bytes,
+            rootfs_inodes_used=layer_files,
+        )
+
+    def _layer(self, container_id: str) -> tuple[int, int]:
+        now = self._parts.clock.monotonic()
+        known = self._layers.get(container_id)
+        if known is None or now - known[0] > _LAYER_AGE_SECONDS:
+            known = (now, *disk_usage(f"{self._parts.places.bundle(container_id)}/upper"))
+            self._layers[container_id] = known
+        return known[1], known[2]
+
+
+def disk_usage(folder: str) -> tuple[int, int]:
+    """Bytes on disk and number of files and folders; what vanishes meanwhile is not counted."""
+    used, files = 0, 0
+    folders = [folder]
+    while folders and files < _MAX_FILES:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    used += status.st_blocks * _BLOCK_BYTES
+                    files += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except OSError:
+            continue
+    return used, files
