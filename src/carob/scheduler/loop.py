@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
     from carob.client.rest import Client
 
-DEFAULT_NAME = "default-scheduler"
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
 """Bindings and status patches under way at once."""
@@ -44,10 +43,10 @@ RETRY_SECONDS = 300.0
 _log = get_logger("scheduler")
 
 
-class Scheduler:
-    """Gives nodes to the Pods whose `schedulerName` is `name`."""
+class SchedulingLoop:
+    """One life of the scheduler: what it knows begins empty and is never used after `run` has ended."""
 
-    def __init__(self, client: Client, clock: Clock, randomness: Randomness, *, name: str = DEFAULT_NAME) -> None:
+    def __init__(self, client: Client, clock: Clock, randomness: Randomness, name: str) -> None:
         self._client = client
         self._clock = clock
         self._name = name
@@ -100,11 +99,17 @@ class Scheduler:
             self._signal.set()
 
     def _pod_is_placed(self, old: PodView | None, new: PodView) -> None:
-        # most changes of a running Pod are none to us: no need to reckon anew
-        if old is not None and old.spec.node_name and not _placed_pod_matters(old, new):
+        # from here on only its size and its labels count, and there may be very many like it
+        new.spec.tolerations = []
+        new.spec.affinity = None
+        new.status.conditions = []
+        known = old is not None and bool(old.spec.node_name)
+        if old is not None and known and not _placed_pod_matters(old, new):
+            # most changes of a running Pod are none to us: no need to reckon anew
+            self._snapshot.set_view(new)
             return
         self._snapshot.set_pod(PodInfo(new))
-        if old is not None and old.spec.node_name:
+        if known:
             self._touch(new.spec.node_name)
 
     def _is_ours(self, pod: PodView) -> bool:

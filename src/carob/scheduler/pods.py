@@ -1,6 +1,6 @@
 """A Pod as the scheduler reckons with it: what filters and scores need, worked out once.
 
-Pure. Invariant: never changed after it was made.
+Pure. Invariant: what was worked out never changes; `view` may be replaced by one that would give the same.
 """
 
 from __future__ import annotations

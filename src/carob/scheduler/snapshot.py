@@ -15,7 +15,7 @@ from carob.scheduler.nodes import NodeInfo
 
 if TYPE_CHECKING:
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.views import NodeView
+    from carob.scheduler.views import NodeView, PodView
 
 
 class Snapshot:
@@ -64,6 +64,13 @@ class Snapshot:
         """The API says that the Pod is on a node (`pod.node_name`)."""
         self._assumed.pop(pod.key, None)
         self._place(pod, pod.node_name)
+
+    def set_view(self, view: PodView) -> None:
+        """A Pod on a node changed in nothing that counts: keep its newest form."""
+        key = f"{view.metadata.namespace}/{view.metadata.name}"
+        name = self._where.get(key)
+        if name is not None:
+            self._nodes[name].pods[key].view = view
 
     def remove_pod(self, key: str) -> str:
         """The Pod is gone, or has ended; returns the node that it leaves, or an empty text."""

@@ -1,0 +1,172 @@
+"""The scheduler against a real API server, over the road without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import core_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.client.rest import Client
+from carob.scheduler.scheduler import Scheduler
+from carob.store.memory import MemoryStore
+from carob.transport.memory import MemoryTransport
+
+
+class World:
+    def __init__(self, client: Client, scheduler: asyncio.Task[None]) -> None:
+        self.client = client
+        self.scheduler = scheduler
+
+    async def node(self, name: str = "node-0", **status: str) -> None:
+        allocatable = {"cpu": "4", "memory": "8Gi", "pods": "110"} | status
+        await self.client.create(codec.from_tree(core_v1.Node, {"metadata": {"name": name}}))
+        patch = {"status": {"allocatable": allocatable, "capacity": allocatable}}
+        await self.client.patch(core_v1.Node, name, patch=patch, subresource="status")
+        # the taint that admission gives a new node; its controller is not here
+        await self.client.patch(core_v1.Node, name, patch={"spec": {"taints": None}})
+
+    async def pod(self, name: str, cpu: str = "100m", **spec: Any) -> core_v1.Pod:
+        container = {"name": "main", "image": "web", "resources": {"requests": {"cpu": cpu}}}
+        tree = {"metadata": {"name": name, "namespace": "default"}, "spec": {"containers": [container]} | spec}
+        return await self.client.create(codec.from_tree(core_v1.Pod, tree))
+
+    async def until(self, name: str, holds: Callable[[core_v1.Pod], bool]) -> core_v1.Pod:
+        """The Pod, as soon as it is as wanted."""
+        async with asyncio.timeout(5):
+            watch = self.client.watch(
+                core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
+            )
+            async with watch as events:
+                async for event in events:
+                    pod = event.object
+                    assert not isinstance(pod, ApiError)
+                    if event.type != "BOOKMARK" and holds(pod):
+                        return pod
+        raise AssertionError("the watch ended")
+
+    async def message(self, name: str) -> str:
+        """What the Pod's PodScheduled condition says."""
+        pod = await self.until(name, lambda p: any(c.status == "False" for c in p.status.conditions))
+        (condition,) = (c for c in pod.status.conditions if c.type == "PodScheduled")
+        assert condition.reason == "Unschedulable"
+        assert condition.last_transition_time
+        return condition.message
+
+    async def event(self, reason: str) -> core_v1.Event:
+        async with asyncio.timeout(5):
+            async with self.client.watch(core_v1.Event, "default", send_initial_events=True) as events:
+                async for event in events:
+                    found = event.object
+                    if isinstance(found, core_v1.Event) and found.reason == reason:
+                        return found
+        raise AssertionError("the watch ended")
+
+
+def in_world(body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        clock, randomness = SystemClock(), SystemRandomness()
+        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        await api.start()
+        transport = MemoryTransport(api.handle, UserInfo("test", ("system:masters", "system:authenticated")))
+        client = Client(transport)
+        await client.create(
+            codec.from_tree(core_v1.ServiceAccount, {"metadata": {"name": "default", "namespace": "default"}})
+        )
+        scheduler = asyncio.get_running_loop().create_task(Scheduler(client, clock, randomness).run())
+        try:
+            await body(World(client, scheduler))
+            assert not scheduler.done()
+        finally:
+            scheduler.cancel()
+            await asyncio.gather(scheduler, return_exceptions=True)
+            await transport.close()
+            await api.close()
+
+    asyncio.run(main())
+
+
+def placed(pod: core_v1.Pod) -> bool:
+    return bool(pod.spec.node_name)
+
+
+def test_a_pod_gets_a_node_and_an_event_says_so() -> None:
+    async def body(world: World) -> None:
+        await world.node()
+        await world.pod("hello-pod")
+        pod = await world.until("hello-pod", placed)
+        assert pod.spec.node_name == "node-0"
+        (condition,) = (c for c in pod.status.conditions if c.type == "PodScheduled")
+        assert condition.status == "True"
+        event = await world.event("Scheduled")
+        assert event.message == "Successfully assigned default/hello-pod to node-0"
+        assert (event.type, event.source.component) == ("Normal", "default-scheduler")
+        assert event.involved_object.uid == pod.metadata.uid
+
+    in_world(body)
+
+
+def test_thirty_at_once_are_spread_and_never_too_many() -> None:
+    async def body(world: World) -> None:
+        for number in range(3):
+            await world.node(f"node-{number}", pods="10")
+        names = [f"web-{number}" for number in range(31)]
+        await asyncio.gather(*(world.pod(name) for name in names))
+        pods: list[core_v1.Pod] = []
+        async with asyncio.timeout(5):
+            while len(pods) < 30:
+                await asyncio.sleep(0.01)
+                pods = [pod for pod in (await world.client.list(core_v1.Pod, "default")).items if placed(pod)]
+        counts = {f"node-{n}": sum(p.spec.node_name == f"node-{n}" for p in pods) for n in range(3)}
+        assert counts == {"node-0": 10, "node-1": 10, "node-2": 10}
+        (left,) = set(names) - {pod.metadata.name for pod in pods}
+        assert await world.message(left) == (
+            "0/3 nodes are available: 3 Too many pods. no new claims to deallocate, preemption: "
+            "0/3 nodes are available: 3 No preemption victims found for incoming pod."
+        )
+
+    in_world(body)
+
+
+def test_a_pod_that_fits_nowhere_waits_until_something_helps() -> None:
+    async def body(world: World) -> None:
+        await world.pod("early")
+        assert await world.message("early") == "no nodes available to schedule pods"
+        await world.node()
+        await world.until("early", placed)
+        await world.pod("large", cpu="3950m")
+        assert "1 Insufficient cpu." in await world.message("large")
+        event = await world.event("FailedScheduling")
+        assert event.type == "Warning"
+        await world.client.delete(core_v1.Pod, "early", "default", grace_period_seconds=0)
+        await world.until("large", placed)
+        await world.pod("huge", cpu="6")
+        await world.message("huge")
+        await world.node("node-1", cpu="8")
+        assert (await world.until("huge", placed)).spec.node_name == "node-1"
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("taken", [{"schedulerName": "other"}, {"schedulingGates": [{"name": "wait"}]}])
+def test_pods_of_other_schedulers_and_gated_pods_are_left_alone(taken: dict[str, Any]) -> None:
+    async def body(world: World) -> None:
+        await world.node()
+        await world.pod("left-alone", **taken)
+        await world.pod("ours")
+        await world.until("ours", placed)
+        assert not placed(await world.client.get(core_v1.Pod, "left-alone", "default"))
+        if "schedulingGates" in taken:
+            await world.client.patch(core_v1.Pod, "left-alone", "default", patch={"spec": {"schedulingGates": None}})
+            await world.until("left-alone", placed)
+
+    in_world(body)
