@@ -61,7 +61,7 @@ class _Patcher:
         """The object or list that holds what the path names, and its last part."""
         parts = path.split("/")
         place: Any = self.document
-        if len(parts) < 2:
+        if len(parts) < 2 or not isinstance(place, dict | list):
             raise DoesNotApply(f"{verb} operation does not apply: doc is missing path: {path}")
         for part in parts[1:-1]:
             place = _get(place, _decoded(part))
