@@ -1,0 +1,226 @@
+"""The node agent: runs the Pods that the API has for this node, and tells what becomes of them.
+
+It only connects: the Pod informer and the runtime's exits make Pods dirty, the work queue has each of them looked at
+(`PodWorker`), operations do the long work. State that must survive is in the runtime, on disk and in the API; a
+restarted agent finds its Pods again by their labels and compares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.base.clock import parse_rfc3339
+from carob.base.log import get_logger, pairs
+from carob.base.tasks import TaskGroup
+from carob.client.events import EventRecorder
+from carob.client.informer import Informer
+from carob.client.workqueue import WorkQueue
+from carob.kubelet.adoption import adopt, orphan
+from carob.kubelet.events import PodEvents
+from carob.kubelet.failures import Rejected
+from carob.kubelet.files import read_text
+from carob.kubelet.images import Images
+from carob.kubelet.lifecycle import Hooks
+from carob.kubelet.log_rotation import LogRotation
+from carob.kubelet.node_manager import NodeManager
+from carob.kubelet.objects import ReferencedObjects
+from carob.kubelet.pod_record import PodRecord
+from carob.kubelet.pod_worker import PodWorker
+from carob.kubelet.probes.manager import Probes
+from carob.kubelet.server import KubeletServer
+from carob.kubelet.status_manager import StatusManager
+from carob.kubelet.steps.admission import admit
+from carob.kubelet.tokens import Tokens
+from carob.kubelet.tools import Tools, pod_ips
+from carob.kubelet.volumes.contents import ContentReader
+from carob.kubelet.volumes.manager import Volumes
+from carob.kubelet.volumes.setup import Places, VolumeSetup
+
+if TYPE_CHECKING:
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.client.rest import Client
+    from carob.kubelet.options import KubeletOptions
+    from carob.kubelet.volumes.types import Mounts
+    from carob.runtime.types import ContainerStatus, Exited, Runtime
+    from carob.transport.http import Handler
+
+_log = get_logger("kubelet")
+WORKERS = 8
+
+
+class Kubelet:
+    """`run` until cancelled; `handler` answers the API server's requests for logs, exec and the like."""
+
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        options: KubeletOptions,
+        clock: Clock,
+        randomness: Randomness,
+        mounts: Mounts,
+    ) -> None:
+        self._runtime = runtime
+        self._options = options
+        self._clock = clock
+        self._queue = WorkQueue(clock)
+        self._records: dict[str, PodRecord] = {}
+        self._recorder = EventRecorder(client, "kubelet", clock, randomness, host=options.node_name)
+        self._pods = Informer(
+            client, core_v1.Pod, clock, field_selector=f"spec.nodeName={options.node_name}", name="pods of this node"
+        )
+        self._services = Informer(client, core_v1.Service, clock, name="services")
+        self.node = NodeManager(client, runtime, options, clock, self._recorder)
+        self._objects = ReferencedObjects(client, clock, self._content_changed)
+        self._statuses = StatusManager(client, clock)
+        self._statuses.on_gone(self._gone)
+        self._tools = self._make_tools(client, mounts)
+        self._worker = PodWorker(self._tools, self._statuses, self._queue, self._records)
+        self._server = KubeletServer(self._tools, self._records, self._statuses, self.node)
+        self.handler: Handler = self._server.handle
+        self._rotation = LogRotation(runtime, clock, options, self._all_containers)
+
+    def _make_tools(self, client: Client, mounts: Mounts) -> Tools:
+        options, clock, runtime = self._options, self._clock, self._runtime
+        places = Places(options.root)
+        tokens = Tokens(client, clock)
+        setup = VolumeSetup(places, mounts, self.node.machine.memory_bytes // 2)
+        return Tools(
+            runtime=runtime,
+            clock=clock,
+            options=options,
+            recorder=self._recorder,
+            volumes=Volumes(setup, ContentReader(self._objects, tokens), clock),
+            places=places,
+            images=Images(runtime, clock, options.max_parallel_pulls),
+            objects=self._objects,
+            tokens=tokens,
+            probes=Probes(runtime, clock, self._recorder, self._queue.add),
+            hooks=Hooks(runtime, clock, self._address),
+            node=lambda: self.node.facts,
+            services=self._services.items,
+            read_text=read_text,
+        )
+
+    def _all_containers(self) -> list[ContainerStatus]:
+        return [status for record in self._records.values() for status in record.containers.values()]
+
+    async def run(self) -> None:
+        """Take over what runs, then serve until cancelled."""
+        await self._runtime.start()
+        await self._tools.volumes.open()
+        await self._adopt()
+        self._runtime.subscribe(self._exited)
+        await self.node.refresh()
+        try:
+            async with TaskGroup() as group:
+                self._objects.open(group)
+                self._worker.operations.open(group)
+                group.spawn(self._recorder.run(), "events")
+                group.spawn(self._statuses.run(), "pod statuses")
+                group.spawn(self._services.run(), "service informer")
+                group.spawn(self.node.run(), "node")
+                group.spawn(self._tools.probes.run(), "probes")
+                group.spawn(self._rotation.run(), "log rotation")
+                group.spawn(self._pods.run(), "pod informer")
+                await self._services.wait_synced()
+                await self._pods.wait_synced()
+                self._pods.subscribe(self._pod_changed)
+                await self._find_orphans()
+                _log.info("ready %s", pairs(node=self._options.node_name, pods=len(self._records)))
+                group.spawn(self._queue.work(self._worker.look, WORKERS, "pods"), "pod workers")
+        finally:
+            self._server.close()
+            self._tools.volumes.close()
+
+    # -- taking over
+
+    async def _adopt(self) -> None:
+        for record in adopt(await self._runtime.list_sandboxes(), await self._runtime.list_containers()):
+            self._records[record.uid] = record
+
+    async def _find_orphans(self) -> None:
+        """What the runtime or the disk has and the API does not: it ends."""
+        known = {pod.metadata.uid for pod in self._pods.items()}
+        for uid in await self._tools.volumes.pods_on_disk():
+            if uid not in self._records:
+                self._records[uid] = orphan(uid)
+        for record in self._records.values():
+            if record.uid not in known:
+                _log.info("pod is gone from the API %s", pairs(pod=record.pod.metadata.name, uid=record.uid))
+                record.removed = True
+                self._queue.add(record.uid)
+
+    # -- what makes Pods dirty
+
+    def _pod_changed(self, key: str, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        if new is None:
+            if old is not None:
+                self._gone(old.metadata.uid)
+            return
+        record = self._records.get(new.metadata.uid)
+        if record is None:
+            record = self._records[new.metadata.uid] = PodRecord(new.metadata.uid, new)
+        if record.start_time is None:
+            self._welcome(record, new)
+        elif record.pod.metadata.annotations != new.metadata.annotations or (
+            record.pod.metadata.labels != new.metadata.labels
+        ):
+            # the downward API may show them
+            record.stale_volumes = record.prepared is not None
+        record.pod = new
+        self._queue.add(record.uid)
+
+    def _welcome(self, record: PodRecord, pod: core_v1.Pod) -> None:
+        """The first time that this agent sees the Pod."""
+        record.pod = pod
+        status = pod.status
+        record.start_time = parse_rfc3339(status.start_time) if status.start_time else self._clock.now()
+        if status.phase == "Failed" and status.reason:
+            record.failed = (status.reason, status.message)
+        if record.terminating or record.sandboxes:
+            record.admitted = bool(record.sandboxes)
+            return
+        others = [r.pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
+        try:
+            admit(pod, others, self.node.facts.allocatable, self.node.labels)
+            record.admitted = True
+        except Rejected as refusal:
+            record.failed = (refusal.reason, refusal.message)
+            text = refusal.message.removeprefix("Pod was rejected: ")
+            PodEvents(self._recorder, pod).warning(refusal.reason, text)
+
+    def _gone(self, uid: str) -> None:
+        record = self._records.get(uid)
+        if record is not None:
+            record.removed = True
+            self._queue.add(uid)
+
+    def _exited(self, exited: Exited) -> None:
+        if exited.container_id:
+            self._server.container_ended(exited.container_id)
+        for record in self._records.values():
+            if exited.sandbox_id in record.sandboxes:
+                record.dirty.add(exited.container_id or exited.sandbox_id)
+                self._queue.add(record.uid)
+                return
+
+    def _content_changed(self, uid: str) -> None:
+        """A ConfigMap or Secret of the Pod has changed: what failed for want of it can be tried at once."""
+        record = self._records.get(uid)
+        if record is None or record.terminating:
+            return
+        now = self._clock.monotonic()
+        if record.volume_failure is not None:
+            record.volume_failure.retry_at = now
+        for failure in record.failures.values():
+            if failure.reason == "CreateContainerConfigError":
+                failure.retry_at = now
+        record.stale_volumes = record.prepared is not None
+        self._queue.add(uid)
+
+    def _address(self, record: PodRecord) -> str:
+        addresses = pod_ips(record, self.node.facts)
+        return addresses[0] if addresses else ""

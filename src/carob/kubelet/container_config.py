@@ -1,0 +1,100 @@
+"""One container as the runtime is asked to make it. Pure: everything that had to be looked up is an argument.
+
+Source: kubelet `kuberuntime_container.go` (generateContainerConfig), `kubelet_pods.go` (makeMounts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from carob.kubelet import labels
+from carob.kubelet.expansion import expand_all
+from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
+from carob.runtime.types import ContainerConfig, Mount, MountPropagation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from carob.api.types import core_v1
+    from carob.kubelet.volumes.types import PreparedVolume
+    from carob.runtime.types import Image, Resources, SecurityContext
+
+HOSTS_PATH = "/etc/hosts"
+_PROPAGATION = {
+    "None": MountPropagation.PRIVATE,
+    "HostToContainer": MountPropagation.HOST_TO_CONTAINER,
+    "Bidirectional": MountPropagation.BIDIRECTIONAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What the container is made of besides its spec.
+
+    `sub_paths` are the node's paths of mounts with a subPath, by the mount's place in the list.
+    """
+
+    attempt: int
+    image: Image
+    env: Mapping[str, str]
+    volumes: Mapping[str, PreparedVolume]
+    sub_paths: Mapping[int, str]
+    resources: Resources
+    security: SecurityContext
+    hosts_file: str
+    termination_file: str
+    stop_signal: str = ""
+
+
+def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: Ingredients) -> ContainerConfig:
+    """The runtime's order. Raises: StepFailure for a mount of a volume that there is not."""
+    mounts = volume_mounts(container, made_of)
+    taken = {mount.container_path for mount in mounts}
+    if made_of.hosts_file and HOSTS_PATH not in taken:
+        mounts.append(Mount(container_path=HOSTS_PATH, host_path=made_of.hosts_file))
+    if made_of.termination_file and container.termination_message_path:
+        mounts.append(Mount(container_path=container.termination_message_path, host_path=made_of.termination_file))
+    return ContainerConfig(
+        name=container.name,
+        attempt=made_of.attempt,
+        image=made_of.image.id,
+        image_spec=container.image,
+        command=expand_all(container.command, made_of.env) if container.command else None,
+        args=expand_all(container.args, made_of.env) if container.args else None,
+        working_dir=container.working_dir,
+        env=list(made_of.env.items()),
+        mounts=mounts,
+        labels=labels.container_labels(pod, container.name),
+        annotations=labels.container_annotations(pod, container, made_of.attempt),
+        log_path=f"{container.name}/{made_of.attempt}.log",
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
+        stop_signal=made_of.stop_signal,
+        resources=made_of.resources,
+        security=made_of.security,
+    )
+
+
+def volume_mounts(container: core_v1.Container, made_of: Ingredients) -> list[Mount]:
+    """The mounts of the spec, in its order."""
+    out = []
+    for index, mount in enumerate(container.volume_mounts):
+        volume = made_of.volumes.get(mount.name)
+        if volume is None:
+            raise StepFailure(
+                CREATE_CONTAINER_CONFIG_ERROR,
+                f'cannot find volume "{mount.name}" to mount into container "{container.name}"',
+            )
+        readonly = mount.read_only or volume.readonly
+        out.append(
+            Mount(
+                container_path=mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}",
+                host_path=made_of.sub_paths.get(index, volume.path),
+                readonly=readonly,
+                recursive_readonly=readonly and mount.recursive_read_only in ("Enabled", "IfPossible"),
+                propagation=_PROPAGATION[mount.mount_propagation or "None"],
+            )
+        )
+    return out

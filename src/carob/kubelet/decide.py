@@ -1,0 +1,384 @@
+"""What to do next for one Pod: from what is wanted and what is there to a list of actions. Pure, level-triggered.
+
+Called after every change with a complete snapshot; the same snapshot gives the same actions. An action that is already
+under way is part of the snapshot and is not asked for again. Nothing here waits: a wait is `Decision.wake_in_seconds`.
+
+Source: kubelet `kuberuntime_manager.go` (computePodActions), KEP-753 (sidecars), KEP-5307 (container restart rules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from carob.runtime.types import ContainerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from carob.api.types import core_v1
+    from carob.runtime.types import ContainerStatus
+
+
+class Work(StrEnum):
+    """How far something is that must be done once before a start."""
+
+    NONE = "none"
+    BUSY = "busy"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Why a running container must end although its Pod goes on."""
+
+    reason: str
+    message: str
+    grace_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One container of the spec as the agent sees it now.
+
+    `latest` is the newest attempt; `wait_seconds` is how long its next start must wait (crash or failure back-off).
+    """
+
+    latest: ContainerStatus | None = None
+    image: Work = Work.NONE
+    starting: bool = False
+    stop_grace_seconds: float | None = None
+    """Not None: it is being stopped with this grace."""
+    wait_seconds: float = 0.0
+    kill: Kill | None = None
+    first_attempt: int = 0
+    """The number that its first container gets: more than 0 when earlier ones were lost with the node."""
+    started: bool = False
+    """Its startup probe, if any, has succeeded and its postStart hook is done."""
+
+    @property
+    def running(self) -> bool:
+        return self.latest is not None and self.latest.state in (ContainerState.RUNNING, ContainerState.CREATED)
+
+    @property
+    def exited(self) -> bool:
+        return self.latest is not None and not self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One Pod, wanted and real.
+
+    `sandbox_id` is the ready sandbox, empty if there is none; `sandbox_attempts` counts those that ever were.
+    `grace_seconds` is the time its containers still have once `terminating`.
+    """
+
+    pod: core_v1.Pod
+    terminating: bool = False
+    grace_seconds: float = 30.0
+    sandbox_id: str = ""
+    sandbox_attempts: int = 0
+    sandbox: Work = Work.NONE
+    sandbox_wait_seconds: float = 0.0
+    volumes: Work = Work.NONE
+    volumes_wait_seconds: float = 0.0
+    containers: Mapping[str, ContainerView] = field(default_factory=dict)
+    released: Work = Work.NONE
+    """Whether the node has taken back sandbox and volumes after the end."""
+    orphans: tuple[str, ...] = ()
+    """Ids of running containers that belong to no present sandbox."""
+
+    def view(self, name: str) -> ContainerView:
+        return self.containers.get(name, _UNSEEN)
+
+
+_UNSEEN = ContainerView()
+
+
+@dataclass(frozen=True, slots=True)
+class StartSandbox:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareVolumes:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureImage:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """`name` may be empty for a container that the spec does not have."""
+
+    name: str
+    container_id: str
+    grace_seconds: float | None
+    """None: the Pod's own grace period."""
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing runs any more: take back sandbox and volumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """A restart has to wait: tell people so."""
+
+    name: str
+
+
+Action = StartSandbox | PrepareVolumes | EnsureImage | StartContainer | StopContainer | Release | BackOff
+
+
+@dataclass(slots=True)
+class Decision:
+    actions: list[Action] = field(default_factory=list)
+    wake_in_seconds: float | None = None
+    finished: bool = False
+    """Every container has ended for good: the phase is terminal and nothing will be started again."""
+
+    def wake_in(self, seconds: float) -> None:
+        if self.wake_in_seconds is None or seconds < self.wake_in_seconds:
+            self.wake_in_seconds = seconds
+
+
+def decide(snapshot: Snapshot) -> Decision:
+    """The actions that are due now."""
+    decision = Decision()
+    if snapshot.terminating or finished(snapshot):
+        decision.finished = True
+        _terminate(snapshot, decision)
+    elif snapshot.sandbox_id:
+        _prepare_volumes(snapshot, decision)
+        _containers(snapshot, decision)
+    else:
+        _sandbox(snapshot, decision)
+    return decision
+
+
+def is_sidecar(container: core_v1.Container) -> bool:
+    """An init container that goes on running beside the others."""
+    return container.restart_policy == "Always"
+
+
+def should_restart(pod: core_v1.Pod, container: core_v1.Container, status: ContainerStatus, *, init: bool) -> bool:
+    """Whether a container that has ended is started again."""
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if codes is None or rule.action != "Restart":
+            continue
+        if (status.exit_code in codes.values) == (codes.operator == "In"):
+            return True
+    policy = container.restart_policy or pod.spec.restart_policy or "Always"
+    if init and policy == "Always" and not is_sidecar(container):
+        # an init container that has succeeded stays done
+        policy = "OnFailure"
+    if policy == "OnFailure":
+        return status.exit_code != 0
+    return policy == "Always"
+
+
+def finished(snapshot: Snapshot) -> bool:
+    """Whether every regular container, or a needed init container, has ended for good."""
+    pod = snapshot.pod
+    for container in pod.spec.init_containers:
+        view = snapshot.view(container.name)
+        if (
+            not is_sidecar(container)
+            and view.exited
+            and view.latest is not None
+            and view.latest.exit_code != 0
+            and not should_restart(pod, container, view.latest, init=True)
+            and not initialized(snapshot)
+        ):
+            return True
+    for container in pod.spec.containers:
+        view = snapshot.view(container.name)
+        if view.latest is None or not view.exited or view.starting:
+            return False
+        if should_restart(pod, container, view.latest, init=False):
+            return False
+    return bool(pod.spec.containers)
+
+
+def initialized(snapshot: Snapshot) -> bool:
+    """Whether a regular container has been started in the present sandbox: init containers then stay done."""
+    for container in snapshot.pod.spec.containers:
+        latest = snapshot.view(container.name).latest
+        if latest is not None and (not snapshot.sandbox_id or latest.sandbox_id == snapshot.sandbox_id):
+            return True
+    return False
+
+
+def _terminate(snapshot: Snapshot, decision: Decision) -> None:
+    """End what runs: regular containers at once, then sidecars one by one in reverse order, then give all back."""
+    pod = snapshot.pod
+    sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c)]
+    known = dict(snapshot.containers)
+    alive = False
+    for name, view in known.items():
+        if name in sidecars:
+            continue
+        if view.starting:
+            alive = True
+        if view.running:
+            alive = True
+            _stop(snapshot, decision, name, view)
+    for container_id in snapshot.orphans:
+        alive = True
+        decision.actions.append(StopContainer("", container_id, snapshot.grace_seconds))
+    for name in reversed(sidecars):
+        view = snapshot.view(name)
+        if view.starting or view.running:
+            if not alive and view.running:
+                _stop(snapshot, decision, name, view)
+            alive = True
+    if alive or Work.BUSY in (snapshot.sandbox, snapshot.volumes):
+        return
+    if snapshot.released is Work.NONE:
+        decision.actions.append(Release())
+
+
+def _stop(snapshot: Snapshot, decision: Decision, name: str, view: ContainerView) -> None:
+    assert view.latest is not None
+    if view.stop_grace_seconds is not None and view.stop_grace_seconds <= snapshot.grace_seconds:
+        return
+    decision.actions.append(StopContainer(name, view.latest.id, snapshot.grace_seconds))
+
+
+def _sandbox(snapshot: Snapshot, decision: Decision) -> None:
+    """No ready sandbox: end what is left of the last one, then make a new one if something shall run in it."""
+    leftovers = False
+    for name, view in snapshot.containers.items():
+        if view.running and view.latest is not None:
+            leftovers = True
+            if view.stop_grace_seconds is None:
+                decision.actions.append(StopContainer(name, view.latest.id, None))
+    if leftovers:
+        return
+    _prepare_volumes(snapshot, decision)
+    for container in _first_to_start(snapshot):
+        _ensure_image(snapshot.view(container.name), container.name, decision)
+    if snapshot.sandbox is not Work.NONE:
+        return
+    if snapshot.sandbox_wait_seconds > 0:
+        decision.wake_in(snapshot.sandbox_wait_seconds)
+        return
+    decision.actions.append(StartSandbox(snapshot.sandbox_attempts))
+
+
+def _prepare_volumes(snapshot: Snapshot, decision: Decision) -> None:
+    if snapshot.volumes is not Work.NONE:
+        return
+    if snapshot.volumes_wait_seconds > 0:
+        decision.wake_in(snapshot.volumes_wait_seconds)
+        return
+    decision.actions.append(PrepareVolumes())
+
+
+def _first_to_start(snapshot: Snapshot) -> Iterator[core_v1.Container]:
+    """The containers that start first in a new sandbox: their images can be fetched while it is being made."""
+    pod = snapshot.pod
+    if pod.spec.init_containers:
+        yield pod.spec.init_containers[0]
+        return
+    for container in pod.spec.containers:
+        latest = snapshot.view(container.name).latest
+        if latest is None or should_restart(pod, container, latest, init=False):
+            yield container
+
+
+def _containers(snapshot: Snapshot, decision: Decision) -> None:
+    if _init_containers(snapshot, decision):
+        for container in snapshot.pod.spec.containers:
+            _regular(snapshot, container, decision)
+    for ephemeral in snapshot.pod.spec.ephemeral_containers:
+        view = snapshot.view(ephemeral.name)
+        if view.latest is None:
+            _start(snapshot, view, ephemeral.name, decision)
+
+
+def _init_containers(snapshot: Snapshot, decision: Decision) -> bool:
+    """Bring the init containers on; True when the regular ones may run."""
+    pod = snapshot.pod
+    past = initialized(snapshot)
+    for container in pod.spec.init_containers:
+        view = snapshot.view(container.name)
+        latest = view.latest
+        if latest is not None and latest.sandbox_id != snapshot.sandbox_id and not view.running:
+            # it ran in an earlier sandbox: what it prepared may be gone
+            latest = None
+        if is_sidecar(container):
+            if latest is None or not view.running:
+                _start(snapshot, view, container.name, decision)
+            elif view.kill is not None:
+                _kill(view, container.name, decision)
+            if not past and not (view.running and view.started):
+                return False
+            continue
+        if past:
+            continue
+        if latest is None:
+            _start(snapshot, view, container.name, decision)
+            return False
+        if view.running:
+            return False
+        if latest.exit_code != 0:
+            _start(snapshot, view, container.name, decision)
+            return False
+    return True
+
+
+def _regular(snapshot: Snapshot, container: core_v1.Container, decision: Decision) -> None:
+    view = snapshot.view(container.name)
+    if view.running:
+        if view.kill is not None:
+            _kill(view, container.name, decision)
+        return
+    if view.latest is not None and not should_restart(snapshot.pod, container, view.latest, init=False):
+        return
+    _start(snapshot, view, container.name, decision)
+
+
+def _kill(view: ContainerView, name: str, decision: Decision) -> None:
+    if view.stop_grace_seconds is None and view.latest is not None and view.kill is not None:
+        kill = view.kill
+        decision.actions.append(StopContainer(name, view.latest.id, kill.grace_seconds, kill.reason, kill.message))
+
+
+def _start(snapshot: Snapshot, view: ContainerView, name: str, decision: Decision) -> None:
+    """Start it as soon as its image and the Pod's volumes are there, unless it has to wait."""
+    if view.starting or view.stop_grace_seconds is not None:
+        return
+    if view.wait_seconds > 0:
+        if view.exited:
+            decision.actions.append(BackOff(name))
+        decision.wake_in(view.wait_seconds)
+        return
+    _ensure_image(view, name, decision)
+    if view.image is Work.READY and snapshot.volumes is Work.READY:
+        attempt = view.latest.attempt + 1 if view.latest is not None else view.first_attempt
+        decision.actions.append(StartContainer(name, attempt))
+
+
+def _ensure_image(view: ContainerView, name: str, decision: Decision) -> None:
+    if view.image is not Work.NONE or view.starting:
+        return
+    if view.wait_seconds > 0:
+        decision.wake_in(view.wait_seconds)
+        return
+    decision.actions.append(EnsureImage(name))

@@ -1,0 +1,235 @@
+"""Keeps the Node object and its lease: registers the node, tells its condition, renews that it lives.
+
+Touches the API and reads the machine. The status is written when something has changed, else every five minutes; the
+lease every ten seconds.
+Source: kubelet `kubelet_node_status.go`, `component-helpers/apimachinery/lease`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import coordination_v1, core_v1, meta_v1
+from carob.base.clock import rfc3339, rfc3339_micro
+from carob.base.log import get_logger, pairs
+from carob.base.tasks import Signal, TaskGroup, supervise
+from carob.client.informer import Informer
+from carob.kubelet import node_status
+from carob.kubelet.machine import read_machine, read_usage
+from carob.kubelet.tools import NodeFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from carob.base.clock import Clock
+    from carob.client.events import EventRecorder
+    from carob.client.rest import Client
+    from carob.kubelet.options import KubeletOptions
+    from carob.runtime.types import Runtime
+
+_log = get_logger("kubelet.node")
+LEASE_NAMESPACE = "kube-node-lease"
+RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 7.0
+
+
+class NodeManager:
+    """`facts` and `labels` are what the Pods' steps ask."""
+
+    def __init__(
+        self, client: Client, runtime: Runtime, options: KubeletOptions, clock: Clock, recorder: EventRecorder
+    ) -> None:
+        self._client = client
+        self._runtime = runtime
+        self._options = options
+        self._clock = clock
+        self._recorder = recorder
+        self.machine = read_machine()
+        self._informer = Informer(
+            client, core_v1.Node, clock, field_selector=f"metadata.name={options.node_name}", name="own node"
+        )
+        self._changed = Signal()
+        self._told: dict[str, Any] = {}
+        self._told_at = 0.0
+        self._lease: coordination_v1.Lease | None = None
+        self.facts = NodeFacts(self.machine.memory_bytes, {}, (options.node_ip,), options.node_name)
+
+    @property
+    def node(self) -> core_v1.Node | None:
+        """The Node as the API has it."""
+        return self._informer.get(self._options.node_name)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The Node's labels now."""
+        node = self.node or node_status.node_object(self._options, self.machine)
+        return node.metadata.labels
+
+    async def refresh(self) -> None:
+        """Look at the machine, so that `facts` hold."""
+        usage = read_usage(self._options.root)
+        allocatable = node_status.allocatable(self._options, self.machine, usage)
+        hostname = self.machine.hostname
+        self.facts = NodeFacts(self.machine.memory_bytes, allocatable, (self._options.node_ip,), hostname)
+
+    def images_changed(self) -> None:
+        """Tell the Node's images anew."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Register, then keep status and lease until cancelled."""
+        if self._options.register_node:
+            await self._register()
+        async with TaskGroup() as group:
+            group.spawn(self._informer.run(), "own node")
+            group.spawn(supervise("node status", self._keep_status, self._clock), "node status")
+            group.spawn(supervise("node lease", self._keep_lease, self._clock), "node lease")
+
+    async def _register(self) -> None:
+        """Create the Node, or take over the one there is; tried until it works."""
+        delay = RETRY_SECONDS
+        while True:
+            try:
+                await self._create()
+                return
+            except (ApiError, OSError) as error:
+                _log.info("cannot register yet %s", pairs(node=self._options.node_name, error=error))
+            await self._clock.sleep(delay)
+            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+
+    async def _create(self) -> None:
+        wanted = node_status.node_object(self._options, self.machine)
+        wanted.status = await self._status(None)
+        try:
+            await self._client.create(wanted)
+            return
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        await self._client.patch(
+            core_v1.Node,
+            self._options.node_name,
+            patch={"metadata": {"labels": wanted.metadata.labels}},
+            patch_type="strategic",
+        )
+
+    async def _keep_status(self) -> None:
+        await self._tell_status()
+        self._event("Starting", "Starting kubelet.")
+        while True:
+            await self._clock.sleep(self._options.status_check_seconds)
+            await self._tell_status()
+
+    async def _tell_status(self) -> None:
+        await self.refresh()
+        node = self.node
+        if node is None:
+            node = await self._client.get(core_v1.Node, self._options.node_name)
+        status = await self._status(node)
+        tree = codec.to_tree(status)
+        told = self._told
+        now = self._clock.monotonic()
+        if told and now - self._told_at < self._options.status_report_seconds and _same(tree, told):
+            return
+        await self._client.patch(
+            core_v1.Node,
+            self._options.node_name,
+            patch={"status": tree},
+            patch_type="strategic",
+            subresource="status",
+        )
+        self._tell_transitions(told, tree)
+        self._told, self._told_at = tree, now
+
+    async def _status(self, node: core_v1.Node | None) -> core_v1.NodeStatus:
+        usage = read_usage(self._options.root)
+        options, machine = self._options, self.machine
+        wanted = node_status.conditions(options, usage, "")
+        old = node.status.conditions if node is not None else []
+        now = rfc3339(self._clock.now())
+        own = {entry[0] for entry in wanted}
+        return core_v1.NodeStatus(
+            capacity=node_status.capacity(options, machine, usage),
+            allocatable=node_status.allocatable(options, machine, usage),
+            conditions=[c for c in node_status.merged_conditions(old, wanted, now) if c.type in own],
+            addresses=[
+                core_v1.NodeAddress(type="InternalIP", address=options.node_ip),
+                core_v1.NodeAddress(type="Hostname", address=options.node_name),
+            ],
+            daemon_endpoints=core_v1.NodeDaemonEndpoints(
+                kubelet_endpoint=core_v1.DaemonEndpoint(port=options.server_port)
+            ),
+            node_info=node_status.node_info(machine, await self._runtime.version(), options.version),
+            images=node_status.image_list(await self._runtime.list_images()),
+        )
+
+    def _tell_transitions(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        old = {c["type"]: c["status"] for c in before.get("conditions", [])}
+        for condition in after["conditions"]:
+            if old.get(condition["type"]) != condition["status"]:
+                self._event_of(condition["type"], condition["status"] == "True")
+
+    def _event_of(self, kind: str, holds: bool) -> None:
+        names = {
+            "MemoryPressure": ("NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+            "DiskPressure": ("NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+            "PIDPressure": ("NodeHasInsufficientPID", "NodeHasSufficientPID"),
+            "Ready": ("NodeReady", "NodeNotReady"),
+        }
+        reason = names[kind][0 if holds else 1]
+        self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
+
+    def _event(self, reason: str, message: str) -> None:
+        # the kubelet speaks of its node by name: upstream puts the name where the uid would be
+        name = self._options.node_name
+        reference = core_v1.ObjectReference(kind="Node", api_version="v1", name=name, uid=name)
+        self._recorder.event(reference, "Normal", reason, message)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._renew()
+            await self._clock.sleep(self._options.lease_renew_seconds)
+
+    async def _renew(self) -> None:
+        name = self._options.node_name
+        now = rfc3339_micro(self._clock.now())
+        try:
+            if self._lease is None:
+                self._lease = await self._client.get(coordination_v1.Lease, name, LEASE_NAMESPACE)
+            self._lease.spec.renew_time = now
+            self._lease.spec.holder_identity = name
+            self._lease.spec.lease_duration_seconds = self._options.lease_seconds
+            self._lease = await self._client.update(self._lease)
+        except ApiError as error:
+            self._lease = None
+            if error.code == 409:
+                return
+            if error.code != 404:
+                raise
+            await self._create_lease(name, now)
+
+    async def _create_lease(self, name: str, now: str) -> None:
+        node = self.node
+        owners = []
+        if node is not None:
+            owners = [meta_v1.OwnerReference(kind="Node", api_version="v1", name=name, uid=node.metadata.uid)]
+        self._lease = await self._client.create(
+            coordination_v1.Lease(
+                metadata=meta_v1.ObjectMeta(name=name, namespace=LEASE_NAMESPACE, owner_references=owners),
+                spec=coordination_v1.LeaseSpec(
+                    holder_identity=name, lease_duration_seconds=self._options.lease_seconds, renew_time=now
+                ),
+            )
+        )
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Equal but for heartbeats, and for what a full disk or memory changes all the time."""
+    return _steady(one) == _steady(other)
+
+
+def _steady(tree: dict[str, Any]) -> dict[str, Any]:
+    conditions = [{k: v for k, v in c.items() if k != "lastHeartbeatTime"} for c in tree["conditions"]]
+    return {**tree, "conditions": conditions}

@@ -1,0 +1,170 @@
+"""The Node object as a function of the machine. Pure.
+
+Source: kubelet `nodestatus/setters.go`, `kubelet_node_status.go`, `eviction/defaults_linux.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api.quantity import from_bytes, from_millicores
+from carob.api.scalars import Quantity
+from carob.api.types import core_v1, meta_v1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from carob.kubelet.machine import Machine, Usage
+    from carob.kubelet.options import KubeletOptions
+    from carob.runtime.types import Image
+
+MAX_IMAGES = 50
+MAX_NAMES_PER_IMAGE = 5
+# eviction thresholds: how much disk, inodes and process numbers must be left
+DISK_AVAILABLE_SHARE = 0.10
+INODES_FREE_SHARE = 0.05
+PROCESSES_FREE_SHARE = 0.0
+
+
+def node_object(options: KubeletOptions, machine: Machine) -> core_v1.Node:
+    """The Node as it is registered."""
+    names = {
+        "beta.kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "kubernetes.io/hostname": options.node_name,
+        "kubernetes.io/os": "linux",
+    }
+    return core_v1.Node(
+        metadata=meta_v1.ObjectMeta(
+            name=options.node_name,
+            labels={**names, **options.labels},
+            annotations={"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        ),
+        spec=core_v1.NodeSpec(
+            pod_cidr=options.pod_cidr,
+            pod_cidrs=[options.pod_cidr] if options.pod_cidr else [],
+            taints=[_taint(text) for text in options.taints],
+        ),
+    )
+
+
+def _taint(text: str) -> core_v1.Taint:
+    rest, _, effect = text.rpartition(":")
+    key, _, value = rest.partition("=")
+    return core_v1.Taint(key=key, value=value, effect=effect)
+
+
+def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
+    """All that the machine has."""
+    return {
+        "cpu": from_millicores(machine.cpus * 1000),
+        "ephemeral-storage": Quantity(f"{usage.disk_capacity_bytes >> 10}Ki"),
+        **{name: from_bytes(size) for name, size in machine.hugepages.items()},
+        "memory": Quantity(f"{machine.memory_bytes >> 10}Ki"),
+        "pods": Quantity(str(options.max_pods)),
+    }
+
+
+def allocatable(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
+    """What Pods may ask for: the capacity without reserves and eviction thresholds."""
+    memory = machine.memory_bytes - options.system_reserved_memory_bytes - options.eviction_memory_available_bytes
+    memory -= sum(machine.hugepages.values())
+    out = capacity(options, machine, usage)
+    out["cpu"] = from_millicores(max(0, machine.cpus * 1000 - options.system_reserved_cpu_millicores))
+    out["memory"] = Quantity(f"{max(0, memory) >> 10}Ki")
+    out["ephemeral-storage"] = Quantity(str(int(usage.disk_capacity_bytes * (1 - DISK_AVAILABLE_SHARE))))
+    return out
+
+
+def conditions(options: KubeletOptions, usage: Usage, not_ready: str) -> list[tuple[str, bool, str, str]]:
+    """Type, holds, reason, message of each condition, in upstream's order; `not_ready` is empty when all is well."""
+    memory = usage.memory_available_bytes < options.eviction_memory_available_bytes
+    disk = usage.disk_available_bytes < usage.disk_capacity_bytes * DISK_AVAILABLE_SHARE or (
+        usage.inodes > 0 and usage.inodes_free < usage.inodes * INODES_FREE_SHARE
+    )
+    processes = usage.max_processes > 0 and usage.processes >= usage.max_processes
+    return [
+        _pressure(
+            "MemoryPressure",
+            memory,
+            "KubeletHasInsufficientMemory",
+            "kubelet has insufficient memory available",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        _pressure(
+            "DiskPressure",
+            disk,
+            "KubeletHasDiskPressure",
+            "kubelet has disk pressure",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        _pressure(
+            "PIDPressure",
+            processes,
+            "KubeletHasInsufficientPID",
+            "kubelet has insufficient PID available",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
+        (
+            "Ready",
+            not not_ready,
+            "KubeletNotReady" if not_ready else "KubeletReady",
+            not_ready or "kubelet is posting ready status",
+        ),
+    ]
+
+
+def _pressure(kind: str, holds: bool, bad: str, bad_text: str, good: str, good_text: str) -> tuple[str, bool, str, str]:
+    return (kind, True, bad, bad_text) if holds else (kind, False, good, good_text)
+
+
+def merged_conditions(
+    old: Iterable[core_v1.NodeCondition], new: Iterable[tuple[str, bool, str, str]], now: str
+) -> list[core_v1.NodeCondition]:
+    """The new conditions with heartbeat and transition times; conditions of others stay as they are."""
+    before = {condition.type: condition for condition in old}
+    out = [condition for kind, condition in before.items() if kind not in {entry[0] for entry in new}]
+    for kind, holds, reason, message in new:
+        text = "True" if holds else "False"
+        last = before.get(kind)
+        out.append(
+            core_v1.NodeCondition(
+                type=kind,
+                status=text,
+                last_heartbeat_time=now,
+                last_transition_time=last.last_transition_time if last is not None and last.status == text else now,
+                reason=reason,
+                message=message,
+            )
+        )
+    return out
+
+
+def node_info(machine: Machine, runtime: tuple[str, str], version: str) -> core_v1.NodeSystemInfo:
+    """Names and versions."""
+    return core_v1.NodeSystemInfo(
+        machine_id=machine.machine_id,
+        system_uuid=machine.system_uuid,
+        boot_id=machine.boot_id,
+        kernel_version=machine.kernel,
+        os_image=machine.os_image,
+        container_runtime_version=f"{runtime[0]}://{runtime[1]}",
+        kubelet_version=version,
+        kube_proxy_version="",
+        operating_system="linux",
+        architecture=machine.architecture,
+        swap=core_v1.NodeSwapStatus(capacity=machine.swap_bytes) if machine.swap_bytes else None,
+    )
+
+
+def image_list(images: Iterable[Image]) -> list[core_v1.ContainerImage]:
+    """The largest images, at most fifty, with at most five names each."""
+    ordered = sorted(images, key=lambda image: image.size_bytes, reverse=True)[:MAX_IMAGES]
+    return [
+        core_v1.ContainerImage(names=[*image.digests, *image.tags][:MAX_NAMES_PER_IMAGE], size_bytes=image.size_bytes)
+        for image in ordered
+    ]

@@ -1,0 +1,48 @@
+"""What a kubelet is told when it is built: who it is, where its files live, what it may use. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletOptions:
+    """Everything that differs between one node agent and another.
+
+    Units: bytes, seconds, millicores. Folders are absolute.
+    """
+
+    node_name: str
+    root: str
+    """State that outlives the agent: `pods/<uid>/` with volumes, hosts files and termination messages."""
+    log_root: str
+    """`<namespace>_<name>_<uid>/<container>/<attempt>.log` lie below."""
+    cgroup_root: str = ""
+    """Cgroup under which `kubepods` is made, such as `/carob-default`."""
+    node_ip: str = "127.0.0.1"
+    server_port: int = 10250
+    cluster_domain: str = "cluster.local"
+    cluster_dns: tuple[str, ...] = ()
+    cluster_ca: str = ""
+    """PEM of the cluster's CA: who may call the kubelet's server is checked against it by the transport."""
+    resolv_conf: str = "/etc/resolv.conf"
+    """The node's own resolver, for `dnsPolicy: Default`."""
+    labels: dict[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
+    """`key=value:Effect` for the Node when it is registered."""
+    register_node: bool = True
+    pod_cidr: str = ""
+    max_pods: int = 110
+    system_reserved_cpu_millicores: int = 0
+    system_reserved_memory_bytes: int = 0
+    eviction_memory_available_bytes: int = 100 << 20
+    lease_seconds: int = 40
+    lease_renew_seconds: float = 10.0
+    status_report_seconds: float = 300.0
+    status_check_seconds: float = 10.0
+    log_max_bytes: int = 10 << 20
+    log_max_files: int = 5
+    max_parallel_pulls: int = 3
+    seccomp_default: str = "RuntimeDefault"
+    """The seccomp profile of containers that name none; `Unconfined` is what upstream does without a flag."""
+    version: str = "v1.36.0+carob"

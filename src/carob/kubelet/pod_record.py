@@ -1,0 +1,210 @@
+"""What the agent remembers of one Pod between two looks at it. Plain state; everything in it can be found again.
+
+After a restart of the agent the sandboxes and containers come from the runtime, the files from the disk, the rest
+starts empty: nothing here may be needed to be right, only to be fast or to wait long enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from carob.kubelet.backoff import Backoff
+from carob.kubelet.decide import ContainerView, Kill, Snapshot, Work
+from carob.runtime.types import ContainerState, SandboxState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping
+
+    from carob.api.types import core_v1
+    from carob.kubelet.volumes.manager import Prepared
+    from carob.runtime.types import ContainerStatus, Image, SandboxStatus
+
+VOLUME_RETRY_FIRST_SECONDS = 0.5
+VOLUME_RETRY_LONGEST_SECONDS = 122.0
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why the last try did not work. `retry_at` is monotonic."""
+
+    reason: str
+    message: str
+    retry_at: float
+
+
+@dataclass(slots=True)
+class PodRecord:
+    """One Pod of this node, wanted or left over."""
+
+    uid: str
+    pod: core_v1.Pod
+    """As the API has it, or had it; made up from labels for a Pod that only the runtime knows."""
+    removed: bool = False
+    """The API no longer has it."""
+    admitted: bool = False
+    failed: tuple[str, str] | None = None
+    """The node refused it or ended it: reason and message."""
+    start_time: float | None = None
+    ends_at: float | None = None
+    """Monotonic: when the grace period of a Pod that is being ended is over."""
+    sandboxes: dict[str, SandboxStatus] = field(default_factory=dict)
+    containers: dict[str, ContainerStatus] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    """Ids of containers and sandboxes that must be asked for again."""
+    images: dict[str, Image] = field(default_factory=dict)
+    prepared: Prepared | None = None
+    stale_volumes: bool = False
+    operations: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """By container name; `sandbox` failures are under the empty name."""
+    volume_failure: Failure | None = None
+    volume_backoff: Backoff = field(
+        default_factory=lambda: Backoff(VOLUME_RETRY_FIRST_SECONDS, VOLUME_RETRY_LONGEST_SECONDS)
+    )
+    crashes: dict[str, Backoff] = field(default_factory=dict)
+    stop_graces: dict[str, float] = field(default_factory=dict)
+    """By container id."""
+    hooked: set[str] = field(default_factory=set)
+    """Ids of containers whose postStart hook is still at work."""
+    messages: dict[str, str] = field(default_factory=dict)
+    backing_off: set[str] = field(default_factory=set)
+    """Ids of exited containers whose back-off was told."""
+    released: Work = Work.NONE
+    wake_at: float | None = None
+
+    @property
+    def deleting(self) -> bool:
+        """Somebody wants it gone."""
+        return self.removed or self.pod.metadata.deletion_timestamp is not None
+
+    @property
+    def terminating(self) -> bool:
+        """No container of it may run any more."""
+        return self.deleting or self.failed is not None or self.pod.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def ready_sandbox(self) -> SandboxStatus | None:
+        """The newest sandbox, if it stands."""
+        newest = self.newest_sandbox
+        return newest if newest is not None and newest.state is SandboxState.READY else None
+
+    @property
+    def newest_sandbox(self) -> SandboxStatus | None:
+        return max(self.sandboxes.values(), key=lambda s: (s.config.attempt, s.created_at), default=None)
+
+    def attempts_of(self, name: str) -> list[ContainerStatus]:
+        """The containers that were made of this name, newest first."""
+        mine = [status for status in self.containers.values() if status.name == name]
+        return sorted(mine, key=lambda s: (s.attempt, s.created_at), reverse=True)
+
+    def latest(self, name: str) -> ContainerStatus | None:
+        """The newest container of this name."""
+        return max(
+            (status for status in self.containers.values() if status.name == name),
+            key=lambda s: (s.attempt, s.created_at),
+            default=None,
+        )
+
+    def running(self) -> list[ContainerStatus]:
+        """Every container with a process."""
+        return [s for s in self.containers.values() if s.state in (ContainerState.RUNNING, ContainerState.CREATED)]
+
+
+def container_names(pod: core_v1.Pod) -> list[str]:
+    """Of the whole spec, in order: init, regular, ephemeral."""
+    spec = pod.spec
+    return (
+        [c.name for c in spec.init_containers]
+        + [c.name for c in spec.containers]
+        + [c.name for c in spec.ephemeral_containers]
+    )
+
+
+def find_container(pod: core_v1.Pod, name: str) -> core_v1.Container | None:
+    """The container of this name; an ephemeral one in the form of a regular one."""
+    from carob.api.types import core_v1 as types
+
+    for container in [*pod.spec.init_containers, *pod.spec.containers]:
+        if container.name == name:
+            return container
+    for ephemeral in pod.spec.ephemeral_containers:
+        if ephemeral.name == name:
+            shared = {f: getattr(ephemeral, f) for f in types.Container.__struct_fields__}
+            return types.Container(**{**shared, "restart_policy": "Never"})
+    return None
+
+
+def snapshot(
+    record: PodRecord,
+    *,
+    now: float,
+    wall: float,
+    grace_seconds: float,
+    kills: Mapping[str, Kill],
+    started: Iterable[str],
+) -> Snapshot:
+    """The record as the pure decision sees it.
+
+    Units: `now` monotonic, `wall` seconds since 1970 (what the runtime's times are in).
+    """
+    sandbox = record.ready_sandbox
+    newest = record.newest_sandbox
+    names = container_names(record.pod)
+    started_ids = set(started)
+    views = {name: _view(record, name, now, wall, kills, started_ids) for name in names}
+    known = {status.id for status in (record.latest(name) for name in names) if status is not None}
+    sandbox_failure = record.failures.get("")
+    return Snapshot(
+        pod=record.pod,
+        terminating=record.terminating,
+        grace_seconds=grace_seconds,
+        sandbox_id=sandbox.id if sandbox is not None else "",
+        sandbox_attempts=newest.config.attempt + 1 if newest is not None else 0,
+        sandbox=Work.BUSY if "sandbox" in record.operations else Work.NONE,
+        sandbox_wait_seconds=max(0.0, sandbox_failure.retry_at - now) if sandbox_failure else 0.0,
+        volumes=_volumes(record),
+        volumes_wait_seconds=max(0.0, record.volume_failure.retry_at - now) if record.volume_failure else 0.0,
+        containers=views,
+        released=record.released,
+        orphans=tuple(status.id for status in record.running() if status.id not in known),
+    )
+
+
+def _volumes(record: PodRecord) -> Work:
+    if record.prepared is not None:
+        return Work.READY
+    return Work.BUSY if "volumes" in record.operations else Work.NONE
+
+
+def _view(
+    record: PodRecord, name: str, now: float, wall: float, kills: Mapping[str, Kill], started: set[str]
+) -> ContainerView:
+    latest = record.latest(name)
+    failure = record.failures.get(name)
+    wait = max(0.0, failure.retry_at - now) if failure is not None else 0.0
+    if latest is not None and latest.state in (ContainerState.EXITED, ContainerState.UNKNOWN):
+        crash = record.crashes.get(name)
+        if crash is not None:
+            wait = max(wait, crash.remaining(latest.finished_at or wall, wall))
+    image = Work.READY if name in record.images else Work.BUSY if f"image:{name}" in record.operations else Work.NONE
+    return ContainerView(
+        latest=latest,
+        image=image,
+        starting=f"start:{name}" in record.operations,
+        stop_grace_seconds=record.stop_graces.get(latest.id) if latest is not None else None,
+        wait_seconds=wait,
+        first_attempt=_lost_attempts(record.pod, name) if latest is None else 0,
+        kill=kills.get(latest.id) if latest is not None else None,
+        started=latest is not None and latest.id in started and latest.id not in record.hooked,
+    )
+
+
+def _lost_attempts(pod: core_v1.Pod, name: str) -> int:
+    """How many containers of this name the API has seen that the runtime no longer knows."""
+    status = pod.status
+    for entry in [*status.init_container_statuses, *status.container_statuses]:
+        if entry.name == name and entry.container_id:
+            return entry.restart_count + 1
+    return 0

@@ -1,0 +1,201 @@
+"""One look at one Pod: refresh what is known, decide, begin what is due, tell the status. Never waits for long work.
+
+Long work (sandbox, image, start, stop, hook, release) runs as operations: tasks of which each Pod has at most one per
+key. An operation that ends makes the Pod dirty again, so a Pod's next step begins the moment the last one is done.
+One look per Pod at a time is the work queue's promise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from carob.kubelet import decide as decisions
+from carob.kubelet.backoff import Backoff
+from carob.kubelet.decide import Work, decide
+from carob.kubelet.observe import pod_view, refresh
+from carob.kubelet.operations import Operations
+from carob.kubelet.pod_record import find_container, snapshot
+from carob.kubelet.security import pod_description
+from carob.kubelet.status import TERMINAL, pod_status
+from carob.kubelet.tools import pod_ips
+from carob.runtime.types import ContainerState
+
+if TYPE_CHECKING:
+    from carob.api.types import core_v1
+    from carob.client.workqueue import WorkQueue
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.status_manager import StatusManager
+    from carob.kubelet.tools import Tools
+
+DEFAULT_GRACE_SECONDS = 30.0
+SHORTEST_FORCED_GRACE_SECONDS = 1.0
+
+
+class PodWorker:
+    """`look` is the reconcile function of the Pods' work queue."""
+
+    def __init__(self, tools: Tools, statuses: StatusManager, queue: WorkQueue, records: dict[str, PodRecord]) -> None:
+        self._tools = tools
+        self._statuses = statuses
+        self._queue = queue
+        self._records = records
+        self.operations = Operations(tools, queue)
+
+    async def look(self, uid: str) -> None:
+        """Bring one Pod on."""
+        record = self._records.get(uid)
+        if record is None:
+            return
+        await refresh(self._tools, record)
+        self._deadline(record)
+        clock = self._tools.clock
+        if record.terminating and record.ends_at is None:
+            record.ends_at = clock.monotonic() + self._grace(record)
+        if record.terminating:
+            self.operations.cancel_starts(record)
+        self._sync_probes(record)
+        view = snapshot(
+            record,
+            now=clock.monotonic(),
+            wall=clock.now(),
+            grace_seconds=self._remaining_grace(record),
+            kills=self._tools.probes.kills,
+            started=[s.id for s in record.containers.values() if self._tools.probes.is_started(s.id)],
+        )
+        decision = decide(view)
+        for action in decision.actions:
+            self._begin(record, action)
+        self._tell(record, over=decision.finished and not record.running())
+        self._finish(record, decision)
+        self._wake_later(record, decision)
+
+    # -- what is due
+
+    def _begin(self, record: PodRecord, action: decisions.Action) -> None:
+        operations = self.operations
+        if isinstance(action, decisions.StartSandbox):
+            operations.start_sandbox(record, action.attempt)
+        elif isinstance(action, decisions.PrepareVolumes):
+            operations.prepare_volumes(record)
+        elif isinstance(action, decisions.EnsureImage):
+            operations.ensure_image(record, action.name)
+        elif isinstance(action, decisions.StartContainer):
+            self._count_crash(record, action.name)
+            operations.start_container(record, action.name, action.attempt)
+        elif isinstance(action, decisions.StopContainer):
+            grace = self._grace(record) if action.grace_seconds is None else action.grace_seconds
+            operations.stop_container(record, action.container_id, grace, action.message)
+        elif isinstance(action, decisions.Release):
+            operations.release(record)
+        else:
+            self._back_off(record, action.name)
+
+    def _count_crash(self, record: PodRecord, name: str) -> None:
+        latest = record.latest(name)
+        if latest is None:
+            return
+        now = self._tools.clock.now()
+        record.crashes.setdefault(name, Backoff()).advance(latest.finished_at or now, now)
+
+    def _back_off(self, record: PodRecord, name: str) -> None:
+        latest = record.latest(name)
+        if latest is None or latest.id in record.backing_off or name in record.failures:
+            return
+        record.backing_off.add(latest.id)
+        self._tools.events(record).warning(
+            "BackOff",
+            f"Back-off restarting failed container {name} in pod {pod_description(record.pod)}",
+            name,
+        )
+
+    # -- the end
+
+    def _grace(self, record: PodRecord) -> float:
+        """The Pod's grace period. Source: `calculateEffectiveGracePeriod`."""
+        metadata = record.pod.metadata
+        if metadata.deletion_timestamp is not None and metadata.deletion_grace_period_seconds is not None:
+            seconds = float(metadata.deletion_grace_period_seconds)
+            return max(seconds, SHORTEST_FORCED_GRACE_SECONDS) if record.removed else seconds
+        configured = record.pod.spec.termination_grace_period_seconds
+        return DEFAULT_GRACE_SECONDS if configured is None else float(configured)
+
+    def _remaining_grace(self, record: PodRecord) -> float:
+        """What is left of it; a later and shorter grace period wins."""
+        if record.ends_at is None:
+            return self._grace(record)
+        now = self._tools.clock.monotonic()
+        record.ends_at = min(record.ends_at, now + self._grace(record))
+        return max(0.0, record.ends_at - now)
+
+    def _deadline(self, record: PodRecord) -> None:
+        seconds = record.pod.spec.active_deadline_seconds
+        if seconds is None or record.start_time is None or record.terminating:
+            return
+        left = record.start_time + seconds - self._tools.clock.now()
+        if left > 0:
+            self._queue.add_after(record.uid, left)
+            return
+        text = "Pod was active on the node longer than the specified deadline"
+        record.failed = ("DeadlineExceeded", text)
+        self._tools.events(record).normal("DeadlineExceeded", text)
+
+    def _finish(self, record: PodRecord, decision: decisions.Decision) -> None:
+        if not (decision.finished and record.released is Work.READY):
+            return
+        if record.removed:
+            self.operations.erase(record, lambda: self._forget(record))
+        elif record.deleting:
+            self._statuses.delete(record.pod)
+
+    def _forget(self, record: PodRecord) -> None:
+        self._records.pop(record.uid, None)
+        self._statuses.forget(record.uid)
+
+    # -- telling
+
+    def _tell(self, record: PodRecord, *, over: bool) -> None:
+        pod = record.pod
+        if record.removed or (pod.status.phase in TERMINAL and not record.containers):
+            # nobody to tell, or nothing to tell that the API does not know better
+            return
+        known = self._statuses.known(pod)
+        status = pod_status(_with_status(pod, known), pod_view(self._tools, record, over=over), self._tools.clock.now())
+        self._statuses.set(pod, status)
+
+    def _sync_probes(self, record: PodRecord) -> None:
+        running = {}
+        for status in record.containers.values():
+            if status.state is ContainerState.RUNNING and status.id not in record.hooked:
+                container = find_container(record.pod, status.name)
+                if container is not None:
+                    running[status.id] = container
+        addresses = pod_ips(record, self._tools.node())
+        self._tools.probes.sync(record.pod, addresses[0] if addresses else "", running, terminating=record.terminating)
+
+    def _wake_later(self, record: PodRecord, decision: decisions.Decision) -> None:
+        if decision.wake_in_seconds is not None:
+            self._queue.add_after(record.uid, decision.wake_in_seconds)
+        if record.stale_volumes and record.prepared is not None and not record.terminating:
+            failure = record.volume_failure
+            wait = failure.retry_at - self._tools.clock.monotonic() if failure is not None else 0.0
+            if wait > 0:
+                self._queue.add_after(record.uid, wait)
+            else:
+                self.operations.prepare_volumes(record)
+        elif record.prepared is not None and record.prepared.renew_at:
+            wait = record.prepared.renew_at - self._tools.clock.now()
+            if wait <= 0:
+                record.stale_volumes = True
+                self._queue.add(record.uid)
+            elif record.wake_at != record.prepared.renew_at:
+                record.wake_at = record.prepared.renew_at
+                self._queue.add_after(record.uid, wait)
+
+
+def _with_status(pod: core_v1.Pod, status: core_v1.PodStatus) -> core_v1.Pod:
+    """The Pod as if the API had this status already; neither is changed."""
+    if pod.status is status:
+        return pod
+    return msgspec.structs.replace(pod, status=status)

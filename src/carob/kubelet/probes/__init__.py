@@ -1,0 +1,1 @@
+"""Startup, liveness and readiness probes: what to ask, how often, and what the answers mean."""

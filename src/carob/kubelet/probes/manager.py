@@ -1,0 +1,195 @@
+"""All probes of the node on one timer: which are due, what their outcomes mean for the container.
+
+Level-triggered: `sync` is told which containers of a Pod run now; probes of others end. One heap of due times, one
+task that waits for the earliest, a bounded number of tries at once. Touches the runtime and the network (the tries).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from carob.base.tasks import Signal, TaskGroup
+from carob.kubelet.decide import Kill
+from carob.kubelet.events import PodEvents
+from carob.kubelet.probes.check import Outcome, check
+from carob.kubelet.probes.state import ProbeState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from carob.api.types import core_v1
+    from carob.base.clock import Clock
+    from carob.client.events import EventRecorder
+    from carob.runtime.types import Runtime
+
+AT_ONCE = 64
+DEFAULT_PERIOD_SECONDS = 10
+READINESS, LIVENESS, STARTUP = "Readiness", "Liveness", "Startup"
+
+
+@dataclass(slots=True)
+class _Probed:
+    """One running container with its probes."""
+
+    pod: core_v1.Pod
+    container: core_v1.Container
+    container_id: str
+    pod_ip: str
+    began: float
+    states: dict[str, ProbeState] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
+    ended: bool = False
+
+
+class Probes:
+    """`is_ready`, `is_started` and `kills` are what the Pod's worker looks at."""
+
+    def __init__(self, runtime: Runtime, clock: Clock, recorder: EventRecorder, changed: Callable[[str], None]) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._recorder = recorder
+        self._changed = changed
+        self._probed: dict[str, _Probed] = {}
+        self._by_pod: dict[str, set[str]] = {}
+        self._heap: list[tuple[float, int, str, str]] = []
+        self._sequence = 0
+        self._signal = Signal()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.kills: dict[str, Kill] = {}
+        """Containers that must be ended because a probe failed, by id."""
+
+    def sync(
+        self, pod: core_v1.Pod, pod_ip: str, running: Mapping[str, core_v1.Container], *, terminating: bool
+    ) -> None:
+        """These containers (by id) of the Pod run now. While it is ended only readiness is asked on."""
+        uid = pod.metadata.uid
+        before = self._by_pod.get(uid)
+        if before is None and not running:
+            return
+        for container_id in (before or set()) - running.keys():
+            self._end(container_id)
+        for container_id, container in running.items():
+            probed = self._probed.get(container_id)
+            if probed is None:
+                if not terminating:
+                    self._begin(pod, pod_ip, container_id, container)
+            else:
+                probed.pod, probed.pod_ip = pod, pod_ip
+                if terminating:
+                    probed.states.pop(LIVENESS, None)
+        now_probed = {one for one in running if one in self._probed}
+        if now_probed:
+            self._by_pod[uid] = now_probed
+        else:
+            self._by_pod.pop(uid, None)
+
+    def is_ready(self, container_id: str) -> bool:
+        """Whether its readiness probe, if it has one, says that it may get traffic."""
+        probed = self._probed.get(container_id)
+        if probed is None:
+            return True
+        state = probed.states.get(READINESS)
+        return state is None or state.passing is True
+
+    def is_started(self, container_id: str) -> bool:
+        """Whether its startup probe, if it has one, has succeeded."""
+        probed = self._probed.get(container_id)
+        if probed is None:
+            return True
+        state = probed.states.get(STARTUP)
+        return state is None or state.passing is True
+
+    async def run(self) -> None:
+        """Try what is due, until cancelled."""
+        async with TaskGroup() as group:
+            while True:
+                now = self._clock.monotonic()
+                while self._heap and self._heap[0][0] <= now:
+                    _, _, container_id, kind = heapq.heappop(self._heap)
+                    probed = self._probed.get(container_id)
+                    if probed is not None and kind in probed.states and kind not in probed.busy:
+                        probed.busy.add(kind)
+                        group.spawn(self._try(probed, kind, now), f"{kind} probe {container_id[:12]}")
+                await self._wait(self._heap[0][0] - now if self._heap else None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        if seconds is None:
+            await self._signal.wait()
+            return
+        signal = asyncio.create_task(self._signal.wait(), name="probe signal")
+        timer = asyncio.create_task(self._clock.sleep(seconds), name="probe timer")
+        try:
+            await asyncio.wait((signal, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            signal.cancel()
+            timer.cancel()
+
+    def _begin(self, pod: core_v1.Pod, pod_ip: str, container_id: str, container: core_v1.Container) -> None:
+        states = {}
+        if container.readiness_probe is not None:
+            states[READINESS] = ProbeState(container.readiness_probe, False)
+        if container.liveness_probe is not None:
+            states[LIVENESS] = ProbeState(container.liveness_probe, True)
+        if container.startup_probe is not None:
+            states[STARTUP] = ProbeState(container.startup_probe, None)
+        if not states:
+            return
+        probed = _Probed(pod, container, container_id, pod_ip, self._clock.monotonic(), states)
+        self._probed[container_id] = probed
+        for kind in [STARTUP] if STARTUP in states else list(states):
+            self._arm(probed, kind, probed.began + states[kind].probe.initial_delay_seconds)
+
+    def _end(self, container_id: str) -> None:
+        probed = self._probed.pop(container_id, None)
+        if probed is not None:
+            probed.ended = True
+        self.kills.pop(container_id, None)
+
+    def _arm(self, probed: _Probed, kind: str, due: float) -> None:
+        self._sequence += 1
+        first = not self._heap or due < self._heap[0][0]
+        heapq.heappush(self._heap, (due, self._sequence, probed.container_id, kind))
+        if first:
+            self._signal.set()
+
+    async def _try(self, probed: _Probed, kind: str, due: float) -> None:
+        state = probed.states[kind]
+        async with self._slots:
+            outcome, text = await check(
+                self._runtime, probed.container, state.probe, probed.container_id, probed.pod_ip
+            )
+        probed.busy.discard(kind)
+        if probed.ended or kind not in probed.states:
+            return
+        if outcome is not Outcome.SUCCESS:
+            word = "failed" if outcome is Outcome.FAILURE else "errored"
+            separator = "" if outcome is Outcome.FAILURE else " and resulted in unknown state"
+            PodEvents(self._recorder, probed.pod).warning(
+                "Unhealthy", f"{kind} probe {word}{separator}: {text}", probed.container.name
+            )
+        changed = state.take(outcome)
+        if changed and state.passing is False and kind in (LIVENESS, STARTUP):
+            self._kill(probed, kind, state.probe)
+            self._changed(probed.pod.metadata.uid)
+            return
+        if changed and kind == STARTUP:
+            for other in (READINESS, LIVENESS):
+                if other in probed.states:
+                    delay = probed.states[other].probe.initial_delay_seconds
+                    self._arm(probed, other, max(self._clock.monotonic(), probed.began + delay))
+        if changed:
+            self._changed(probed.pod.metadata.uid)
+        if kind != STARTUP or state.passing is not True:
+            period = state.probe.period_seconds or DEFAULT_PERIOD_SECONDS
+            self._arm(probed, kind, max(due + period, self._clock.monotonic()))
+
+    def _kill(self, probed: _Probed, kind: str, probe: core_v1.Probe) -> None:
+        grace = probe.termination_grace_period_seconds
+        self.kills[probed.container_id] = Kill(
+            "Unhealthy",
+            f"Container {probed.container.name} failed {kind.lower()} probe, will be restarted",
+            float(grace) if grace is not None else None,
+        )

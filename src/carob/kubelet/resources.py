@@ -1,0 +1,191 @@
+"""Requests and limits, as the scheduler meant them, become what the kernel takes: shares, quotas, bytes, cgroups. Pure.
+
+Source: kubelet `cm/helpers_linux.go` (MilliCPUToShares, MilliCPUToQuota, ResourceConfigForPod), `qos/policy.go`,
+`apis/core/v1/helper/qos`, `component-helpers/resource` (PodRequests).
+Differs: Guaranteed Pods have a folder of their own beside `burstable` and `besteffort`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api import quantity
+from carob.runtime.types import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from carob.api.types import core_v1
+
+GUARANTEED = "Guaranteed"
+BURSTABLE = "Burstable"
+BEST_EFFORT = "BestEffort"
+
+MIN_SHARES = 2
+MAX_SHARES = 262_144
+SHARES_OF_ONE_CPU = 1024
+QUOTA_PERIOD_MICROSECONDS = 100_000
+MIN_QUOTA_MICROSECONDS = 1_000
+
+GUARANTEED_OOM_SCORE = -997
+BEST_EFFORT_OOM_SCORE = 1000
+SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
+
+
+def qos_class(pod: core_v1.Pod) -> str:
+    """`Guaranteed`, `Burstable` or `BestEffort`; what the API server wrote into the status wins.
+
+    Source: `ComputePodQOS`; KEP-2837 for resources of the whole Pod.
+    """
+    if pod.status.qos_class:
+        return pod.status.qos_class
+    if pod.spec.resources is not None:
+        demands = [(pod.spec.resources.requests, pod.spec.resources.limits)]
+    else:
+        demands = [(c.resources.requests, c.resources.limits) for c in _all(pod)]
+    asked = False
+    guaranteed = True
+    for requests, limits in demands:
+        for name in ("cpu", "memory"):
+            request, limit = quantity.nano(requests.get(name, "0")), quantity.nano(limits.get(name, "0"))
+            asked = asked or request > 0 or limit > 0
+            # a missing request was defaulted to the limit by the API server
+            guaranteed = guaranteed and limit > 0 and request in (0, limit)
+    if not asked:
+        return BEST_EFFORT
+    return GUARANTEED if guaranteed else BURSTABLE
+
+
+def cgroup_parent(root: str, pod: core_v1.Pod) -> str:
+    """Path of the Pod's cgroup below every hierarchy."""
+    return f"{root}/kubepods/{qos_class(pod).lower()}/pod{pod.metadata.uid}"
+
+
+def shares(millicores: int) -> int:
+    """`cpu.shares` of a request; the kernel's smallest for none."""
+    return max(MIN_SHARES, min(MAX_SHARES, millicores * SHARES_OF_ONE_CPU // 1000))
+
+
+def quota_microseconds(millicores: int) -> int:
+    """`cpu.cfs_quota_us` of a limit for a period of 100 ms; 0 for none."""
+    if millicores == 0:
+        return 0
+    return max(MIN_QUOTA_MICROSECONDS, millicores * QUOTA_PERIOD_MICROSECONDS // 1000)
+
+
+def container_resources(pod: core_v1.Pod, container: core_v1.Container, node_memory_bytes: int) -> Resources:
+    """The limits of one container's cgroup."""
+    requests, limits = container.resources.requests, container.resources.limits
+    # a limit without a request counts as the request
+    cpu = quantity.cpu_millicores(requests.get("cpu") or limits.get("cpu") or "0")
+    return Resources(
+        cpu_shares=shares(cpu),
+        cpu_quota=quota_microseconds(quantity.cpu_millicores(limits.get("cpu", "0"))),
+        cpu_period=QUOTA_PERIOD_MICROSECONDS,
+        memory_limit=quantity.memory_bytes(limits.get("memory", "0")),
+        oom_score_adj=oom_score_adj(pod, container, node_memory_bytes),
+        hugepage_limits=_hugepages(limits),
+    )
+
+
+def pod_resources(pod: core_v1.Pod) -> Resources:
+    """The limits of the whole Pod's cgroup: a limit holds only where every container has one.
+
+    Source: `ResourceConfigForPod`.
+    """
+    requests, limits = pod_requests(pod), pod_limits(pod)
+    cpu_shares = shares(quantity.cpu_millicores(requests.get("cpu", "0")))
+    if qos_class(pod) == BEST_EFFORT:
+        return Resources(cpu_shares=MIN_SHARES)
+    own = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    cpu_limited = "cpu" in own or all("cpu" in c.resources.limits for c in _all(pod))
+    memory_limited = "memory" in own or all("memory" in c.resources.limits for c in _all(pod))
+    return Resources(
+        cpu_shares=cpu_shares,
+        cpu_quota=quota_microseconds(quantity.cpu_millicores(limits.get("cpu", "0"))) if cpu_limited else 0,
+        cpu_period=QUOTA_PERIOD_MICROSECONDS,
+        memory_limit=quantity.memory_bytes(limits.get("memory", "0")) if memory_limited else 0,
+        hugepage_limits=_hugepages(limits),
+    )
+
+
+def oom_score_adj(pod: core_v1.Pod, container: core_v1.Container, node_memory_bytes: int) -> int:
+    """Whom the kernel kills first when the node runs out of memory: BestEffort, then who uses more than it asked for.
+
+    Source: `qos.GetContainerOOMScoreAdjust`.
+    """
+    if (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY:
+        return GUARANTEED_OOM_SCORE
+    quality = qos_class(pod)
+    if quality == GUARANTEED:
+        return GUARANTEED_OOM_SCORE
+    if quality == BEST_EFFORT:
+        return BEST_EFFORT_OOM_SCORE
+    requested = quantity.memory_bytes(container.resources.requests.get("memory", "0"))
+    score = 1000 - 1000 * requested // max(1, node_memory_bytes)
+    # never below a Guaranteed container, never as high as BestEffort
+    return max(1000 + GUARANTEED_OOM_SCORE, min(score, BEST_EFFORT_OOM_SCORE - 1))
+
+
+def pod_requests(pod: core_v1.Pod) -> dict[str, str]:
+    """What the Pod needs at its greediest moment: containers and sidecars together, or one init container.
+
+    Source: `resource.PodRequests`; KEP-753 for sidecars.
+    """
+    return _aggregate(pod, lambda c: c.resources.requests, pod.spec.resources.requests if pod.spec.resources else {})
+
+
+def pod_limits(pod: core_v1.Pod) -> dict[str, str]:
+    """As `pod_requests`, of limits."""
+    return _aggregate(pod, lambda c: c.resources.limits, pod.spec.resources.limits if pod.spec.resources else {})
+
+
+def _aggregate(
+    pod: core_v1.Pod,
+    amounts_of: Callable[[core_v1.Container], Mapping[str, str]],
+    of_the_pod: Mapping[str, str],
+) -> dict[str, str]:
+    running: dict[str, str] = {}
+    for container in pod.spec.containers:
+        _add(running, amounts_of(container))
+    sidecars: dict[str, str] = {}
+    greatest: dict[str, str] = {}
+    for container in pod.spec.init_containers:
+        if container.restart_policy == "Always":
+            _add(running, amounts_of(container))
+            _add(sidecars, amounts_of(container))
+            _raise(greatest, sidecars)
+        else:
+            moment = dict(sidecars)
+            _add(moment, amounts_of(container))
+            _raise(greatest, moment)
+    _raise(running, greatest)
+    running.update(of_the_pod)
+    _add(running, pod.spec.overhead)
+    return running
+
+
+def _add(total: dict[str, str], amounts: Mapping[str, str]) -> None:
+    for name, amount in amounts.items():
+        total[name] = quantity.add(total[name], amount) if name in total else amount
+
+
+def _raise(total: dict[str, str], amounts: Mapping[str, str]) -> None:
+    for name, amount in amounts.items():
+        if name not in total or quantity.compare(amount, total[name]) > 0:
+            total[name] = amount
+
+
+def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
+    """`hugepages-2Mi: 4Mi` becomes `2MB: 4194304`, the kernel's name of the page size."""
+    out = {}
+    for name, amount in limits.items():
+        if name.startswith("hugepages-"):
+            size = quantity.whole(name.removeprefix("hugepages-"))
+            unit = f"{size >> 30}GB" if size >= 1 << 30 else f"{size >> 20}MB" if size >= 1 << 20 else f"{size >> 10}KB"
+            out[unit] = quantity.whole(amount)
+    return out
+
+
+def _all(pod: core_v1.Pod) -> Iterable[core_v1.Container]:
+    return [*pod.spec.init_containers, *pod.spec.containers]

@@ -1,0 +1,99 @@
+"""The kubelet's own HTTP server: logs, exec, attach, port-forward, Pods, statistics, metrics, health.
+
+One `Handler`. Only the API server and cluster admins may use it: by the client certificate that the transport has
+verified, or as the user that an in-memory road brings.
+Source: kubelet `server/server.go`; paths and words are upstream's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
+
+import orjson
+
+from carob.api import codec
+from carob.api.types import core_v1
+from carob.base.log import get_logger
+from carob.kubelet.callers import Callers
+from carob.kubelet.log_requests import LogRequests
+from carob.kubelet.statistics import metrics_text, stats_summary
+from carob.kubelet.stream_requests import StreamRequests
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from carob.kubelet.node_manager import NodeManager
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.status_manager import StatusManager
+    from carob.kubelet.tools import Tools
+    from carob.transport.http import Request
+
+_log = get_logger("kubelet.server")
+
+
+class KubeletServer:
+    """`handle` answers one request."""
+
+    def __init__(
+        self, tools: Tools, records: Mapping[str, PodRecord], statuses: StatusManager, node: NodeManager
+    ) -> None:
+        self._tools = tools
+        self._records = records
+        self._statuses = statuses
+        self._node = node
+        self._callers = Callers()
+        self._logs = LogRequests(tools, records, statuses)
+        self._streams = StreamRequests(tools, records)
+
+    def container_ended(self, container_id: str) -> None:
+        """Followers of its log need wait no longer."""
+        self._logs.container_ended(container_id)
+
+    def close(self) -> None:
+        """End what still streams."""
+        self._logs.close()
+
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """The answer to one request of the API server."""
+        parts = [unquote(part) for part in request.path.split("/") if part]
+        head = parts[0] if parts else ""
+        refused = self._callers.refuse(request, head)
+        if refused is not None:
+            return refused
+        query = parse_qs(request.query, keep_blank_values=True)
+        if head == "healthz":
+            return text_response(200, "ok")
+        if head == "containerLogs" and len(parts) == 4:
+            return self._logs.handle(parts[1], parts[2], parts[3], query)
+        if head in ("exec", "attach", "portForward"):
+            return self._streams.handle(request, head, parts[1:], query)
+        return self._about_node(parts)
+
+    def _about_node(self, parts: list[str]) -> Response | Awaitable[Response]:
+        path = "/".join(parts)
+        if path == "pods":
+            return self._pods()
+        if path == "stats/summary":
+            return self._summary()
+        if path in ("metrics", "metrics/resource", "metrics/cadvisor"):
+            return self._metrics()
+        return text_response(404, "404 page not found\n")
+
+    def _pods(self) -> Response:
+        pods = [record.pod for record in self._records.values() if not record.removed and record.pod.metadata.name]
+        return Response(200, codec.encode(core_v1.PodList(items=pods)) + b"\n")
+
+    async def _summary(self) -> Response:
+        tree = await stats_summary(self._tools, self._records, self._node.machine)
+        return Response(200, orjson.dumps(tree) + b"\n")
+
+    async def _metrics(self) -> Response:
+        text = await metrics_text(self._tools, self._records)
+        return Response(200, text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def text_response(status: int, text: str) -> Response:
+    """Plain words."""
+    return Response(status, text.encode(), content_type="text/plain; charset=utf-8")

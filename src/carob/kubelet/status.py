@@ -1,0 +1,237 @@
+"""The Pod's status as a function of what is observed: phase, conditions, container statuses, addresses. Pure.
+
+Conditions that others own (readiness gates, PodScheduled, DisruptionTarget) pass through. A terminal phase stays.
+
+Source: kubelet `kubelet_pods.go` (generateAPIPodStatus, getPhase), `status/generate.go`, KEP-3085, KEP-5067.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.base.clock import rfc3339
+from carob.kubelet.container_statuses import Observed, container_status
+from carob.kubelet.decide import is_sidecar
+from carob.kubelet.resources import qos_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+READY_TO_START = "PodReadyToStartContainers"
+INITIALIZED = "Initialized"
+READY = "Ready"
+CONTAINERS_READY = "ContainersReady"
+POD_SCHEDULED = "PodScheduled"
+OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY)
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """What the agent knows of a Pod when it tells the world.
+
+    `over` says that no container is started again and none runs; `failed` is why the node ended or refused the Pod.
+    """
+
+    containers: Mapping[str, Observed] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict)
+    sandbox_ready: bool = False
+    pod_ips: Sequence[str] = ()
+    host_ips: Sequence[str] = ()
+    over: bool = False
+    failed: tuple[str, str] | None = None
+    start_time: float | None = None
+
+
+def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus:
+    """The status to write; `pod.status` is the one that the API has."""
+    old = pod.status
+    status = core_v1.PodStatus(
+        observed_generation=pod.metadata.generation,
+        nominated_node_name=old.nominated_node_name,
+        resource_claim_statuses=old.resource_claim_statuses,
+        start_time=old.start_time or (rfc3339(view.start_time) if view.start_time is not None else None),
+        qos_class=qos_class(pod),
+        message=old.message if old.phase in TERMINAL else "",
+        reason=old.reason if old.phase in TERMINAL else "",
+    )
+    rejected = view.failed is not None and not view.containers
+    if not rejected:
+        _containers(pod, view, status)
+        _addresses(old, view, status)
+    status.phase = _phase(pod, view, status)
+    if old.phase in TERMINAL:
+        status.phase = old.phase
+    if view.failed is not None:
+        status.phase = "Failed"
+        status.reason, status.message = view.failed
+    status.conditions = _conditions(pod, view, status, rejected=rejected, now=rfc3339(now))
+    return status
+
+
+def _containers(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> None:
+    nothing = Observed()
+    for container in pod.spec.init_containers:
+        observed = view.containers.get(container.name, nothing)
+        status.init_container_statuses.append(
+            container_status(pod, container, observed, view.messages, init=True, over=view.over)
+        )
+    for container in pod.spec.containers:
+        observed = view.containers.get(container.name, nothing)
+        status.container_statuses.append(
+            container_status(pod, container, observed, view.messages, init=False, over=view.over)
+        )
+    for ephemeral in pod.spec.ephemeral_containers:
+        observed = view.containers.get(ephemeral.name, nothing)
+        container = core_v1.Container(name=ephemeral.name, image=ephemeral.image, restart_policy="Never")
+        entry = container_status(pod, container, observed, view.messages, init=False, over=view.over)
+        entry.ready = False
+        status.ephemeral_container_statuses.append(entry)
+
+
+def _addresses(old: core_v1.PodStatus, view: PodView, status: core_v1.PodStatus) -> None:
+    if view.host_ips:
+        status.host_ip = view.host_ips[0]
+        status.host_ips = [core_v1.HostIP(ip=address) for address in view.host_ips]
+    if view.pod_ips:
+        status.pod_ip = view.pod_ips[0]
+        status.pod_ips = [core_v1.PodIP(ip=address) for address in view.pod_ips]
+    elif view.over:
+        # the sandbox has gone, but people want to know where the Pod was
+        status.pod_ip, status.pod_ips = old.pod_ip, old.pod_ips
+
+
+def _phase(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> str:
+    """Source: `getPhase`."""
+    pending_init, failed_init = _init_progress(pod, status)
+    running = waiting = stopped = succeeded = 0
+    for entry in status.container_statuses:
+        if entry.state.running is not None:
+            running += 1
+        elif entry.state.terminated is not None:
+            stopped += 1
+            succeeded += entry.state.terminated.exit_code == 0
+        elif entry.last_state.terminated is not None:
+            stopped += 1
+        else:
+            waiting += 1
+    if failed_init and pod.spec.restart_policy == "Never":
+        return "Failed"
+    if view.over and stopped and not running and not waiting:
+        return "Succeeded" if stopped == succeeded else "Failed"
+    if view.over and not running and pod.metadata.deletion_timestamp is None and failed_init:
+        return "Failed"
+    if pending_init or waiting:
+        return "Pending"
+    if running:
+        return "Running"
+    if not stopped:
+        return "Pending"
+    if stopped == succeeded and pod.spec.restart_policy != "Always":
+        return "Succeeded"
+    if pod.spec.restart_policy == "Never":
+        return "Failed"
+    return "Running"
+
+
+def _init_progress(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[int, int]:
+    """How many init containers are not done, and how many have failed."""
+    if any(e.state.running or e.last_state.terminated or e.state.terminated for e in status.container_statuses):
+        # a regular container has been started: initialization lies behind
+        return 0, 0
+    pending = failed = 0
+    for container, entry in zip(pod.spec.init_containers, status.init_container_statuses, strict=True):
+        if is_sidecar(container):
+            pending += not entry.started
+        elif entry.state.terminated is not None:
+            failed += entry.state.terminated.exit_code != 0
+        else:
+            pending += 1
+    return pending, failed
+
+
+def _conditions(
+    pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus, *, rejected: bool, now: str
+) -> list[core_v1.PodCondition]:
+    old = {condition.type: condition for condition in pod.status.conditions}
+    out = [c for c in pod.status.conditions if c.type not in OWN_CONDITIONS and c.type != POD_SCHEDULED]
+    if not rejected:
+        containers_ready = _containers_ready(pod, status)
+        own = [
+            (READY_TO_START, view.sandbox_ready, "", ""),
+            (INITIALIZED, *_initialized(pod, status)),
+            (READY, *_ready(pod, containers_ready, out)),
+            (CONTAINERS_READY, *containers_ready),
+        ]
+        out += [_condition(pod, old.get(kind), kind, holds, why, text, now) for kind, holds, why, text in own]
+    scheduled = old.get(POD_SCHEDULED)
+    out.append(
+        _condition(pod, scheduled, POD_SCHEDULED, True, "", "", now)
+        if scheduled is None or scheduled.status != "True"
+        else scheduled
+    )
+    return out
+
+
+def _condition(
+    pod: core_v1.Pod, old: core_v1.PodCondition | None, kind: str, holds: bool, reason: str, message: str, now: str
+) -> core_v1.PodCondition:
+    text = "True" if holds else "False"
+    unchanged = old is not None and old.status == text
+    return core_v1.PodCondition(
+        type=kind,
+        observed_generation=pod.metadata.generation,
+        status=text,
+        last_transition_time=old.last_transition_time if unchanged and old is not None else now,
+        reason=reason,
+        message=message,
+    )
+
+
+def _containers_ready(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[bool, str, str]:
+    if status.phase == "Failed":
+        return False, "PodFailed", ""
+    if status.phase == "Succeeded":
+        return False, "PodCompleted", ""
+    entries = {e.name: e for e in [*status.init_container_statuses, *status.container_statuses]}
+    names = [c.name for c in pod.spec.init_containers if is_sidecar(c)] + [c.name for c in pod.spec.containers]
+    unready = [name for name in names if not entries[name].ready]
+    if unready:
+        return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+    return True, "", ""
+
+
+def _ready(
+    pod: core_v1.Pod, containers_ready: tuple[bool, str, str], conditions: list[core_v1.PodCondition]
+) -> tuple[bool, str, str]:
+    if not containers_ready[0]:
+        return containers_ready
+    given = {condition.type: condition.status for condition in conditions}
+    texts = []
+    for gate in pod.spec.readiness_gates:
+        kind = gate.condition_type
+        if kind not in given:
+            texts.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif given[kind] != "True":
+            texts.append(f'the status of pod readiness gate "{kind}" is not "True", but {given[kind]}')
+    if texts:
+        return False, "ReadinessGatesNotReady", ", ".join(texts)
+    return True, "", ""
+
+
+def _initialized(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[bool, str, str]:
+    if status.phase == "Succeeded":
+        return True, "PodCompleted", ""
+    if any(e.state.running or e.state.terminated or e.last_state.terminated for e in status.container_statuses):
+        return True, "", ""
+    incomplete = []
+    for container, entry in zip(pod.spec.init_containers, status.init_container_statuses, strict=True):
+        done = entry.started if is_sidecar(container) else entry.ready
+        if not done:
+            incomplete.append(container.name)
+    if incomplete:
+        return False, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]"
+    return True, "", ""

@@ -1,0 +1,133 @@
+"""Writes Pod statuses to the API: at once, in order, the newest one only, again until it is there.
+
+A Pod that is being deleted and whose resources have been taken back is deleted for good, with its uid as the
+precondition, right after its last status was written. Touches the API only.
+
+Invariants: one write per Pod is under way at any time; a status that was overtaken before it was sent is never sent;
+`written` tells what the API is known to have.
+Source: kubelet `status/status_manager.go`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from carob.api.status import ApiError
+from carob.api.types import core_v1
+from carob.base.log import get_logger, pairs
+from carob.client.workqueue import WorkQueue
+from carob.kubelet.status_patch import status_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carob.base.clock import Clock
+    from carob.client.rest import Client
+
+_log = get_logger("kubelet.status")
+WORKERS = 8
+
+
+@dataclass(slots=True)
+class _Entry:
+    pod: core_v1.Pod
+    written: core_v1.PodStatus
+    wanted: core_v1.PodStatus
+    delete: bool = False
+    gone: bool = False
+
+
+class StatusManager:
+    """`set` and `delete` never wait; the writing happens in `run`."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._queue = WorkQueue(clock)
+        self._entries: dict[str, _Entry] = {}
+        self._gone: Callable[[str], None] = lambda uid: None
+
+    def on_gone(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the uid when the API no longer has the Pod."""
+        self._gone = callback
+
+    def set(self, pod: core_v1.Pod, status: core_v1.PodStatus) -> None:
+        """This is the Pod's status now."""
+        uid = pod.metadata.uid
+        entry = self._entries.get(uid)
+        if entry is None:
+            entry = self._entries[uid] = _Entry(pod, pod.status, pod.status)
+        elif entry.gone:
+            return
+        entry.pod = pod
+        if entry.wanted != status or entry.written is entry.wanted:
+            entry.wanted = status
+            if status != entry.written:
+                self._queue.add(uid)
+
+    def known(self, pod: core_v1.Pod) -> core_v1.PodStatus:
+        """The newest status of the Pod: ours when we have one, else the API's."""
+        entry = self._entries.get(pod.metadata.uid)
+        return entry.wanted if entry is not None else pod.status
+
+    def delete(self, pod: core_v1.Pod) -> None:
+        """Nothing of the Pod is left on the node: remove it from the API after its last status."""
+        uid = pod.metadata.uid
+        entry = self._entries.get(uid)
+        if entry is None:
+            entry = self._entries[uid] = _Entry(pod, pod.status, pod.status)
+        if not entry.delete:
+            entry.delete = True
+            self._queue.add(uid)
+
+    def forget(self, uid: str) -> None:
+        """The Pod is no longer ours."""
+        self._entries.pop(uid, None)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await self._queue.work(self._write, WORKERS, "pod status")
+
+    async def _write(self, uid: str) -> None:
+        entry = self._entries.get(uid)
+        if entry is None or entry.gone:
+            return
+        metadata = entry.pod.metadata
+        try:
+            wanted = entry.wanted
+            patch = status_patch(uid, entry.written, wanted)
+            if patch is not None:
+                await self._client.patch(
+                    core_v1.Pod,
+                    metadata.name,
+                    metadata.namespace,
+                    patch=patch,
+                    patch_type="strategic",
+                    subresource="status",
+                )
+                entry.written = wanted
+            if entry.delete and entry.wanted is wanted:
+                await self._client.delete(
+                    core_v1.Pod, metadata.name, metadata.namespace, grace_period_seconds=0, uid=uid
+                )
+                self._ended(uid, entry)
+        except ApiError as error:
+            if error.code == 404 or (error.code == 409 and _other_uid(error)):
+                self._ended(uid, entry)
+                return
+            if error.code in (400, 403, 422):
+                # asking again would not help; the next change asks anew
+                _log.warning("status refused %s", pairs(pod=f"{metadata.namespace}/{metadata.name}", error=error))
+                return
+            raise
+        if entry.wanted != entry.written and not entry.gone:
+            self._queue.add(uid)
+
+    def _ended(self, uid: str, entry: _Entry) -> None:
+        entry.gone = True
+        self._gone(uid)
+
+
+def _other_uid(error: ApiError) -> bool:
+    text = error.message.lower()
+    return "uid" in text

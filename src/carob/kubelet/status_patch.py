@@ -1,0 +1,45 @@
+"""The strategic merge patch that turns one Pod status into another. Pure.
+
+Only what the kubelet changes is in it, so that conditions of other writers are never overwritten.
+Source: apimachinery strategic merge patch: `conditions` merge by `type`, `podIPs` and `hostIPs` by `ip`, lists of
+container statuses are replaced whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api import codec
+
+if TYPE_CHECKING:
+    from carob.api.types import core_v1
+
+_MERGED_BY = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
+
+
+def status_patch(uid: str, old: core_v1.PodStatus, new: core_v1.PodStatus) -> dict[str, Any] | None:
+    """The patch body; None when nothing differs. The uid makes it fail for a Pod of the same name made later."""
+    before, after = codec.to_tree(old), codec.to_tree(new)
+    if before == after:
+        return None
+    changes: dict[str, Any] = {}
+    for key, value in after.items():
+        if before.get(key) == value:
+            continue
+        merge_key = _MERGED_BY.get(key)
+        changes[key] = value if merge_key is None else _list_changes(merge_key, before.get(key) or [], value)
+        if merge_key is not None:
+            changes[f"$setElementOrder/{key}"] = [{merge_key: item[merge_key]} for item in value]
+    for key, value in before.items():
+        if key in after:
+            continue
+        merge_key = _MERGED_BY.get(key)
+        changes[key] = None if merge_key is None else _list_changes(merge_key, value, [])
+    return {"metadata": {"uid": uid}, "status": changes}
+
+
+def _list_changes(merge_key: str, before: list[Any], after: list[Any]) -> list[Any]:
+    old = {item[merge_key]: item for item in before}
+    kept = {item[merge_key] for item in after}
+    gone = [{"$patch": "delete", merge_key: name} for name in old if name not in kept]
+    return [item for item in after if old.get(item[merge_key]) != item] + gone

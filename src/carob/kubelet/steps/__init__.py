@@ -1,0 +1,1 @@
+"""The steps of a Pod's way on the node, a file each: they act, `decide` says when."""

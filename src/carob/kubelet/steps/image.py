@@ -1,0 +1,66 @@
+"""Start step: the container's image, with the credentials that the Pod brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.kubelet import failures
+from carob.kubelet.credentials import registry_auths
+from carob.kubelet.failures import StepFailure
+from carob.kubelet.pod_record import Failure, find_container
+
+if TYPE_CHECKING:
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.tools import Tools
+    from carob.runtime.types import RegistryAuth
+
+# how long ErrImagePull shows before it becomes ImagePullBackOff
+SHOW_ERROR_SECONDS = 2.0
+RETRY_SECONDS = 10.0
+
+
+async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
+    """Have the image on the node, or remember why not."""
+    container = find_container(record.pod, name)
+    assert container is not None
+    now = tools.clock.monotonic()
+    try:
+        auths = await _auths(tools, record, container.image)
+        record.images[name] = await tools.images.ensure(record.uid, container, auths, tools.events(record))
+    except StepFailure as failure:
+        now = tools.clock.monotonic()
+        waiting = tools.images.wait_seconds(record.uid, container.image)
+        if failure.reason == failures.IMAGE_PULL_BACK_OFF:
+            retry_in = waiting
+        elif waiting > 0:
+            retry_in = min(SHOW_ERROR_SECONDS, waiting)
+        else:
+            retry_in = RETRY_SECONDS
+        record.failures[name] = Failure(failure.reason, failure.message, now + retry_in)
+        tools.events(record).warning("Failed", f"Error: {failure.reason}", name)
+        return
+    record.failures.pop(name, None)
+
+
+async def _auths(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:
+    """Credentials of the Pod's imagePullSecrets that fit the image's registry; a missing secret is only told."""
+    out: list[RegistryAuth] = []
+    missing = []
+    for reference in record.pod.spec.image_pull_secrets:
+        namespace = record.pod.metadata.namespace
+        try:
+            secret = await tools.objects.get(core_v1.Secret, namespace, reference.name, record.uid)
+        except TimeoutError:
+            secret = None
+        if secret is None:
+            missing.append(reference.name)
+        else:
+            out += registry_auths(secret, image)
+    if missing:
+        tools.events(record).warning(
+            "FailedToRetrieveImagePullSecret",
+            f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+            "attempting to pull the image may not succeed.",
+        )
+    return out

@@ -1,0 +1,50 @@
+"""Start step: the Pod's shared environment (namespaces, address, cgroup)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.kubelet.backoff import Backoff
+from carob.kubelet.pod_record import Failure
+from carob.kubelet.sandbox_config import sandbox_config
+from carob.runtime.types import RuntimeFailure
+
+if TYPE_CHECKING:
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.tools import Tools
+
+# a sandbox is tried again soon: what was missing (an address, a port) is often there a moment later
+RETRY_FIRST_SECONDS = 1.0
+RETRY_LONGEST_SECONDS = 30.0
+
+
+async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
+    """Make a sandbox; an earlier one that no longer stands is taken down first."""
+    pod = record.pod
+    now = tools.clock.monotonic()
+    try:
+        config = sandbox_config(
+            pod, tools.options, attempt, tools.read_text(tools.options.resolv_conf), tools.node().hostname
+        )
+        for sandbox in record.sandboxes.values():
+            await tools.runtime.stop_sandbox(sandbox.id)
+        if record.sandboxes:
+            tools.events(record).normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        status = await tools.runtime.run_sandbox(config)
+    except (RuntimeFailure, ValueError, OSError) as error:
+        backoff = record.crashes.setdefault("", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
+        backoff.advance(now, now)
+        record.failures[""] = Failure("FailedCreatePodSandBox", str(error), now + backoff.delay_seconds)
+        tools.events(record).warning("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        return
+    record.failures.pop("", None)
+    record.sandboxes[status.id] = status
+    await _remove_old(tools, record, keep=status.id)
+
+
+async def _remove_old(tools: Tools, record: PodRecord, keep: str) -> None:
+    """Only sandboxes without containers go: how the last containers ended must stay known."""
+    used = {container.sandbox_id for container in record.containers.values()}
+    for sandbox_id in [s for s in record.sandboxes if s != keep and s not in used]:
+        await tools.runtime.remove_sandbox(sandbox_id)
+        del record.sandboxes[sandbox_id]

@@ -1,0 +1,206 @@
+"""Start step: one container, from its spec to a running process.
+
+What it needs from the API (ConfigMaps and Secrets of its environment) is fetched at the same time; then everything is
+put together, created and started. Each failure has upstream's reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from carob.api.status import ApiError
+from carob.api.types import core_v1
+from carob.kubelet import failures
+from carob.kubelet.backoff import Backoff
+from carob.kubelet.container_config import Ingredients, container_config
+from carob.kubelet.environment import Sources, environment, references
+from carob.kubelet.etc_files import hosts_file
+from carob.kubelet.expansion import expand
+from carob.kubelet.failures import StepFailure
+from carob.kubelet.pod_record import Failure, find_container
+from carob.kubelet.resources import container_resources
+from carob.kubelet.security import security_context
+from carob.kubelet.tools import pod_ips
+from carob.runtime.types import RuntimeFailure
+
+if TYPE_CHECKING:
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.tools import Tools
+
+RETRY_FIRST_SECONDS = 10.0
+RETRY_LONGEST_SECONDS = 60.0
+TERMINATION_FILE_MODE = 0o666
+KEPT_ATTEMPTS = 2
+
+
+async def start_container(tools: Tools, record: PodRecord, name: str, attempt: int) -> None:
+    """Create and start it, or remember why not."""
+    try:
+        container_id = await _start(tools, record, name, attempt)
+    except StepFailure as failure:
+        now = tools.clock.monotonic()
+        backoff = record.crashes.setdefault(
+            f"{name}/{failure.reason}", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS)
+        )
+        backoff.advance(now, now)
+        record.failures[name] = Failure(failure.reason, failure.message, now + backoff.delay_seconds)
+        tools.events(record).warning("Failed", f"Error: {failure.message}", name)
+        return
+    record.failures.pop(name, None)
+    record.containers[container_id] = await tools.runtime.container_status(container_id)
+    await _forget_old(tools, record, name)
+
+
+async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> str:
+    pod = record.pod
+    container = find_container(pod, name)
+    sandbox = record.ready_sandbox
+    assert container is not None
+    if sandbox is None or record.prepared is None:
+        raise StepFailure(failures.CREATE_CONTAINER_ERROR, "the pod's sandbox is gone")
+    image = record.images.pop(name)
+    sources = await _sources(tools, record, container)
+    env = environment(pod, container, sources)
+    config = container_config(
+        pod,
+        container,
+        Ingredients(
+            attempt=attempt,
+            image=image,
+            env=env,
+            volumes=record.prepared.volumes,
+            sub_paths=await _sub_paths(tools, record, container, env),
+            resources=container_resources(pod, container, tools.node().memory_bytes),
+            security=security_context(
+                pod,
+                container,
+                image,
+                seccomp_default=tools.options.seccomp_default,
+                target_container_id=_target(record, name),
+            ),
+            hosts_file=_write_hosts(tools, record),
+            termination_file=_termination_file(tools, record, container, attempt),
+            stop_signal=(container.lifecycle.stop_signal or "") if container.lifecycle else "",
+        ),
+    )
+    events = tools.events(record)
+    try:
+        container_id = await tools.runtime.create_container(sandbox.id, config)
+    except RuntimeFailure as error:
+        raise StepFailure(error.reason or failures.CREATE_CONTAINER_ERROR, str(error)) from error
+    events.normal("Created", "Container created", name)
+    if container.lifecycle is not None and container.lifecycle.post_start is not None:
+        record.hooked.add(container_id)
+    try:
+        await tools.runtime.start_container(container_id)
+    except RuntimeFailure as error:
+        record.hooked.discard(container_id)
+        # it never ran: nothing of it is worth keeping
+        await tools.runtime.remove_container(container_id)
+        raise StepFailure(error.reason or failures.RUN_CONTAINER_ERROR, str(error)) from error
+    events.normal("Started", "Container started", name)
+    return container_id
+
+
+async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container) -> Sources:
+    namespace = record.pod.metadata.namespace
+    wanted = list(dict.fromkeys(references(container)))
+    kinds = {"ConfigMap": core_v1.ConfigMap, "Secret": core_v1.Secret}
+    try:
+        found = await asyncio.gather(
+            *(tools.objects.get(kinds[one.kind], namespace, one.name, record.uid) for one in wanted)
+        )
+    except (ApiError, ConnectionError, TimeoutError) as error:
+        text = str(error) or "timed out waiting for the condition"
+        raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, text) from error
+    by_kind: dict[str, dict[str, core_v1.ConfigMap | core_v1.Secret | None]] = {"ConfigMap": {}, "Secret": {}}
+    for one, value in zip(wanted, found, strict=True):
+        by_kind[one.kind][one.name] = value
+    return Sources(by_kind["ConfigMap"], by_kind["Secret"], tools.services(), tools.facts(record))  # type: ignore[arg-type]
+
+
+async def _sub_paths(
+    tools: Tools, record: PodRecord, container: core_v1.Container, env: dict[str, str]
+) -> dict[int, str]:
+    out: dict[int, str] = {}
+    assert record.prepared is not None
+    for index, mount in enumerate(container.volume_mounts):
+        path = expand(mount.sub_path_expr, env.get) if mount.sub_path_expr else mount.sub_path
+        volume = record.prepared.volumes.get(mount.name)
+        if not path or volume is None:
+            continue
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"invalid subPath {path!r}: must be relative")
+        try:
+            out[index] = await tools.volumes.sub_path(record.pod, volume, path, container.name, index)
+        except (OSError, ValueError) as error:
+            text = f'failed to prepare subPath for volumeMount "{mount.name}" of container "{container.name}"'
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"{text}: {error}") from error
+    return out
+
+
+def _target(record: PodRecord, name: str) -> str:
+    """The running container whose processes an ephemeral container wants to see."""
+    for ephemeral in record.pod.spec.ephemeral_containers:
+        if ephemeral.name == name and ephemeral.target_container_name:
+            latest = record.latest(ephemeral.target_container_name)
+            if latest is None:
+                raise StepFailure(
+                    failures.CREATE_CONTAINER_CONFIG_ERROR,
+                    f"unable to find target container {ephemeral.target_container_name}",
+                )
+            return latest.id
+    return ""
+
+
+def _write_hosts(tools: Tools, record: PodRecord) -> str:
+    pod = record.pod
+    path = f"{tools.places.pod(record.uid)}/etc-hosts"
+    node_hosts = tools.read_text("/etc/hosts") if pod.spec.host_network else ""
+    text = hosts_file(pod, pod_ips(record, tools.node()), tools.options.cluster_domain, node_hosts)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+        if not os.path.exists(path) or tools.read_text(path) != text:
+            # written in place: running containers have this very file mounted
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(path, 0o644)
+    except OSError as error:
+        raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, str(error)) from error
+    return path
+
+
+def termination_file_path(tools: Tools, uid: str, name: str, attempt: int) -> str:
+    """Where an attempt of a container writes its last words."""
+    return f"{tools.places.pod(uid)}/containers/{name}/{attempt}"
+
+
+def _termination_file(tools: Tools, record: PodRecord, container: core_v1.Container, attempt: int) -> str:
+    if not container.termination_message_path:
+        return ""
+    path = termination_file_path(tools, record.uid, container.name, attempt)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, TERMINATION_FILE_MODE))
+        os.chmod(path, TERMINATION_FILE_MODE)
+    except OSError as error:
+        raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, str(error)) from error
+    return path
+
+
+async def _forget_old(tools: Tools, record: PodRecord, name: str) -> None:
+    """Keep the newest attempts: the present one and the one before it (`logs --previous`)."""
+    for old in record.attempts_of(name)[KEPT_ATTEMPTS:]:
+        await tools.runtime.remove_container(old.id)
+        del record.containers[old.id]
+        record.messages.pop(old.id, None)
+        for path in (old.log_path, termination_file_path(tools, record.uid, name, old.attempt)):
+            _unlink(path)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

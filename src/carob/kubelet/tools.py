@@ -1,0 +1,74 @@
+"""What the steps of a Pod's way work with: one object, built once by the agent and handed to every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from carob.kubelet.events import PodEvents
+from carob.kubelet.fields import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from carob.api.types import core_v1
+    from carob.base.clock import Clock
+    from carob.client.events import EventRecorder
+    from carob.kubelet.images import Images
+    from carob.kubelet.lifecycle import Hooks
+    from carob.kubelet.objects import ReferencedObjects
+    from carob.kubelet.options import KubeletOptions
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.probes.manager import Probes
+    from carob.kubelet.tokens import Tokens
+    from carob.kubelet.volumes.manager import Volumes
+    from carob.kubelet.volumes.setup import Places
+    from carob.runtime.types import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What Pods may ask of the node. Units: bytes."""
+
+    memory_bytes: int
+    allocatable: Mapping[str, str]
+    host_ips: tuple[str, ...]
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Seams and helpers of one kubelet."""
+
+    runtime: Runtime
+    clock: Clock
+    options: KubeletOptions
+    recorder: EventRecorder
+    volumes: Volumes
+    places: Places
+    images: Images
+    objects: ReferencedObjects
+    tokens: Tokens
+    probes: Probes
+    hooks: Hooks
+    node: Callable[[], NodeFacts]
+    services: Callable[[], Iterable[core_v1.Service]]
+    read_text: Callable[[str], str]
+    """The text of a small file of the node, empty if there is none (`/etc/resolv.conf`, `/etc/hosts`)."""
+
+    def events(self, record: PodRecord) -> PodEvents:
+        """Tells events of this Pod."""
+        return PodEvents(self.recorder, record.pod)
+
+    def facts(self, record: PodRecord) -> Facts:
+        """What the downward API may tell."""
+        node = self.node()
+        return Facts(pod_ips(record, node), node.host_ips, node.allocatable)
+
+
+def pod_ips(record: PodRecord, node: NodeFacts) -> tuple[str, ...]:
+    """The Pod's addresses: the sandbox's, or the node's for a Pod in the node's network."""
+    if record.pod.spec.host_network:
+        return node.host_ips if record.sandboxes else ()
+    sandbox = record.newest_sandbox
+    return tuple(sandbox.ips) if sandbox is not None else ()

@@ -1,0 +1,165 @@
+"""Sets up one Pod's volumes on the node's file system. Blocking: runs in a thread, never on the loop.
+
+Layout: `<root>/pods/<uid>/volumes/kubernetes.io~<kind>/<name>`, as upstream's; what is secret lies in a file system
+in memory, `<root>/memory/<uid>/<kind>/<name>`, so that it is never written to a disk.
+Invariant: setting up what is set up changes nothing; `tear_down` succeeds when nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from carob.api import quantity
+from carob.kubelet.failures import VolumeFailure
+from carob.kubelet.volumes import atomic_writer, host_path, ownership, sub_paths
+from carob.kubelet.volumes.contents import fs_group
+from carob.kubelet.volumes.types import PreparedVolume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from carob.api.types import core_v1
+    from carob.kubelet.volumes.contents import Contents
+    from carob.kubelet.volumes.types import Mounts
+
+SHARED_FOLDER_MODE = 0o777
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the Pods' files lie on this node."""
+
+    root: str
+
+    @property
+    def memory(self) -> str:
+        """The file system in memory that all secret volumes share."""
+        return f"{self.root}/memory"
+
+    def pod(self, uid: str) -> str:
+        return f"{self.root}/pods/{uid}"
+
+    def volume(self, uid: str, kind: str, name: str) -> str:
+        return f"{self.pod(uid)}/volumes/kubernetes.io~{kind}/{name}"
+
+    def secret_volume(self, uid: str, kind: str, name: str) -> str:
+        return f"{self.memory}/{uid}/{kind}/{name}"
+
+
+class VolumeSetup:
+    """The blocking half of the volumes."""
+
+    def __init__(self, places: Places, mounts: Mounts, memory_limit_bytes: int) -> None:
+        self._places = places
+        self._mounts = mounts
+        self._memory_limit_bytes = memory_limit_bytes
+
+    def open(self) -> None:
+        """Have the shared file system in memory."""
+        folder = self._places.memory
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        os.makedirs(f"{self._places.root}/pods", mode=0o755, exist_ok=True)
+        if not self._mounts.is_mounted(folder):
+            self._mounts.mount_tmpfs(folder, mode=0o755)
+
+    def set_up(
+        self, pod: core_v1.Pod, volumes: Sequence[core_v1.Volume], contents: Mapping[str, Contents], now: float
+    ) -> dict[str, PreparedVolume]:
+        """Every volume stands when this returns. Raises: VolumeFailure."""
+        out = {}
+        for volume in volumes:
+            try:
+                out[volume.name] = self._set_up(pod, volume, contents.get(volume.name), now)
+            except (OSError, ValueError, host_path.Mismatch) as error:
+                raise VolumeFailure(volume.name, str(error)) from error
+        return out
+
+    def tear_down(self, uid: str) -> None:
+        """The Pod's volumes are unmounted and gone; its other files stay. Raises: OSError."""
+        folder = self._places.pod(uid)
+        for path in sub_paths.mounted(folder):
+            self._mounts.unmount(path)
+        memory_volumes = f"{folder}/volumes/kubernetes.io~empty-dir"
+        for name in os.listdir(memory_volumes) if os.path.isdir(memory_volumes) else ():
+            while self._mounts.is_mounted(f"{memory_volumes}/{name}"):
+                self._mounts.unmount(f"{memory_volumes}/{name}")
+        for path in (f"{folder}/volume-subpaths", f"{folder}/volumes", f"{self._places.memory}/{uid}"):
+            _remove(path)
+
+    def remove(self, uid: str) -> None:
+        """Nothing of the Pod's files is left. Raises: OSError."""
+        self.tear_down(uid)
+        _remove(self._places.pod(uid))
+
+    def sub_path(self, pod: core_v1.Pod, volume: PreparedVolume, path: str, container: str, index: int) -> str:
+        """The node's path of a part of a volume, safe against links that lead out of it. Raises: OSError, ValueError."""
+        folder = self._places.pod(pod.metadata.uid)
+        return sub_paths.bind(
+            volume.path, path, f"{folder}/volume-subpaths/{volume.name}/{container}/{index}", self._mounts
+        )
+
+    def pods_on_disk(self) -> set[str]:
+        """Uids of the Pods that have files here."""
+        out = set()
+        for folder in (f"{self._places.root}/pods", self._places.memory):
+            if os.path.isdir(folder):
+                out |= set(os.listdir(folder))
+        return out
+
+    def _set_up(
+        self, pod: core_v1.Pod, volume: core_v1.Volume, contents: Contents | None, now: float
+    ) -> PreparedVolume:
+        uid, name = pod.metadata.uid, volume.name
+        if volume.empty_dir is not None:
+            return PreparedVolume(name, self._empty_dir(pod, volume.name, volume.empty_dir))
+        if volume.host_path is not None:
+            path = volume.host_path.path
+            is_folder = host_path.prepare(path, volume.host_path.type or "")
+            return PreparedVolume(name, path, is_file=not is_folder)
+        if contents is not None:
+            kind, secret = _kind(volume)
+            places = self._places
+            folder = places.secret_volume(uid, kind, name) if secret else places.volume(uid, kind, name)
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            os.chmod(folder, SHARED_FOLDER_MODE)
+            atomic_writer.write(folder, contents.files, now, group=fs_group(pod))
+            return PreparedVolume(name, folder, readonly=True)
+        raise ValueError("no volume plugin matched")
+
+    def _empty_dir(self, pod: core_v1.Pod, name: str, source: core_v1.EmptyDirVolumeSource) -> str:
+        folder = self._places.volume(pod.metadata.uid, "empty-dir", name)
+        fresh = not os.path.isdir(folder)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        if source.medium == "Memory":
+            if not self._mounts.is_mounted(folder):
+                fresh = True
+                limit = quantity.memory_bytes(source.size_limit or "0") or self._memory_limit_bytes
+                self._mounts.mount_tmpfs(folder, size_bytes=limit, mode=SHARED_FOLDER_MODE)
+        elif source.medium not in ("", "Memory"):
+            raise ValueError(f'unsupported medium "{source.medium}"')
+        if fresh:
+            # mkdir and mount obey the umask
+            os.chmod(folder, SHARED_FOLDER_MODE)
+            group = fs_group(pod)
+            if group is not None:
+                ownership.give_to_group(folder, group)
+        return folder
+
+
+def _kind(volume: core_v1.Volume) -> tuple[str, bool]:
+    """The folder's name, and whether the content must not reach a disk."""
+    if volume.secret is not None:
+        return "secret", True
+    if volume.projected is not None:
+        return "projected", True
+    return ("configmap", False) if volume.config_map is not None else ("downward-api", True)
+
+
+def _remove(path: str) -> None:
+    """Remove a tree. A file that appears meanwhile is tried once more, then the reason is raised."""
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        shutil.rmtree(path)
