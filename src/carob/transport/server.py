@@ -104,6 +104,12 @@ class Server:
         bound: int = listener.getsockname()[1]
         return bound
 
+    async def listen_unix(self, path: str) -> None:
+        """Serve on a unix socket, without TLS: who may open the file may ask. Raises: OSError."""
+        self._listeners.append(
+            await asyncio.get_running_loop().create_unix_server(lambda: ServerConnection(self), path)
+        )
+
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Take no more connections, let running requests end within the grace, end streams, then cut the rest."""
         self.closing = True

@@ -342,6 +342,11 @@ class EmbeddedRuntime:
 
     # --- images: the store's own
 
+    def container_using(self, image_id: str) -> str:
+        """The id of a container made from this image, or empty: such an image must not be removed."""
+        containers = self._parts.inventory.containers.values()
+        return next((c.record.id for c in containers if c.record.image_id == image_id), "")
+
     async def image_status(self, name: str) -> Image | None:
         return await self._images.image_status(name)
 

@@ -1,0 +1,220 @@
+"""A node's process: network, runtime, kubelet, and the socket on which `carob image` reaches the node's images."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from carob.api.types import core_v1
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.base.log import get_logger
+from carob.base.readiness import say_ready
+from carob.base.tasks import TaskGroup
+from carob.client.rest import Client
+from carob.host.real import RealHost
+from carob.host.threads import Threads
+from carob.host.types import MNT_DETACH, MS_BIND, MS_REC
+from carob.kubelet.agent import Kubelet
+from carob.kubelet.options import KubeletOptions
+from carob.network.layout import NetworkLayout
+from carob.network.node import open_network
+from carob.runtime.embedded import mount_namespace
+from carob.runtime.embedded.places import Places
+from carob.runtime.embedded.runtime import EmbeddedRuntime
+from carob.runtime.images.images import Images
+from carob.runtime.images.skopeo import Mirror
+from carob.standalone.image_server import ImageServer
+from carob.standalone.process import settle_memory
+from carob.transport.client import SocketTransport
+from carob.transport.server import Server
+from carob.transport.tls import client_context, server_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from carob.base.layout import Cluster, NodeLayout
+    from carob.host.types import Host
+
+_log = get_logger("node")
+
+IMAGE_THREADS = 2
+RECONNECT_SECONDS = 0.05
+
+
+def runtime_places(cluster: Cluster, node: str) -> Places:
+    """Where the node's runtime keeps its things."""
+    return Places(str(cluster.node_dir(node) / "runtime"), str(cluster.node_run_dir(node)))
+
+
+def image_socket(cluster: Cluster, node: str) -> Path:
+    """Where a node's process answers `carob image`."""
+    return cluster.node_run_dir(node) / "images.sock"
+
+
+def enter_mount_namespace(cluster: Cluster, node: str) -> None:
+    """Move this process into the node's mount namespace. Call it before any thread exists."""
+    mount_namespace.enter(RealHost(), runtime_places(cluster, node))
+
+
+def mirror_of(url: str) -> Mirror:
+    """`http://127.0.0.1:5000` or `registry.example/path`: without a scheme, or with https, TLS is needed."""
+    scheme, separator, location = url.partition("://")
+    return Mirror((location if separator else url).rstrip("/"), insecure=scheme == "http" and bool(separator))
+
+
+class HostMounts:
+    """The kubelet's mounts, by the host's system calls."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def mount_tmpfs(self, path: str, *, size_bytes: int = 0, mode: int = 0o755) -> None:
+        size = f",size={size_bytes}" if size_bytes else ""
+        self._host.mount("tmpfs", path, "tmpfs", 0, f"mode={mode:o}{size}")
+
+    def bind(self, source: str, target: str, *, recursive: bool = True) -> None:
+        self._host.mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+
+    def unmount(self, path: str) -> None:
+        self._host.umount(path, MNT_DETACH)
+
+    def is_mounted(self, path: str) -> bool:
+        return os.path.ismount(path)
+
+
+class NodeProcess:
+    """One `carob node` on this machine."""
+
+    def __init__(self, cluster: Cluster, node: str) -> None:
+        self._cluster = cluster
+        self._node: NodeLayout = cluster.node(node)
+        self._folder = cluster.node_dir(node)
+        self._clock = SystemClock()
+        self._randomness = SystemRandomness()
+        self._host = RealHost()
+
+    async def run(self) -> None:
+        """Run Pods until cancelled; containers run on. Raises: OSError, NetworkFailure, RuntimeFailure."""
+        cluster, clock = self._cluster, self._clock
+        network = open_network(self._network_layout(), self._folder / "network", clock)
+        try:
+            network.set_up()
+            images = self._images(lambda image_id: runtime.container_using(image_id))
+            runtime = EmbeddedRuntime(
+                host=self._host,
+                clock=clock,
+                randomness=self._randomness,
+                places=runtime_places(cluster, self._node.name),
+                network=network.pods,
+                images=images,
+            )
+            try:
+                await images.start()
+                await self._serve(runtime, images)
+            finally:
+                await runtime.close()
+        finally:
+            network.close()
+
+    def _network_layout(self) -> NetworkLayout:
+        cluster = self._cluster
+        return NetworkLayout(
+            cluster=cluster.name,
+            inside_address=cluster.inside_address,
+            pod_range=self._node.pod_cidr,
+            cluster_range=cluster.pod_cidr,
+            service_range=cluster.service_cidr,
+            api_service_address=cluster.kubernetes_service_address,
+            api_port=cluster.api_port,
+        )
+
+    def _images(self, used_by: Callable[[str], str]) -> Images:
+        mirrors = {host: [mirror_of(url)] for host, url in self._cluster.registry_mirrors.items()}
+        return Images(
+            self._host,
+            Threads(self._host, IMAGE_THREADS),
+            str(self._folder / "images"),
+            mirrors=mirrors,
+            environment=os.environ,
+            used_by=used_by,
+        )
+
+    def _options(self) -> KubeletOptions:
+        cluster, node = self._cluster, self._node
+        return KubeletOptions(
+            node_name=node.name,
+            root=str(self._folder / "kubelet"),
+            log_root=str(self._folder / "pod-logs"),
+            cgroup_root=f"/carob-{cluster.name}",
+            node_ip=node.address,
+            server_port=node.kubelet_port,
+            cluster_domain=cluster.domain,
+            cluster_dns=(cluster.dns_address,),
+            labels=node.labels,
+            pod_cidr=node.pod_cidr,
+        )
+
+    async def _serve(self, runtime: EmbeddedRuntime, images: Images) -> None:
+        """The kubelet, its HTTPS server and the image socket."""
+        name, pki = self._node.name, self._cluster.pki_dir
+        tls = client_context(
+            ca_file=str(pki / "ca.crt"),
+            certificate_file=str(pki / f"node-{name}-client.crt"),
+            key_file=str(pki / f"node-{name}-client.key"),
+        )
+        transport = SocketTransport(f"https://{self._cluster.inside_address}:{self._cluster.api_port}", tls=tls)
+        client = Client(transport, user_agent="kubelet")
+        kubelet = Kubelet(
+            client,
+            runtime,
+            self._options(),
+            self._clock,
+            self._randomness,
+            HostMounts(self._host),
+        )
+        context = server_context(
+            str(pki / f"node-{name}-server.crt"),
+            str(pki / f"node-{name}-server.key"),
+            client_ca_file=str(pki / "ca.crt"),
+        )
+        server = Server(kubelet.handler, self._clock, tls=context)
+        image_server = ImageServer(self._host, images, image_socket(self._cluster, name), self._clock)
+        try:
+            await server.listen(self._node.address, self._node.kubelet_port)
+            await image_server.listen()
+            async with TaskGroup() as group:
+                group.spawn(kubelet.run(), "kubelet")
+                await _wait_schedulable(client, name)
+                settle_memory()
+                say_ready()
+                await asyncio.get_running_loop().create_future()
+        finally:
+            await image_server.close()
+            await server.close()
+            await transport.close()
+
+
+async def _wait_schedulable(client: Client, name: str) -> None:
+    """Return when the API knows the node as Ready and nothing keeps Pods away from it."""
+    while True:
+        try:
+            events = client.watch(core_v1.Node, field_selector=f"metadata.name={name}", send_initial_events=True)
+            async with events:
+                async for event in events:
+                    if (
+                        isinstance(event.object, core_v1.Node)
+                        and event.type != "DELETED"
+                        and _schedulable(event.object)
+                    ):
+                        return
+        except ConnectionError:
+            # the server is still starting; the kubelet itself waits in the same way
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _schedulable(node: core_v1.Node) -> bool:
+    ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+    return ready and not any(t.key == "node.kubernetes.io/not-ready" for t in node.spec.taints)

@@ -1,0 +1,24 @@
+"""What is left of a cluster outside of its files: cgroups, processes, mounts, addresses, rules. For `carob down`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.host.real import RealHost
+from carob.network import node as network
+from carob.network.layout import NetworkFailure
+from carob.runtime.embedded.cleanup import remove_everything
+
+if TYPE_CHECKING:
+    from carob.base.layout import Cluster
+
+
+def remove_traces(cluster: Cluster) -> list[str]:
+    """Remove them; what could not be removed, a line each. Idempotent; also after kill -9 of everything."""
+    left = list(remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir))
+    for node in cluster.nodes or ():
+        try:
+            network.remove_everything(cluster.name, cluster.node_dir(node.name) / "network")
+        except NetworkFailure as error:
+            left.append(str(error))
+    return left
