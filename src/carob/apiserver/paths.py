@@ -9,6 +9,7 @@ import orjson
 from carob.api.status import method_not_supported, page_not_found
 from carob.apiserver import well_known
 from carob.apiserver.health import Health, not_found
+from carob.apiserver.openapi.documents import OpenApi
 from carob.apiserver.virtual.bodies import listing
 from carob.transport.http import Response
 
@@ -40,6 +41,7 @@ class Paths:
         self._table = table
         self._discovery = discovery
         self._health = Health(why_failing)
+        self.openapi = OpenApi(table)
         self._fixed: dict[str, Callable[[], Response]] = {
             "": lambda: well_known.paths({(row.group, row.version) for row in table}),
             "/version": well_known.version,
@@ -52,6 +54,8 @@ class Paths:
     def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """The answer. Raises: ApiError 404, 405."""
         path = info.path.rstrip("/")
+        if path.startswith("/openapi/v3"):
+            return self.openapi.answer(path, info, request)
         fixed = self._fixed.get(path)
         found = fixed() if fixed is not None else self._find(path, info, request)
         if found is None:

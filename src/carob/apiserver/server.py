@@ -35,6 +35,7 @@ from carob.apiserver.metrics import Metrics
 from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
 from carob.apiserver.virtual.access_reviews import AccessReviews
 from carob.apiserver.virtual.identity_reviews import IdentityReviews
+from carob.apiserver.virtual.patience import Patience
 from carob.apiserver.virtual.token_requests import TokenRequests
 from carob.base.log import get_logger
 from carob.base.tasks import supervise
@@ -101,6 +102,7 @@ class ApiServer:
         register("authentication.k8s.io", "selfsubjectreviews", "", identity.self_subject)
         register("authentication.k8s.io", "tokenreviews", "", identity.token)
         register("", "componentstatuses", "", paths.component_statuses)
+        register("", "pods", "", Patience(self.engine.handle, self.engine.reader, self._clock).answer)
         if self._tokens is not None:
             tokens = TokenRequests(self._tokens, self.engine.reader, self._admission, self._clock)
             register("", "serviceaccounts", "token", tokens.create)

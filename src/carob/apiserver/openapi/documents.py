@@ -1,0 +1,232 @@
+"""`/openapi/v3`: an index of documents, one per group version, made from the resource table when somebody asks.
+
+The schemas come from `definitions.json.gz`, which a script generates; the prose of `explain` from
+`descriptions.json.gz`, which only the built package has. A document is kept compressed once made: kubectl takes it so.
+
+Source: KEP-2896; kube-openapi `handler3`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from carob.api.status import method_not_supported
+from carob.apiserver.health import TEXT
+from carob.apiserver.openapi.operations import (
+    MEDIA,
+    META,
+    REFERENCE,
+    GroupVersionPaths,
+    reference,
+    responses,
+    words,
+)
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from carob.api.resources import ResourceTable
+    from carob.apiserver.types import RequestInfo
+    from carob.transport.http import Request
+
+Tree = dict[str, Any]
+
+_API_VERSION = "1.36"
+_SECURITY = {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}}
+_EVERYWHERE = ("DeleteOptions", "WatchEvent")
+# path of the document -> operation name, tag, answer's media type and schema
+_SMALL: dict[str, tuple[str, str, str, Tree]] = {
+    ".well-known/openid-configuration": (
+        "getServiceAccountIssuerOpenIDConfiguration",
+        "WellKnown",
+        "application/json",
+        {"type": "string"},
+    ),
+    "openid/v1/jwks": (
+        "getServiceAccountIssuerOpenIDKeyset",
+        "openid",
+        "application/jwk-set+json",
+        {"type": "string"},
+    ),
+    "version": (
+        "getCodeVersion",
+        "version",
+        "application/json",
+        {"$ref": REFERENCE + "io.k8s.apimachinery.pkg.version.Info"},
+    ),
+}
+
+
+def _load(name: str) -> Tree:
+    try:
+        packed = files(__package__).joinpath(name).read_bytes()
+    except FileNotFoundError:
+        return {}
+    tree: Tree = orjson.loads(gzip.decompress(packed))
+    return tree
+
+
+def _references(tree: Any, found: set[str]) -> None:
+    if isinstance(tree, dict):
+        name = tree.get("$ref")
+        if isinstance(name, str):
+            found.add(name.removeprefix(REFERENCE))
+        for value in tree.values():
+            _references(value, found)
+    elif isinstance(tree, list):
+        for value in tree:
+            _references(value, found)
+
+
+def described(schema: Tree, prose: list[Any]) -> Tree:
+    """The schema with its prose: that of the type, and that of its fields."""
+    text, fields = prose
+    out: Tree = {"description": text} if text else {}
+    out |= schema
+    if "properties" in schema and fields:
+        out["properties"] = {
+            name: {"description": fields[name], **one} if name in fields else one
+            for name, one in schema["properties"].items()
+        }
+    return out
+
+
+class OpenApi:
+    """Answers `/openapi/v3` and everything below it."""
+
+    def __init__(self, table: ResourceTable) -> None:
+        self._table = table
+        self._documents: dict[str, tuple[bytes, str]] = {}
+
+    def refresh(self) -> None:
+        """The table changed: forget the documents."""
+        self._documents.clear()
+
+    def answer(self, path: str, info: RequestInfo, request: Request) -> Response:
+        """The index, a document, or an empty 404. Raises: ApiError 405."""
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_supported(None, info.verb)
+        name = path.removeprefix("/openapi/v3").strip("/")
+        if not name:
+            return Response(body=self._index(), content_type=TEXT)
+        if name not in self._names():
+            return Response(404, content_type="")
+        packed, etag = self._document(name)
+        headers = [("ETag", f'"{etag}"'), ("Vary", "Accept")]
+        if info.first("hash") == etag:
+            headers.append(("Cache-Control", "public, immutable"))
+        if request.headers.get("if-none-match") == f'"{etag}"':
+            return Response(304, content_type="", headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(body=packed, headers=[*headers, ("Content-Encoding", "gzip")])
+        return Response(body=gzip.decompress(packed), headers=headers)
+
+    def _names(self) -> dict[str, tuple[str, str]]:
+        """Name of each document -> its group and version (empty: the group's own, or none)."""
+        names: dict[str, tuple[str, str]] = dict.fromkeys((*_SMALL, "api", "apis"), ("", ""))
+        for row in self._table:
+            if row.group:
+                names[f"apis/{row.group}"] = (row.group, "")
+                names[f"apis/{row.group}/{row.version}"] = (row.group, row.version)
+            else:
+                names[f"api/{row.version}"] = ("", row.version)
+        return names
+
+    def _index(self) -> bytes:
+        paths = {
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._hash(name)}"} for name in sorted(self._names())
+        }
+        return orjson.dumps({"paths": paths})
+
+    def _hash(self, name: str) -> str:
+        """What changes when the document may have changed: made of its inputs, so that the index costs no document."""
+        known = self._documents.get(name)
+        if known is not None:
+            return known[1]
+        group, version = self._names()[name]
+        rows = [repr(row) for row in self._table if row.group == group and row.version == version]
+        return hashlib.sha512("\n".join([name, _fingerprint(), *rows]).encode()).hexdigest().upper()
+
+    def _document(self, name: str) -> tuple[bytes, str]:
+        known = self._documents.get(name)
+        if known is None:
+            etag = self._hash(name)
+            body = orjson.dumps(self._tree(name))
+            known = self._documents[name] = gzip.compress(body, 5, mtime=0), etag
+        return known
+
+    def _tree(self, name: str) -> Tree:
+        group, version = self._names()[name]
+        if version:
+            rows = sorted(
+                (row for row in self._table if row.group == group and row.version == version and not row.custom),
+                key=lambda row: row.plural,
+            )
+            paths = GroupVersionPaths(group, version).build(rows)
+        else:
+            paths = self._small(name, group)
+        tree: Tree = {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": _API_VERSION},
+            "paths": paths,
+            "components": {"securitySchemes": _SECURITY},
+        }
+        schemas = self._schemas(paths, group, version)
+        if schemas:
+            tree["components"]["schemas"] = schemas
+        return tree
+
+    def _small(self, name: str, group: str) -> Tree:
+        media: tuple[str, ...] = MEDIA
+        if name in _SMALL:
+            operation, tag, form, schema = _SMALL[name]
+            media = (form,)
+        elif name == "api":
+            operation, tag, schema = "getCoreAPIVersions", "core", reference(META + "APIVersions")
+        elif name == "apis":
+            operation, tag, schema = "getAPIVersions", "apis", reference(META + "APIGroupList")
+        else:
+            tag, camel = words(group)
+            operation, schema = f"get{camel}APIGroup", reference(META + "APIGroup")
+        answers = responses(schema, media=media)
+        return {f"/{name}/": {"get": {"tags": [tag], "operationId": operation, "responses": answers}}}
+
+    def _schemas(self, paths: Tree, group: str, version: str) -> Tree:
+        definitions, prose = _load("definitions.json.gz"), _load("descriptions.json.gz")
+        waiting: set[str] = set()
+        _references(paths, waiting)
+        found: Tree = {}
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in definitions:
+                continue
+            schema = definitions[name]
+            _references(schema, waiting)
+            if name in (META + kind for kind in _EVERYWHERE):
+                schema = self._of_every_group(schema, group, version)
+            found[name] = described(schema, prose[name]) if name in prose else schema
+        return dict(sorted(found.items()))
+
+    @staticmethod
+    def _of_every_group(schema: Tree, group: str, version: str) -> Tree:
+        """DeleteOptions and WatchEvent belong to each group version, too."""
+        own = schema["x-kubernetes-group-version-kind"]
+        more = [{"group": group, "kind": own[0]["kind"], "version": version}] if group else []
+        return schema | {"x-kubernetes-group-version-kind": own + more}
+
+
+@cache
+def _fingerprint() -> str:
+    """Changes with the package's own schemas and prose."""
+    sizes = []
+    for name in ("definitions.json.gz", "descriptions.json.gz"):
+        try:
+            sizes.append(hashlib.sha256(files(__package__).joinpath(name).read_bytes()).hexdigest())
+        except FileNotFoundError:
+            sizes.append("-")
+    return " ".join(sizes)
