@@ -4,8 +4,7 @@ Parts of the server speak to the API over this with the same words as over TLS, 
 authentication: the user is given when the road is built. Touches nothing outside of the process.
 
 Invariants: an answer that the handler cut (`Sink.abort`) is a ConnectionError for the reader, never a short answer;
-a reader that leaves is told to the handler by `Sink.on_close`; pipes hold at most `PIPE_LIMIT` bytes a direction
-before `drain` waits.
+a reader that leaves is told to the handler by `Sink.on_close`; pipes are bounded (`pipe.PIPE_LIMIT`).
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from carob.api.status import ApiError, internal
 from carob.base.log import get_logger
 from carob.transport.heads import encode_target
 from carob.transport.http import Chunk, Request, Response
+from carob.transport.pipe import pipe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from carob.api.user import UserInfo
-    from carob.transport.http import Connection, Handler, ResponseStream
+    from carob.transport.http import Connection, Handler, ResponseStream, Upgrade
 
 _log = get_logger("transport")
 
 BODY_LIMIT = 3 * 1024 * 1024
 STREAM_LOW_WATER = 64 << 10
-PIPE_LIMIT = 512 << 10
 
 
 class MemoryTransport:
@@ -250,95 +249,7 @@ class MemoryStream:
                 waiter.set_result(None)
 
 
-class PipeEnd:
-    """One end of an in-memory `Connection`; what one end writes the other reads."""
-
-    def __init__(self) -> None:
-        self._other: PipeEnd = self
-        self._incoming: deque[bytes] = deque()
-        self._size = 0
-        self._ended = False
-        self._closed = False
-        self._eof_sent = False
-        self._reader: asyncio.Future[None] | None = None
-        self._drainers: list[asyncio.Future[None]] = []
-
-    async def read(self) -> bytes:
-        """Some bytes; empty at the end of the peer's data."""
-        while not self._incoming:
-            if self._ended:
-                return b""
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        data = self._incoming.popleft()
-        self._size -= len(data)
-        if self._size <= PIPE_LIMIT:
-            self._other._wake_drainers()
-        return data
-
-    def write(self, data: bytes) -> None:
-        """Send; ignored once either end is closed."""
-        if data and not self._closed and not self._eof_sent and not self._other._closed:
-            self._other._incoming.append(data)
-            self._other._size += len(data)
-            self._other._wake_reader()
-
-    async def drain(self) -> None:
-        """Return when the other end has little to read. Raises: ConnectionError when it has gone."""
-        while self._other._size > PIPE_LIMIT and not self._closed and not self._other._closed:
-            waiter = asyncio.get_running_loop().create_future()
-            self._drainers.append(waiter)
-            try:
-                await waiter
-            finally:
-                if waiter in self._drainers:
-                    self._drainers.remove(waiter)
-        if self._closed or self._other._closed:
-            raise ConnectionResetError("the peer has gone")
-
-    def write_eof(self) -> None:
-        """No more data from us."""
-        if not self._eof_sent:
-            self._eof_sent = True
-            self._other._ended = True
-            self._other._wake_reader()
-
-    def close(self) -> None:
-        """The other end reads what was written, then the end."""
-        self.write_eof()
-        self._closed = True
-        self._ended = True
-        self._wake_reader()
-        self._wake_drainers()
-        self._other._wake_drainers()
-
-    def abort(self) -> None:
-        """The other end reads nothing more."""
-        self._other._incoming.clear()
-        self._other._size = 0
-        self.close()
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _wake_drainers(self) -> None:
-        for waiter in self._drainers:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
-def pipe() -> tuple[PipeEnd, PipeEnd]:
-    """Two connected ends."""
-    one, two = PipeEnd(), PipeEnd()
-    one._other, two._other = two, one
-    return one, two
-
-
-async def _run_upgrade(upgrade: Callable[[Connection], Awaitable[None]], end: PipeEnd) -> None:
+async def _run_upgrade(upgrade: Upgrade, end: Connection) -> None:
     try:
         await upgrade(end)
     except ConnectionError:

@@ -17,12 +17,14 @@ from carob.api.status import ApiError, internal
 from carob.base.log import get_logger
 from carob.transport.heads import answer_start, header_lines, header_name, split_target
 from carob.transport.http import Chunk, Request, Response
+from carob.transport.pipe import pipe
 from carob.transport.road import SocketConnection
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterator
 
+    from carob.transport.http import Connection, Upgrade
     from carob.transport.server import Server
 
 _log = get_logger("transport")
@@ -360,8 +362,7 @@ class ServerConnection(asyncio.Protocol):
         exchange = self._current
         assert exchange is not None
         if self._lost or self._transport.is_closing():
-            self._segments = response.segments
-            self._drop_segments()
+            self._decline(response)
             return
         if self._server.closing or self._peer_ended:
             exchange.keep_alive = False
@@ -381,6 +382,19 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._write_body(response, head_only)
             self._finish()
+
+    def _decline(self, response: Response) -> None:
+        """The peer has gone before its answer: what stands behind the answer must hear of it all the same."""
+        self._segments = response.segments
+        self._drop_segments()
+        if response.stream is not None:
+            sink = StreamSink(self, True)
+            sink.lost()
+            response.stream(sink)
+        if response.upgrade is not None:
+            ours, theirs = pipe()
+            theirs.abort()
+            self._server.spawn(self._run_upgrade(response.upgrade, ours))
 
     def _write_body(self, response: Response, head_only: bool) -> None:
         body = response.body
@@ -535,9 +549,7 @@ class ServerConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._server.spawn(self._run_upgrade(response.upgrade, road))
 
-    async def _run_upgrade(
-        self, upgrade: Callable[[SocketConnection], Awaitable[None]], road: SocketConnection
-    ) -> None:
+    async def _run_upgrade(self, upgrade: Upgrade, road: Connection) -> None:
         try:
             await upgrade(road)
         except asyncio.CancelledError:

@@ -82,10 +82,10 @@ class WebSocket:
 
     # Sending.
 
-    def send(self, data: bytes, *, text: bool = False) -> None:
-        """One message; ignored after `close`."""
+    def send(self, data: bytes, *, prefix: bytes = b"", text: bool = False) -> None:
+        """One message of `prefix` and `data` (together copied once); ignored after `close`."""
         if not self.close_sent:
-            self._frame(TEXT if text else BINARY, data)
+            self._frame(TEXT if text else BINARY, data, prefix)
 
     def ping(self) -> None:
         """Ask for a sign of life."""
@@ -99,8 +99,8 @@ class WebSocket:
             self._frame(CLOSE, payload)
             self.close_sent = True
 
-    def _frame(self, opcode: int, data: bytes) -> None:
-        length = len(data)
+    def _frame(self, opcode: int, data: bytes, prefix: bytes = b"") -> None:
+        length = len(prefix) + len(data)
         mask_bit = 0x80 if self._masks is not None else 0
         if length < 126:
             head = struct.pack(">BB", 0x80 | opcode, mask_bit | length)
@@ -110,9 +110,9 @@ class WebSocket:
             head = struct.pack(">BBQ", 0x80 | opcode, mask_bit | 127, length)
         if self._masks is not None:
             mask = self._masks()
-            self._out.append(head + mask + _apply_mask(data, mask))
+            self._out.append(b"%b%b%b" % (head, mask, _apply_mask(prefix + data, mask)))
         else:
-            self._out.append(head + data)
+            self._out.append(b"%b%b%b" % (head, prefix, data))
 
     # Receiving.
 
