@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from carob.runtime.images import build, load, names, skopeo, unpack
 from carob.runtime.images.pull import Puller
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from carob.host.types import Host
     from carob.runtime.images.skopeo import Mirror
     from carob.runtime.types import RegistryAuth
+
+T = TypeVar("T")
 
 _ENVIRONMENT = ("PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -174,7 +178,7 @@ class Images:
             raise RuntimeFailure(f"{tag} is no name with a tag")
         async with self._keeping():
             try:
-                record = await self._threads.run(lambda: build.build(self._store, root, config))
+                record = await self._finish(lambda _: build.build(self._store, root, config))
                 await self._unpack_all(record, lambda _: None)
             except OSError as error:
                 raise RuntimeFailure(f"cannot build {tag}: {error}") from error
@@ -186,15 +190,31 @@ class Images:
             async with self._lock(f"layer {layer.diff_id}"):
                 if not self._store.has_layer(layer.diff_id):
                     tell(f"Unpacking layer {layer.diff_id}")
-                    await self._threads.run(lambda layer=layer: self._unpack(layer))  # type: ignore[misc]
+                    await self._finish(partial(self._unpack, layer))
 
-    def _unpack(self, layer: Layer) -> None:
+    def _unpack(self, layer: Layer, stop: Callable[[], bool]) -> None:
         with self._store.staging() as home:
             blob = self._store.blob(layer.blob)
-            measured = unpack.unpack(self._host, blob, home, layer.diff_id, self._environment)
+            measured = unpack.unpack(self._host, blob, home, layer.diff_id, self._environment, stop)
             self._store.add_layer(layer.diff_id, home, measured)
             # the folder itself has become the layer
             self._host.mkdir(home)
+
+    async def _finish(self, work: Callable[[Callable[[], bool]], T]) -> T:
+        """Run in a thread. Being cancelled asks the work to give up and waits until it has: nobody else may touch its
+        files before."""
+        stop = threading.Event()
+        task = asyncio.get_running_loop().create_task(self._threads.run(lambda: work(stop.is_set)))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            stop.set()
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()
+            raise
 
     # -- removing ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ Source: OCI image-spec layer.md (whiteouts, opaque whiteouts); the kernel's file
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -23,7 +24,7 @@ from carob.runtime.images.store import LayerRecord
 from carob.runtime.types import RuntimeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CHUNK_BYTES = 1 << 18
 PIPE_BYTES = 1 << 20
@@ -45,8 +46,10 @@ _TAR = (
 )
 
 
-def unpack(host: Host, blob: str, home: str, diff_id: str, environment: Mapping[str, str]) -> LayerRecord:
-    """Unpack the file `blob` into the new folder `home`/fs.
+def unpack(
+    host: Host, blob: str, home: str, diff_id: str, environment: Mapping[str, str], stop: Callable[[], bool]
+) -> LayerRecord:
+    """Unpack the file `blob` into the new folder `home`/fs. `stop` is asked again and again whether to give up.
 
     Raises: RuntimeFailure when the archive is damaged, is not what `diff_id` says, or holds what a layer may not.
     The caller owns `home` and removes it then.
@@ -54,13 +57,15 @@ def unpack(host: Host, blob: str, home: str, diff_id: str, environment: Mapping[
     folder = f"{home}/fs"
     host.mkdir(folder, 0o755)
     with open(blob, "rb") as packed:
-        found = _extract(host, packed, home, folder, environment)
+        found = _extract(host, packed, home, folder, environment, stop)
     if found != diff_id:
         raise RuntimeFailure(f"layer {os.path.basename(blob)} unpacks to {found}, but the image says {diff_id}")
     return settle(folder)
 
 
-def _extract(host: Host, packed: IO[bytes], home: str, folder: str, environment: Mapping[str, str]) -> str:
+def _extract(
+    host: Host, packed: IO[bytes], home: str, folder: str, environment: Mapping[str, str], stop: Callable[[], bool]
+) -> str:
     """Through tar; the digest of the unpacked archive."""
     complaints = f"{home}/complaints"
     outlet, inlet = os.pipe2(os.O_CLOEXEC)
@@ -78,7 +83,7 @@ def _extract(host: Host, packed: IO[bytes], home: str, folder: str, environment:
     failure: RuntimeFailure | None = None
     digest = hashlib.sha256()
     try:
-        _feed(host, packed, inlet, digest, environment)
+        _feed(plain(host, packed, environment), inlet, digest, stop)
     except RuntimeFailure as error:
         failure = error
     finally:
@@ -93,13 +98,14 @@ def _extract(host: Host, packed: IO[bytes], home: str, folder: str, environment:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _feed(host: Host, packed: IO[bytes], inlet: int, digest: hashlib._Hash, environment: Mapping[str, str]) -> None:
+def _feed(pieces: Iterator[bytes], inlet: int, digest: hashlib._Hash, stop: Callable[[], bool]) -> None:
     with suppress(OSError):
-        import fcntl
-
+        # an unprivileged user may have used up what the kernel allows
         fcntl.fcntl(inlet, _F_SETPIPE_SZ, PIPE_BYTES)
     reading = True
-    for piece in plain(host, packed, environment):
+    for piece in pieces:
+        if stop():
+            raise RuntimeFailure("given up")
         digest.update(piece)
         rest = memoryview(piece)
         while reading and rest:
@@ -147,6 +153,8 @@ def _gunzip(packed: IO[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(host: Host, packed: IO[bytes], environment: Mapping[str, str]) -> Iterator[bytes]:
+    # the child reads from where the descriptor stands, which a buffered seek has not moved
+    os.lseek(packed.fileno(), 0, os.SEEK_SET)
     outlet, inlet = os.pipe2(os.O_CLOEXEC)
     try:
         pid = host.spawn(
