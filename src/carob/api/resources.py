@@ -10,12 +10,8 @@ names stays fast.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,8 +29,7 @@ STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch"
 CREATE_ONLY = ("create",)
 
 
-@dataclass(frozen=True, slots=True)
-class Subresource:
+class Subresource(NamedTuple):
     """A path below an object: its name, the kind that it speaks, its verbs in discovery's order."""
 
     name: str
@@ -49,27 +44,55 @@ STATUS = Subresource("status")
 SCALE = Subresource("scale", "Scale", group="autoscaling", version="v1")
 
 
-@dataclass(frozen=True)
 class Resource:
-    """One kind as the API serves it.
+    """One kind as the API serves it. Never changed once made; two rows of the same names are equal.
 
-    `group` is empty for the core group; `plural` is what stands in paths and in RBAC rules.
+    `group` is empty for the core group; `plural` is what stands in paths and in RBAC rules. `stored` is False for kinds
+    that are answered but never kept, such as SubjectAccessReview. `custom` is True for rows that a
+    CustomResourceDefinition added; such objects are trees, not Structs.
     """
 
-    group: str
-    version: str
-    kind: str
-    plural: str
-    singular: str = ""
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    namespaced: bool = True
-    verbs: tuple[str, ...] = STANDARD_VERBS
-    subresources: tuple[Subresource, ...] = ()
-    stored: bool = True
-    """False for kinds that are answered but never kept, such as SubjectAccessReview."""
-    custom: bool = field(default=False, compare=False)
-    """True for rows that a CustomResourceDefinition added; such objects are trees, not Structs."""
+    # a plain class, because every command of the command line makes all rows: a dataclass costs 20 ms of imports
+    def __init__(
+        self,
+        group: str,
+        version: str,
+        kind: str,
+        plural: str,
+        singular: str = "",
+        short_names: tuple[str, ...] = (),
+        categories: tuple[str, ...] = (),
+        namespaced: bool = True,
+        verbs: tuple[str, ...] = STANDARD_VERBS,
+        subresources: tuple[Subresource, ...] = (),
+        stored: bool = True,
+        custom: bool = False,
+    ) -> None:
+        self.group = group
+        self.version = version
+        self.kind = kind
+        self.plural = plural
+        self.singular = singular
+        self.short_names = short_names
+        self.categories = categories
+        self.namespaced = namespaced
+        self.verbs = verbs
+        self.subresources = subresources
+        self.stored = stored
+        self.custom = custom
+        self._hash = hash((group, version, plural))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Resource):
+            return NotImplemented
+        names = (self.group, self.version, self.kind, self.plural)
+        return names == (other.group, other.version, other.kind, other.plural)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Resource({self.api_version} {self.kind})"
 
     @property
     def api_version(self) -> str:
@@ -109,6 +132,8 @@ class Resource:
         """
         if self.custom:
             raise LookupError(f"{self.group_kind} is a custom resource: it has no Struct")
+        import importlib
+
         module = importlib.import_module(f"carob.api.types.{self.module}")
         struct: type[Any] = getattr(module, self.kind)
         return struct
@@ -121,6 +146,9 @@ class Resource:
         """
         if not self.stored:
             return ""
+        import base64
+        import hashlib
+
         stored_as = _STORED_AS.get((self.group, self.version, self.kind), f"{self.group}/{self.version}")
         digest = hashlib.sha256(f"{stored_as}/{self.kind}".encode()).digest()
         return base64.b64encode(digest[:8]).decode()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,14 +52,19 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """The answer's JSON."""
+        import orjson
+
         return orjson.dumps(self.status()) + b"\n"
 
     @classmethod
     def from_body(cls, code: int, body: bytes) -> ApiError:
         """The error that a server's answer carries; an answer that is no Status keeps its text."""
+        # the standard library's decoder: a command that fails must not pay for importing a faster one
+        import json
+
         try:
-            tree = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            tree = json.loads(body)
+        except ValueError:
             tree = None
         if isinstance(tree, dict) and tree.get("kind") == "Status":
             return cls(tree.get("code", code), tree.get("reason", ""), tree.get("message", ""), tree.get("details"))
