@@ -16,8 +16,6 @@ import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from carob.api.status import ApiError
 from carob.cli.connection import Connection, add_connection_arguments, connect
 from carob.cli.errors import CommandError
@@ -143,7 +141,7 @@ class Apply:
         path = manifest.resource.path(namespace or None, manifest.name)
         for attempt in range(CONFLICT_RETRIES):
             annotations = (there.get("metadata") or {}).get("annotations") or {}
-            original = orjson.loads(annotations[LAST_APPLIED]) if LAST_APPLIED in annotations else {}
+            original = json.loads(annotations[LAST_APPLIED]) if LAST_APPLIED in annotations else {}
             if not original and attempt == 0:
                 self._warn_missing_annotation(manifest)
             patch, content_type = make_patch(manifest.resource, original, tree, there)
@@ -218,7 +216,7 @@ def make_patch(
         return three_way_merge(original, modified, current), "application/merge-patch+json"
     from carob.api.three_way import ThreeWay
 
-    schema = orjson.loads((resources.files("carob.api") / "merge_keys.json").read_bytes())
+    schema = json.loads((resources.files("carob.api") / "merge_keys.json").read_bytes())
     kind = f"{resource.group.split('.')[0] or 'core'}/{resource.version}.{resource.kind}"
     patch = ThreeWay(schema).strategic(kind, original, modified, current)
     return patch, "application/strategic-merge-patch+json"

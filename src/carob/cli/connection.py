@@ -8,26 +8,27 @@ OpenSSL reads them from an anonymous file in memory.
 from __future__ import annotations
 
 import base64
-import http.client
+import json
 import os
+import socket
 import ssl
-import urllib.parse
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
+from urllib.parse import quote, urlencode, urlsplit
 
 from carob.api.status import ApiError
+from carob.cli import http1
 from carob.cli.errors import CommandError
 
 if TYPE_CHECKING:
     import argparse
-    import socket
     from collections.abc import Iterator, Mapping
+
+    from carob.cli.http1 import Answer
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT_TIMEOUT_SECONDS = 30.0
+LARGE_BYTES = 1 << 20
 
 TABLE_ACCEPT = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
@@ -48,19 +49,30 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--request-timeout", default="0", metavar="T", help="give up on one request after this time")
 
 
-@dataclass(slots=True)
 class Endpoint:
-    """A server and the credentials for it, as the kubeconfig tells."""
+    """A server and the credentials for it, as the kubeconfig tells. Certificates and keys are PEM."""
 
-    server: str
-    namespace: str = "default"
-    ca: bytes = b""
-    certificate: bytes = b""
-    key: bytes = b""
-    token: str = ""
-    verify: bool = True
-    server_name: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        server: str,
+        namespace: str = "default",
+        *,
+        ca: bytes = b"",
+        certificate: bytes = b"",
+        key: bytes = b"",
+        token: str = "",
+        verify: bool = True,
+        server_name: str = "",
+    ) -> None:
+        self.server = server
+        self.namespace = namespace
+        self.ca = ca
+        self.certificate = certificate
+        self.key = key
+        self.token = token
+        self.verify = verify
+        self.server_name = server_name
+        self.headers: dict[str, str] = {}
 
 
 def endpoint_of(arguments: argparse.Namespace) -> Endpoint:
@@ -112,8 +124,8 @@ def parse_yaml(text: bytes, source: str) -> Any:
     """One YAML or JSON document. Raises: CommandError naming the source."""
     if text.lstrip()[:1] == b"{":
         try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
+            return json.loads(text)
+        except json.JSONDecodeError:
             pass  # a flow mapping in YAML begins like this, too
     import yaml
 
@@ -195,17 +207,26 @@ class Connection:
     def __init__(self, endpoint: Endpoint, request_timeout_seconds: float = 0.0) -> None:
         self.endpoint = endpoint
         self.namespace = endpoint.namespace
-        self._url = urllib.parse.urlsplit(endpoint.server)
+        self._url = urlsplit(endpoint.server)
         self._timeout = request_timeout_seconds or None
-        self._http: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
+        self._last: Answer | None = None
         self._context: ssl.SSLContext | None = None
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "localhost", self._url.port
-        if self._url.scheme == "https":
-            self._context = self._context or tls_context(self.endpoint)
-            return http.client.HTTPSConnection(host, port or 443, timeout=self._timeout, context=self._context)
-        return http.client.HTTPConnection(host, port or 80, timeout=self._timeout)
+    def raw_socket(self) -> socket.socket:
+        """A new connected (and TLS-wrapped) socket. Raises: CommandError where no server answers."""
+        host = self._url.hostname or "localhost"
+        secure = self._url.scheme == "https"
+        try:
+            sock = socket.create_connection((host, self._url.port or (443 if secure else 80)), CONNECT_TIMEOUT_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if secure:
+                self._context = self._context or tls_context(self.endpoint)
+                sock = self._context.wrap_socket(sock, server_hostname=self.endpoint.server_name or host)
+        except OSError as error:
+            raise self._unreachable(error) from error
+        sock.settimeout(self._timeout)
+        return sock
 
     def headers(self, extra: Mapping[str, str]) -> dict[str, str]:
         """What every request carries."""
@@ -216,9 +237,9 @@ class Connection:
 
     def target(self, path: str, query: Mapping[str, str | list[str]] | None = None) -> str:
         """The request target: the server's own path prefix, the path, the query."""
-        target = self._url.path.rstrip("/") + urllib.parse.quote(path, safe="/%:")
+        target = self._url.path.rstrip("/") + quote(path, safe="/%:")
         if query:
-            target += "?" + urllib.parse.urlencode(query, doseq=True)
+            target += "?" + urlencode(query, doseq=True)
         return target
 
     def open(
@@ -228,32 +249,37 @@ class Connection:
         query: Mapping[str, str | list[str]] | None = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
+    ) -> Answer:
         """Send a request; the answer's body is still to be read. Raises: CommandError where no server answers."""
+        target, all_headers = self.target(path, query), self.headers(headers or {})
         for attempt in (0, 1):
-            fresh = self._http is None
-            connection = self._http = self._http or self._connect()
+            fresh = self._socket is None or self._last is None or not self._last.keep_alive
+            if fresh:
+                self.close()
+                self._socket = self.raw_socket()
+            assert self._socket is not None
             try:
-                connection.request(method, self.target(path, query), body, self.headers(headers or {}))
-                return connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._http = None
+                http1.send(self._socket, method, target, self.host_header, all_headers, body)
+                self._last = http1.Answer(self._socket)
+                return self._last
+            except OSError as error:
+                self.close()
+                # a kept-alive connection may have been closed by the server meanwhile
                 if fresh or attempt:
                     raise self._unreachable(error) from error
         raise AssertionError("unreachable")
 
     def _unreachable(self, error: Exception) -> CommandError:
-        where = f"{self._url.scheme}://{self._url.netloc}"
         if isinstance(error, ConnectionRefusedError):
             return CommandError(
                 f"The connection to the server {self._url.netloc} was refused - did you specify the right host or port?"
             )
         if isinstance(error, ssl.SSLCertVerificationError):
-            return CommandError(
-                f"Unable to connect to the server: tls: failed to verify certificate: {error.verify_message}"
-            )
-        return CommandError(f"Unable to connect to the server: {where}: {error}")
+            text = f"tls: failed to verify certificate: {error.verify_message}"
+            return CommandError(f"Unable to connect to the server: {text}")
+        if isinstance(error, TimeoutError):
+            return CommandError("Unable to connect to the server: the request timed out")
+        return CommandError(f"Unable to connect to the server: {self.endpoint.server}: {error}")
 
     def request(
         self,
@@ -264,11 +290,11 @@ class Connection:
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """The whole answer. Raises: ApiError for any answer that is no success. Warnings go to standard error."""
-        response = self.open(method, path, query, body, headers)
-        data = response.read()
-        self._warn(response)
-        if response.status >= 400:
-            raise ApiError.from_body(response.status, data)
+        answer = self.open(method, path, query, body, headers)
+        data = answer.read()
+        _warn(answer)
+        if answer.status >= 400:
+            raise ApiError.from_body(answer.status, data)
         return data
 
     def json(
@@ -286,50 +312,49 @@ class Connection:
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
-            data = orjson.dumps(body)
-        return orjson.loads(self.request(method, path, query, data, headers))
+            data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        return decode_json(self.request(method, path, query, data, headers))
 
     def lines(
         self, path: str, query: Mapping[str, str | list[str]], headers: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """The lines of a streamed answer, as they come: watches. Raises: ApiError."""
-        response = self.open("GET", path, query, None, headers)
-        if response.status >= 400:
-            raise ApiError.from_body(response.status, response.read())
+        answer = self.open("GET", path, query, None, headers)
+        if answer.status >= 400:
+            raise ApiError.from_body(answer.status, answer.read())
         try:
-            while line := response.readline():
+            while line := answer.readline():
                 yield line
         finally:
-            response.close()
-
-    def raw_socket(self) -> socket.socket:
-        """A new connected (and TLS-wrapped) socket, for protocols that begin with an upgrade."""
-        connection = self._connect()
-        connection.timeout = CONNECT_TIMEOUT_SECONDS
-        try:
-            connection.connect()
-        except OSError as error:
-            raise self._unreachable(error) from error
-        sock: socket.socket = connection.sock
-        sock.settimeout(None)
-        return sock
+            self.close()
 
     @property
     def host_header(self) -> str:
         return self._url.netloc
 
-    def _warn(self, response: http.client.HTTPResponse) -> None:
-        import sys
-
-        for value in response.headers.get_all("Warning") or []:
-            text = value.split('"', 1)[1].rsplit('"', 1)[0].replace('\\"', '"') if '"' in value else value
-            print(f"Warning: {text}", file=sys.stderr)
-
     def close(self) -> None:
         """Let go of the connection."""
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._last = None
+
+
+def decode_json(data: bytes) -> Any:
+    """The tree; a large answer is worth importing the faster decoder."""
+    if len(data) > LARGE_BYTES:
+        import orjson
+
+        return orjson.loads(data)
+    return json.loads(data)
+
+
+def _warn(answer: Answer) -> None:
+    import sys
+
+    for value in answer.warnings:
+        text = value.split('"', 1)[1].rsplit('"', 1)[0].replace('\\"', '"') if '"' in value else value
+        print(f"Warning: {text}", file=sys.stderr)
 
 
 def connect(arguments: argparse.Namespace) -> Connection:

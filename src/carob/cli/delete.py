@@ -11,12 +11,11 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from carob.api.status import ApiError
 from carob.cli.apply import kind_and_name
@@ -218,6 +217,6 @@ def wait_gone(connection: Connection, target: Target, uid: str, deadline: float)
             "timeoutSeconds": str(min(left, 300) or 1),
         }
         for line in connection.lines(collection, query, {"Accept": "application/json"}):
-            event = orjson.loads(line)
+            event = json.loads(line)
             if event["type"] == "DELETED":
                 return

@@ -13,12 +13,11 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from carob.api.status import ApiError
 from carob.cli.connection import JSON_ACCEPT, TABLE_ACCEPT, Connection, add_connection_arguments, connect
@@ -327,7 +326,7 @@ class Get:
 
     def _follow(self, path: str, query: dict[str, str | list[str]], accept: str, printer: TablePrinter | None) -> int:
         for line in self._connection.lines(path, query, {"Accept": accept}):
-            event = orjson.loads(line)
+            event = json.loads(line)
             if event["type"] == "ERROR":
                 status = event["object"]
                 raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-BLOCK_BYTES = 64 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +148,6 @@ def _copy(connection: Connection, pod: dict[str, Any], container: str, arguments
             out.write(prefix + line)
             out.flush()
         return
-    while block := response.read1(BLOCK_BYTES):
+    while block := response.read_some():
         out.write(block)
         out.flush()

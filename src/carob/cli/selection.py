@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.api.resources import TABLE, Resource, Subresource
 from carob.api.status import ApiError
@@ -24,16 +22,14 @@ if TYPE_CHECKING:
 MANIFEST_SUFFIXES = (".json", ".yaml", ".yml")
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(NamedTuple):
     """One kind, and one object of it or all."""
 
     resource: Resource
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One object of a file."""
 
     resource: Resource
@@ -176,9 +172,9 @@ def _texts(name: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
 def _documents(text: bytes, source: str) -> Iterator[Any]:
     if text.lstrip()[:1] == b"{":
         try:
-            yield orjson.loads(text)
+            yield json.loads(text)
             return
-        except orjson.JSONDecodeError:
+        except json.JSONDecodeError:
             pass  # several JSON documents, or YAML's flow style
     import yaml
 

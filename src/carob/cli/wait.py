@@ -9,10 +9,9 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from carob.api.status import ApiError
 from carob.cli.connection import Connection, add_connection_arguments, connect
@@ -162,7 +161,7 @@ def _wait_until(
             "timeoutSeconds": str(max(1, min(int(left), 300))),
         }
         for line in connection.lines(collection, watch, {"Accept": "application/json"}):
-            event = orjson.loads(line)
+            event = json.loads(line)
             if event["type"] in ("ADDED", "MODIFIED") and holds(event["object"]):
                 return
             if event["type"] in ("DELETED", "ERROR"):

@@ -6,8 +6,7 @@ Source: k8s.io/cli-runtime pkg/printers/tableprinter.go.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from carob.cli.printers.columns import Columns
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 _BREAK = re.compile(r"[\f\n\r]")
 
 
-@dataclass(frozen=True, slots=True)
-class TableOptions:
+class TableOptions(NamedTuple):
     """What the flags say about columns."""
 
     wide: bool = False
