@@ -24,8 +24,7 @@ from carob.kubelet.steps.volumes import prepare_volumes
 from carob.runtime.types import RuntimeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from collections.abc import Awaitable, Callable
 
     from carob.base.tasks import TaskGroup
     from carob.client.workqueue import WorkQueue
@@ -52,19 +51,19 @@ class Operations:
 
     def start_sandbox(self, record: PodRecord, attempt: int) -> None:
         """Make the sandbox."""
-        self._begin(record, "sandbox", start_sandbox(self._tools, record, attempt))
+        self._begin(record, "sandbox", lambda: start_sandbox(self._tools, record, attempt))
 
     def prepare_volumes(self, record: PodRecord) -> None:
         """Set up or refresh the volumes."""
-        self._begin(record, "volumes", prepare_volumes(self._tools, record))
+        self._begin(record, "volumes", lambda: prepare_volumes(self._tools, record))
 
     def ensure_image(self, record: PodRecord, name: str) -> None:
         """Have a container's image."""
-        self._begin(record, f"image:{name}", ensure_image(self._tools, record, name))
+        self._begin(record, f"image:{name}", lambda: ensure_image(self._tools, record, name))
 
     def start_container(self, record: PodRecord, name: str, attempt: int) -> None:
         """Create and start a container; its postStart hook follows."""
-        self._begin(record, f"start:{name}", self._start(record, name, attempt))
+        self._begin(record, f"start:{name}", lambda: self._start(record, name, attempt))
 
     def stop_container(self, record: PodRecord, container_id: str, grace_seconds: float, message: str) -> None:
         """End a container; called again with a shorter grace, the shorter one counts."""
@@ -76,17 +75,16 @@ class Operations:
         earlier = record.operations.pop(key, None)
         if earlier is not None:
             earlier.cancel()
-        step = stop_container(self._tools, record, container_id, grace_seconds, message, hook=not begun)
-        self._begin(record, key, self._stop(record, container_id, step))
+        self._begin(record, key, lambda: self._stop(record, container_id, grace_seconds, message, hook=not begun))
 
     def release(self, record: PodRecord) -> None:
         """Give back what the ended Pod holds."""
         record.released = Work.BUSY
-        self._begin(record, "release", self._release(record))
+        self._begin(record, "release", lambda: self._release(record))
 
     def erase(self, record: PodRecord, done: Callable[[], None]) -> None:
         """Remove the last traces."""
-        self._begin(record, "erase", self._erase(record, done))
+        self._begin(record, "erase", lambda: self._erase(record, done))
 
     def cancel_starts(self, record: PodRecord) -> None:
         """The Pod is to end: stop waiting for images and postStart hooks."""
@@ -96,19 +94,18 @@ class Operations:
 
     # -- within
 
-    def _begin(self, record: PodRecord, key: str, step: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, record: PodRecord, key: str, step: Callable[[], Awaitable[None]]) -> None:
         if key in record.operations:
-            step.close()
             return
         assert self._group is not None, "open() comes first"
         task = self._group.spawn(self._run(record, key, step), f"{record.pod.metadata.name} {key}")
         record.operations[key] = task
 
-    async def _run(self, record: PodRecord, key: str, step: Awaitable[None]) -> None:
+    async def _run(self, record: PodRecord, key: str, step: Callable[[], Awaitable[None]]) -> None:
         me = asyncio.current_task()
         failed = (record.uid, key)
         try:
-            await step
+            await step()
             self._failed.pop(failed, None)
         except Exception as error:  # noqa: BLE001 - one Pod's trouble must not end the agent
             tries = self._failed[failed] = self._failed.get(failed, 0) + 1
@@ -147,7 +144,7 @@ class Operations:
         await start_container(self._tools, record, name, attempt)
         latest = record.latest(name)
         if latest is not None and latest.id in record.hooked:
-            self._begin(record, f"hook:{latest.id}", self._post_start(record, name, latest.id))
+            self._begin(record, f"hook:{latest.id}", lambda: self._post_start(record, name, latest.id))
 
     async def _post_start(self, record: PodRecord, name: str, container_id: str) -> None:
         container = find_container(record.pod, name)
@@ -168,8 +165,10 @@ class Operations:
         seconds = record.pod.spec.termination_grace_period_seconds
         return 30.0 if seconds is None else float(seconds)
 
-    async def _stop(self, record: PodRecord, container_id: str, step: Awaitable[None]) -> None:
-        await step
+    async def _stop(
+        self, record: PodRecord, container_id: str, grace_seconds: float, message: str, *, hook: bool
+    ) -> None:
+        await stop_container(self._tools, record, container_id, grace_seconds, message, hook=hook)
         record.stop_graces.pop(container_id, None)
 
     async def _release(self, record: PodRecord) -> None:

@@ -1,0 +1,479 @@
+"""The kubelet against a real API server, with a runtime that keeps its promises in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import coordination_v1, core_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.client.rest import Client
+from carob.kubelet.agent import Kubelet
+from carob.kubelet.options import KubeletOptions
+from carob.runtime.types import ContainerState, RuntimeFailure
+from carob.store.memory import MemoryStore
+from carob.transport.http import Request
+from carob.transport.memory import MemoryTransport
+from tests.fakes.mounts import FakeMounts
+from tests.fakes.runtime import FakeRuntime
+
+NODE = "node-0"
+ADMIN = UserInfo("test", ("system:masters", "system:authenticated"))
+
+
+class World:
+    """One API server, one node."""
+
+    def __init__(self, folder: Path, client: Client) -> None:
+        self.folder = folder
+        self.client = client
+        self.runtime = FakeRuntime()
+        self.runtime.add_image("web:latest", Cmd=["serve"])
+        self.mounts = FakeMounts()
+        self.kubelet: Kubelet
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the agent, or start it again."""
+        self.kubelet = Kubelet(
+            self.client,
+            self.runtime,
+            KubeletOptions(
+                node_name=NODE,
+                root=str(self.folder / "node"),
+                log_root=str(self.folder / "logs"),
+                cgroup_root="/carob-test",
+                node_ip="10.42.0.1",
+                cluster_dns=("10.43.0.10",),
+            ),
+            SystemClock(),
+            SystemRandomness(),
+            self.mounts,
+        )
+        self._task = asyncio.get_running_loop().create_task(self.kubelet.run())
+
+    async def stop(self) -> None:
+        """The agent ends; what it runs lives on."""
+        assert self._task is not None
+        assert not self._task.done(), self._task.exception()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.runtime._subscribers.clear()
+
+    async def pod(self, name: str = "hello-pod", **spec: Any) -> core_v1.Pod:
+        container = {"name": "hello-ctr", "image": "web:latest", "imagePullPolicy": "IfNotPresent"}
+        tree = {
+            "metadata": {"name": name, "namespace": "default", "labels": {"zone": "prod"}},
+            "spec": {"nodeName": NODE, "containers": [container]} | spec,
+        }
+        return await self.client.create(codec.from_tree(core_v1.Pod, tree))
+
+    async def until(self, name: str, holds: Callable[[core_v1.Pod], Any]) -> core_v1.Pod:
+        """The Pod, as soon as it is as wanted."""
+        last: Any = None
+        try:
+            async with asyncio.timeout(5):
+                watch = self.client.watch(
+                    core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
+                )
+                async with watch as events:
+                    async for event in events:
+                        pod = event.object
+                        assert not isinstance(pod, ApiError)
+                        if event.type != "BOOKMARK":
+                            last = pod
+                            if event.type != "DELETED" and holds(pod):
+                                return pod
+        except TimeoutError:
+            raise AssertionError(f"not so: {codec.encode(last.status) if last else None}") from None
+        raise AssertionError("the watch ended")
+
+    async def gone(self, name: str) -> None:
+        """Return when the API no longer has the Pod."""
+        async with asyncio.timeout(5):
+            watch = self.client.watch(
+                core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
+            )
+            async with watch as events:
+                async for event in events:
+                    if event.type == "DELETED" or (event.type == "BOOKMARK" and not await self._exists(name)):
+                        return
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            await self.client.get(core_v1.Pod, name, "default")
+        except ApiError:
+            return False
+        return True
+
+    async def events(self, *reasons: str) -> list[core_v1.Event]:
+        """The first event of each reason, as soon as all are there."""
+        found: dict[str, core_v1.Event] = {}
+        try:
+            async with asyncio.timeout(5):
+                async with self.client.watch(core_v1.Event, "default", send_initial_events=True) as events:
+                    async for event in events:
+                        if isinstance(event.object, core_v1.Event):
+                            found.setdefault(event.object.reason, event.object)
+                        if all(reason in found for reason in reasons):
+                            return [found[reason] for reason in reasons]
+        except TimeoutError:
+            raise AssertionError(f"only {sorted(found)}") from None
+        raise AssertionError("the watch ended")
+
+    def running(self) -> str:
+        """The id of the one container that runs."""
+        (status,) = (s for s in self.runtime.containers.values() if s.state is ContainerState.RUNNING)
+        return status.id
+
+    async def ask(self, path: str, query: str = "") -> tuple[int, str]:
+        """A request to the kubelet's server."""
+        road = MemoryTransport(self.kubelet.handler, ADMIN)
+        try:
+            answer = await road.send(Request("GET", path, query))
+            return answer.status, answer.body.decode()
+        finally:
+            await road.close()
+
+
+def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        clock, randomness = SystemClock(), SystemRandomness()
+        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        await api.start()
+        transport = MemoryTransport(api.handle, ADMIN)
+        client = Client(transport)
+        account = {"metadata": {"name": "default", "namespace": "default"}, "automountServiceAccountToken": False}
+        await client.create(codec.from_tree(core_v1.ServiceAccount, account))
+        world = World(folder, client)
+        await world.start()
+        try:
+            await body(world)
+        finally:
+            await world.stop()
+            await transport.close()
+            await api.close()
+
+    asyncio.run(main())
+
+
+async def eventually(holds: Callable[[], Any]) -> None:
+    """Return when it is so."""
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is waited for is outside of the loop
+
+
+def text_of(path: str | Path) -> str:
+    return Path(path).read_text()
+
+
+def write_log(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def ready(pod: core_v1.Pod) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+
+
+def waiting(reason: str) -> Callable[[core_v1.Pod], bool]:
+    def holds(pod: core_v1.Pod) -> bool:
+        return any(s.state.waiting and s.state.waiting.reason == reason for s in pod.status.container_statuses)
+
+    return holds
+
+
+def test_a_pod_becomes_ready_and_its_status_says_everything(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        pod = await world.until("hello-pod", ready)
+        status = pod.status
+        assert (status.phase, status.pod_ip, status.host_ip) == ("Running", "10.42.0.2", "10.42.0.1")
+        assert [ip.ip for ip in status.pod_ips] == ["10.42.0.2"]
+        assert {c.type: c.status for c in status.conditions} == {
+            "PodReadyToStartContainers": "True",
+            "Initialized": "True",
+            "Ready": "True",
+            "ContainersReady": "True",
+            "PodScheduled": "True",
+        }
+        (container,) = status.container_statuses
+        assert container.container_id == f"carob://{world.running()}"
+        assert (container.ready, container.started, container.restart_count) == (True, True, 0)
+        assert container.image == "web:latest"
+        assert status.observed_generation == pod.metadata.generation
+        assert status.start_time is not None
+        assert status.qos_class == "BestEffort"
+
+    in_world(tmp_path, body)
+
+
+def test_events_tell_the_way_of_a_container(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        pulled, created, started = await world.events("Pulled", "Created", "Started")
+        assert pulled.message == (
+            'Container image "web:latest" already present on machine and can be accessed by the pod'
+        )
+        assert (created.message, started.message) == ("Container created", "Container started")
+        assert started.involved_object.field_path == "spec.containers{hello-ctr}"
+        assert started.source.component == "kubelet"
+        assert started.source.host == NODE
+
+    in_world(tmp_path, body)
+
+
+def test_deletion_stops_the_process_and_then_the_pod_is_gone(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        pod = await world.pod()
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+        (killing,) = await world.events("Killing")
+        assert killing.message == "Stopping container hello-ctr"
+        files = world.folder / "node" / "pods"
+        await eventually(lambda: not world.runtime.sandboxes and pod.metadata.uid not in os.listdir(files))
+        assert world.runtime.containers == {}
+
+    in_world(tmp_path, body)
+
+
+def test_a_container_that_ends_is_started_again_and_then_backs_off(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        world.runtime.finish(world.running(), 1)
+        await world.until("hello-pod", lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+        world.runtime.finish(world.running(), 1)
+        pod = await world.until("hello-pod", waiting("CrashLoopBackOff"))
+        (status,) = pod.status.container_statuses
+        assert status.state.waiting is not None
+        assert status.state.waiting.message == (
+            f"back-off 10s restarting failed container=hello-ctr pod=hello-pod_default({pod.metadata.uid})"
+        )
+        assert status.last_state.terminated is not None
+        assert (status.last_state.terminated.exit_code, status.last_state.terminated.reason) == (1, "Error")
+        assert pod.status.phase == "Running"
+        (event,) = await world.events("BackOff")
+        assert event.message.startswith("Back-off restarting failed container hello-ctr in pod hello-pod_default(")
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.parametrize(("code", "phase", "reason"), [(0, "Succeeded", "Completed"), (3, "Failed", "Error")])
+def test_a_pod_that_never_restarts_ends(tmp_path: Path, code: int, phase: str, reason: str) -> None:
+    async def body(world: World) -> None:
+        container = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "args": ["sh", f"exit {code}"]}
+        await world.pod(restartPolicy="Never", containers=[container])
+        pod = await world.until("hello-pod", lambda p: p.status.phase == phase)
+        terminated = pod.status.container_statuses[0].state.terminated
+        assert terminated is not None
+        assert (terminated.exit_code, terminated.reason) == (code, reason)
+        condition = next(c for c in pod.status.conditions if c.type == "Ready")
+        assert (condition.status, condition.reason) == (
+            "False",
+            "PodCompleted" if code == 0 else "PodFailed",
+        )
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_an_image_that_is_nowhere(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=[{"name": "c", "image": "nowhere:1"}])
+        await world.until("hello-pod", waiting("ErrImagePull"))
+        pod = await world.until("hello-pod", waiting("ImagePullBackOff"))
+        state = pod.status.container_statuses[0].state.waiting
+        assert state is not None
+        assert state.message.startswith('Back-off pulling image "nowhere:1": ErrImagePull: failed to pull')
+        assert pod.status.phase == "Pending"
+        pulling, failed = await world.events("Pulling", "Failed")
+        assert pulling.message == 'Pulling image "nowhere:1"'
+        assert failed.message.startswith('Failed to pull image "nowhere:1": ')
+
+    in_world(tmp_path, body)
+
+
+def test_an_image_name_that_is_none(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=[{"name": "c", "image": "Nowhere:1"}])
+        pod = await world.until("hello-pod", waiting("InvalidImageName"))
+        state = pod.status.container_statuses[0].state.waiting
+        assert state is not None
+        assert state.message == (
+            'Failed to apply default image tag "Nowhere:1": couldn\'t parse image name "Nowhere:1": '
+            "invalid reference format: repository name (library/Nowhere) must be lowercase"
+        )
+
+    in_world(tmp_path, body)
+
+
+def test_config_maps_and_secrets_reach_environment_and_files(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        config = {"metadata": {"name": "conf", "namespace": "default"}, "data": {"color": "blue", "a.txt": "one"}}
+        await world.client.create(codec.from_tree(core_v1.ConfigMap, config))
+        container = {
+            "name": "c",
+            "image": "web:latest",
+            "imagePullPolicy": "Never",
+            "env": [
+                {"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "color"}}},
+                {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "BOTH", "value": "$(COLOR) at $(IP) $$(X) $(NO)"},
+            ],
+            "volumeMounts": [{"name": "v", "mountPath": "/conf"}, {"name": "e", "mountPath": "/work"}],
+        }
+        volumes = [{"name": "v", "configMap": {"name": "conf"}}, {"name": "e", "emptyDir": {"medium": "Memory"}}]
+        await world.pod(containers=[container], volumes=volumes)
+        pod = await world.until("hello-pod", ready)
+        config_of = world.runtime.configs[world.running()]
+        env = dict(config_of.env)
+        assert env["BOTH"] == "blue at 10.42.0.2 $(X) $(NO)"
+        mounts = {mount.container_path: mount for mount in config_of.mounts}
+        assert mounts["/conf"].readonly
+        file = mounts["/conf"].host_path + "/a.txt"
+        assert text_of(file) == "one"
+        assert "10.42.0.2\thello-pod" in text_of(mounts["/etc/hosts"].host_path)
+        assert mounts["/dev/termination-log"].host_path.endswith("/containers/c/0")
+        patch = {"data": {"a.txt": "two"}}
+        await world.client.patch(core_v1.ConfigMap, "conf", "default", patch=patch)
+        await eventually(lambda: text_of(file) == "two")
+        assert any(pod.metadata.uid in point for point in world.mounts.points)
+
+    in_world(tmp_path, body)
+
+
+def test_a_missing_config_map_is_told_and_found_when_it_comes(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        container = {
+            "name": "c",
+            "image": "web:latest",
+            "imagePullPolicy": "Never",
+            "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "x"}}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/conf"}],
+        }
+        await world.pod(containers=[container], volumes=[{"name": "v", "configMap": {"name": "late"}}])
+        (mount,) = await world.events("FailedMount")
+        assert mount.message == 'MountVolume.SetUp failed for volume "v" : configmap "late" not found'
+        config = {"metadata": {"name": "late", "namespace": "default"}, "data": {"x": "1"}}
+        await world.client.create(codec.from_tree(core_v1.ConfigMap, config))
+        await world.until("hello-pod", ready)
+
+    in_world(tmp_path, body)
+
+
+def test_init_containers_run_one_after_another(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        done = {"image": "web:latest", "imagePullPolicy": "Never", "args": ["sh", "exit 0"]}
+        await world.pod(initContainers=[{"name": "a", **done}, {"name": "b", **done}])
+        pod = await world.until("hello-pod", ready)
+        order = [what for verb, what in world.runtime.calls if verb == "create_container"]
+        assert order == ["a", "b", "hello-ctr"]
+        assert all(s.ready for s in pod.status.init_container_statuses)
+
+    in_world(tmp_path, body)
+
+
+def test_a_restarted_agent_finds_its_pods(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod("stays")
+        await world.pod("goes")
+        await world.until("stays", ready)
+        await world.until("goes", ready)
+        before = await world.client.get(core_v1.Pod, "stays", "default")
+        await world.stop()
+        await world.client.delete(core_v1.Pod, "goes", "default", grace_period_seconds=0)
+        await world.start()
+        await eventually(lambda: len(world.runtime.sandboxes) == 1)
+        after = await world.client.get(core_v1.Pod, "stays", "default")
+        assert after.status == before.status
+        assert world.runtime.containers[world.running()].attempt == 0
+        world.runtime.finish(world.running(), 1)
+        await world.until("stays", lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+
+    in_world(tmp_path, body)
+
+
+def test_a_container_cannot_be_made(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.runtime.fail_next("create_container", RuntimeFailure("no space left", "CreateContainerError"))
+        await world.pod()
+        pod = await world.until("hello-pod", waiting("CreateContainerError"))
+        state = pod.status.container_statuses[0].state.waiting
+        assert state is not None
+        assert state.message == "no space left"
+        (failed,) = await world.events("Failed")
+        assert failed.message == "Error: no space left"
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        container = {"name": "c", "image": "web:latest", "resources": {"requests": {"cpu": "4000"}}}
+        await world.pod(containers=[container])
+        pod = await world.until("hello-pod", lambda p: p.status.phase == "Failed")
+        assert pod.status.reason == "OutOfcpu"
+        assert pod.status.message.startswith("Pod was rejected: Node didn't have enough resource: cpu, requested: 4000")
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+
+    in_world(tmp_path, body)
+
+
+def test_the_node_is_registered_and_lives(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    lease = await world.client.get(coordination_v1.Lease, NODE, "kube-node-lease")
+                    node = await world.client.get(core_v1.Node, NODE)
+                    break
+                except ApiError:
+                    await asyncio.sleep(0.01)
+        assert lease.spec.holder_identity == NODE
+        conditions = {c.type: c.status for c in node.status.conditions}
+        assert conditions == {
+            "MemoryPressure": "False",
+            "DiskPressure": "False",
+            "PIDPressure": "False",
+            "Ready": "True",
+        }
+        assert node.metadata.labels["kubernetes.io/hostname"] == NODE
+        assert node.status.node_info.container_runtime_version == "fake://0"
+        assert node.status.capacity["pods"] == "110"
+
+    in_world(tmp_path, body)
+
+
+def test_logs_are_served(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        stamp = "2026-11-23T05:53:00.123456789+00:00"
+        log = world.runtime.containers[world.running()].log_path
+        write_log(log, f"{stamp} stdout F one\n{stamp} stderr P tw\n{stamp} stderr F o\n")
+        path = "/containerLogs/default/hello-pod/hello-ctr"
+        assert await world.ask(path) == (200, "one\ntwo\n")
+        assert await world.ask(path, "tailLines=2") == (200, "two\n")
+        assert await world.ask(path, "timestamps=true&limitBytes=39") == (200, f"{stamp} one")
+        status, text = await world.ask(path, "previous=true")
+        assert (status, text) == (400, 'previous terminated container "hello-ctr" in pod "hello-pod" not found')
+        assert (await world.ask("/containerLogs/default/hello-pod/other"))[0] == 404
+
+    in_world(tmp_path, body)
