@@ -34,6 +34,11 @@ class ApiServerOptions:
     """Private key that signs service-account tokens (ECDSA P-256 or RSA); empty: TokenRequest answers 404."""
     static_tokens: Mapping[str, UserInfo] = field(default_factory=dict)
     """Bearer tokens that need no object: for first contact and for tests that go over sockets."""
+    kubelet_client_certificate_pem: bytes = b""
+    """As whom this server speaks to kubelets; empty: logs, exec and the like answer 500."""
+    kubelet_client_key_pem: bytes = b""
+    kubelet_ca_pem: bytes = b""
+    """Who signs the kubelets' serving certificates."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")
 
     @property

@@ -32,6 +32,9 @@ from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.engine import Engine
 from carob.apiserver.failures import answer_of
 from carob.apiserver.metrics import Metrics
+from carob.apiserver.nodes.connections import NodeConnections, SocketDialer
+from carob.apiserver.nodes.pod_streams import PodStreams
+from carob.apiserver.nodes.web_proxies import WebProxies
 from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
 from carob.apiserver.virtual.access_reviews import AccessReviews
 from carob.apiserver.virtual.identity_reviews import IdentityReviews
@@ -42,8 +45,9 @@ from carob.base.tasks import supervise
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Coroutine
 
+    from carob.apiserver.dispatch import Answerer
     from carob.apiserver.types import RequestInfo
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
@@ -70,7 +74,8 @@ class ApiServer:
         self.engine = Engine(store, self.table, self._admission, clock, randomness)
         self._stage = "starting"
         self._writes = 0
-        self._background: list[asyncio.Task[None]] = []
+        self._connections: NodeConnections | None = None
+        self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Load the store, make what must be there, and be ready to answer. Raises: StoreError."""
@@ -87,7 +92,7 @@ class ApiServer:
         aggregation = RoleAggregation(self.engine)
         await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
         await aggregation.sync()
-        self._spawn("role aggregation", aggregation.run)
+        self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
         self._stage = "ready"
 
     def _register_virtual(self) -> None:
@@ -103,22 +108,42 @@ class ApiServer:
         register("authentication.k8s.io", "tokenreviews", "", identity.token)
         register("", "componentstatuses", "", paths.component_statuses)
         register("", "pods", "", Patience(self.engine.handle, self.engine.reader, self._clock).answer)
+        self._register_nodes(register)
         if self._tokens is not None:
             tokens = TokenRequests(self._tokens, self.engine.reader, self._admission, self._clock)
             register("", "serviceaccounts", "token", tokens.create)
 
-    def _spawn(self, name: str, run: Any) -> None:
-        loop = asyncio.get_running_loop()
-        self._background.append(loop.create_task(supervise(name, run, self._clock), name=name))
+    def _register_nodes(self, register: Callable[[str, str, str, Answerer], None]) -> None:
+        reader = self.engine.reader
+        dialer = SocketDialer(self.options)
+        self._connections = NodeConnections(reader, dialer, self.options.kubelet_preferred_address_types)
+        streams = PodStreams(reader, self._connections, self._spawn)
+        register("", "pods", "log", streams.log)
+        register("", "pods", "exec", streams.exec)
+        register("", "pods", "attach", streams.attach)
+        register("", "pods", "portforward", streams.port_forward)
+        web = WebProxies(reader, self._connections, dialer, self._spawn)
+        register("", "nodes", "proxy", web.node)
+        register("", "pods", "proxy", web.pod)
+        register("", "services", "proxy", web.service)
+
+    def _spawn(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task that ends with the server."""
+        task = asyncio.get_running_loop().create_task(run, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
 
     async def close(self) -> None:
         """Stop the background parts and let go of the store's watch; idempotent."""
         self._stage = "shutting down"
-        tasks, self._background = self._background, []
+        tasks = tuple(self._background)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._connections is not None:
+            await self._connections.close()
         await self.engine.close()
 
     def _why_failing(self, check: str) -> str | None:

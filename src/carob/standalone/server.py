@@ -71,6 +71,9 @@ class ServerProcess:
             service_range=self._cluster.service_cidr,
             client_ca_pem=pki.ca.certificate.read_bytes(),
             service_account_key_pem=pki.service_account_key.read_bytes(),
+            kubelet_client_certificate_pem=pki.kubelet_client.certificate.read_bytes(),
+            kubelet_client_key_pem=pki.kubelet_client.key.read_bytes(),
+            kubelet_ca_pem=pki.ca.certificate.read_bytes(),
         )
 
     async def _serve(self, api: ApiServer, pki: Pki) -> None:

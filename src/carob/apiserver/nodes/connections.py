@@ -1,0 +1,106 @@
+"""Where the agent of a node listens, and a transport to it that shows the API server's own client certificate.
+
+Source: kubernetes `pkg/kubelet/client/kubelet_client.go` (NodeConnectionInfoGetter).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from carob.api.status import ApiError, internal, not_found
+from carob.apiserver.authn.service_accounts import NODES
+
+if TYPE_CHECKING:
+    from carob.apiserver.options import ApiServerOptions
+    from carob.apiserver.types import Reader
+    from carob.transport.http import Transport
+
+DEFAULT_KUBELET_PORT = 10250
+
+
+class Dialer(Protocol):
+    """Makes transports to nodes and Pods."""
+
+    def kubelet(self, host: str, port: int) -> Transport:
+        """To a kubelet, with our certificate and checking its own."""
+        ...
+
+    def plain(self, host: str, port: int, *, tls: bool) -> Transport:
+        """To anything else, such as a Pod's web server; whoever answers there is believed."""
+        ...
+
+
+class SocketDialer:
+    """Transports over sockets."""
+
+    def __init__(self, options: ApiServerOptions) -> None:
+        self._options = options
+        self._context: object | None = None
+
+    def kubelet(self, host: str, port: int) -> Transport:
+        """See `Dialer`."""
+        from carob.transport.client import SocketTransport
+        from carob.transport.tls import client_context
+
+        options = self._options
+        if not options.kubelet_client_certificate_pem:
+            raise internal("this server has no client certificate for kubelets")
+        if self._context is None:
+            self._context = client_context(
+                ca_data=options.kubelet_ca_pem.decode(),
+                certificate_data=options.kubelet_client_certificate_pem,
+                key_data=options.kubelet_client_key_pem,
+            )
+        return SocketTransport(_url("https", host, port), tls=self._context)  # type: ignore[arg-type]
+
+    def plain(self, host: str, port: int, *, tls: bool) -> Transport:
+        """See `Dialer`."""
+        from carob.transport.client import SocketTransport
+        from carob.transport.tls import client_context
+
+        if not tls:
+            return SocketTransport(_url("http", host, port))
+        return SocketTransport(_url("https", host, port), tls=client_context(insecure=True))
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class NodeConnections:
+    """Transports to kubelets, kept while the node's address stays."""
+
+    LIMIT = 1024
+
+    def __init__(self, reader: Reader, dialer: Dialer, preferred_address_types: tuple[str, ...]) -> None:
+        self._reader = reader
+        self._dialer = dialer
+        self._preferred = preferred_address_types
+        self._transports: dict[tuple[str, int], Transport] = {}
+
+    def to(self, node_name: str) -> Transport:
+        """A transport to the node's kubelet. Raises: ApiError 404 for an unknown node, 500 for one without an address."""
+        place = self._place(node_name)
+        transport = self._transports.get(place)
+        if transport is None:
+            if len(self._transports) >= self.LIMIT:
+                # a transport in use lives on until its streams end; it is only not handed out again
+                del self._transports[next(iter(self._transports))]
+            transport = self._transports[place] = self._dialer.kubelet(*place)
+        return transport
+
+    def _place(self, node_name: str) -> tuple[str, int]:
+        node = self._reader.get(NODES, "", node_name)
+        if node is None:
+            raise not_found(NODES, node_name)
+        addresses = {address.type: address.address for address in reversed(node.status.addresses)}
+        host = next((addresses[kind] for kind in self._preferred if kind in addresses), "")
+        if not host:
+            raise ApiError(500, "InternalError", f"no preferred addresses found; known addresses: {list(addresses)}")
+        return host, node.status.daemon_endpoints.kubelet_endpoint.port or DEFAULT_KUBELET_PORT
+
+    async def close(self) -> None:
+        """Cut every connection."""
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.close()

@@ -1,0 +1,136 @@
+"""`nodes/x/proxy`, `pods/x/proxy`, `services/x/proxy`: the API server as a way to web pages inside the cluster.
+
+A name may carry a scheme and a port: `https:web:8443`. Upgrades pass, too.
+
+Source: kubernetes `pkg/registry/core/{node,pod,service}/rest`, `staging/…/apimachinery/pkg/util/proxy`.
+Differs: links in HTML pages are not rewritten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from carob.api.status import ApiError, bad_request, internal, not_found
+from carob.apiserver.authn.service_accounts import NODES, PODS, row
+from carob.transport.http import Request
+from carob.transport.proxies import pass_on_headers, proxy_stream, proxy_upgrade
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+    from carob.api.user import UserInfo
+    from carob.apiserver.nodes.connections import Dialer, NodeConnections
+    from carob.apiserver.types import Reader, RequestInfo
+    from carob.transport.http import Response, Transport
+
+SERVICES = row("", "v1", "services")
+SLICES = row("discovery.k8s.io", "v1", "endpointslices")
+
+
+class Target(NamedTuple):
+    """`scheme:name:port` taken apart; empty where nothing was said."""
+
+    scheme: str
+    name: str
+    port: str
+
+
+def split_name(text: str) -> Target:
+    """The parts of a proxied name. Raises: ApiError 400."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return Target("", parts[0], "")
+    if len(parts) == 2:
+        return Target("", parts[0], parts[1])
+    if len(parts) == 3 and parts[0] in ("http", "https", ""):
+        return Target(parts[0], parts[1], parts[2])
+    raise bad_request(f'invalid name "{text}"')
+
+
+class WebProxies:
+    """Answers the three subresources."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        connections: NodeConnections,
+        dialer: Dialer,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    ) -> None:
+        self._reader = reader
+        self._connections = connections
+        self._dialer = dialer
+        self._spawn = spawn
+
+    async def node(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+        """To a node's kubelet."""
+        target = split_name(info.name)
+        if self._reader.get(NODES, "", target.name) is None:
+            raise not_found(NODES, target.name)
+        return await self._pass_on(info, request, self._connections.to(target.name), keep=True)
+
+    async def pod(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+        """To a port of a Pod; the first that a container names, if none is given."""
+        target = split_name(info.name)
+        pod = self._reader.get(PODS, info.namespace, target.name)
+        if pod is None:
+            raise not_found(PODS, target.name)
+        address = pod.status.pod_ip
+        if not address:
+            raise bad_request("address not allowed")
+        port = target.port or next((str(p.container_port) for c in pod.spec.containers for p in c.ports), "80")
+        if not port.isdigit():
+            raise bad_request(f'invalid port "{port}"')
+        return await self._to(info, request, address, int(port), tls=target.scheme == "https")
+
+    async def service(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+        """To a ready endpoint of a Service."""
+        target = split_name(info.name)
+        service = self._reader.get(SERVICES, info.namespace, target.name)
+        if service is None:
+            raise not_found(SERVICES, target.name)
+        address, port = self._endpoint(info.namespace, service, target)
+        return await self._to(info, request, address, port, tls=target.scheme == "https")
+
+    def _endpoint(self, namespace: str, service: Any, target: Target) -> tuple[str, int]:
+        ports = service.spec.ports
+        if not target.port and len(ports) == 1:
+            wanted = ports[0].name
+        else:
+            numbered = (p.name for p in ports if target.port.isdigit() and p.port == int(target.port))
+            wanted = next(numbered, target.port)
+        for found in self._reader.list(SLICES, namespace):
+            if found.metadata.labels.get("kubernetes.io/service-name") != service.metadata.name:
+                continue
+            port = next((p.port for p in found.ports if (p.name or "") == wanted and p.port), None)
+            if port is None:
+                continue
+            for endpoint in found.endpoints:
+                if endpoint.conditions.ready is not False and endpoint.addresses:
+                    return endpoint.addresses[0], port
+        message = f'no endpoints available for service "{target.name}"'
+        raise ApiError(503, "ServiceUnavailable", message)
+
+    async def _to(self, info: RequestInfo, request: Request, host: str, port: int, *, tls: bool) -> Response:
+        transport = self._dialer.plain(host, port, tls=tls)
+        return await self._pass_on(info, request, transport, keep=False)
+
+    async def _pass_on(self, info: RequestInfo, request: Request, transport: Transport, *, keep: bool) -> Response:
+        raw_path, mark, query = (request.raw_target or request.path).partition("?")
+        path = "/" + raw_path.partition("/proxy")[2].lstrip("/")
+        headers = pass_on_headers(request.headers)
+        wanted = Request(request.method, path, query, headers, request.body, raw_target=path + mark + query)
+        try:
+            if "upgrade" in request.headers:
+                wanted.headers = headers | {"upgrade": request.headers["upgrade"]}
+                return await proxy_upgrade(wanted, transport)
+            response = await proxy_stream(wanted, transport, self._spawn)
+        except ConnectionError as error:
+            if not keep:
+                await transport.close()
+            message = f"error trying to reach service: {error}"
+            raise ApiError(503, "ServiceUnavailable", message) from error
+        except ValueError as error:
+            raise internal(str(error)) from error
+        return response
