@@ -171,8 +171,8 @@ def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
 async def eventually(holds: Callable[[], Any]) -> None:
     """Return when it is so."""
     async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is waited for is outside of the loop
+        while not holds():  # noqa: ASYNC110 - what is waited for is outside of the loop
+            await asyncio.sleep(0.01)
 
 
 def text_of(path: str | Path) -> str:
