@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carob.base.readiness import READY_FD_VARIABLE
+from carob.base.readiness import GO_FD_VARIABLE, STAGES_FD_VARIABLE
 from carob.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -81,29 +81,43 @@ def find(run_dir: str, part: str) -> Background | None:
 
 
 class Starting:
-    """A child that has been started and will say when it is ready."""
+    """A child that has been started, says how far it is, and may wait for a word from us."""
 
-    def __init__(self, part: str, process: subprocess.Popen[bytes], ready_fd: int, log_file: Path) -> None:
+    def __init__(self, part: str, process: subprocess.Popen[bytes], stages_fd: int, go_fd: int, log_file: Path) -> None:
         self.part = part
         self._process = process
-        self._ready_fd = ready_fd
+        self._stages_fd = stages_fd
+        self._go_fd = go_fd
         self._log_file = log_file
+        self._said = b""
 
-    def wait_ready(self, deadline: float) -> None:
-        """Return when the child is of use. `deadline` is in seconds of the monotonic clock.
-
-        Raises: CommandError with the end of its log when it died or did not get ready in time.
-        """
+    def go(self) -> None:
+        """Tell the child that what it needs is there."""
         try:
+            os.write(self._go_fd, b"go\n")
+        except BrokenPipeError:
+            return  # it has died, which `wait` tells of
+
+    def wait(self, stage: str, deadline: float) -> None:
+        """Return when the child has said `stage`. `deadline` is in seconds of the monotonic clock.
+
+        Raises: CommandError with the end of its log when it died or did not get so far in time.
+        """
+        wanted = stage.encode() + b"\n"
+        while wanted not in self._said:
             left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._ready_fd], [], [], left)[0]:
-                raise CommandError(f"{self.part} is not ready in time; its log is {self._log_file}\n{self._tail()}")
-            if not os.read(self._ready_fd, 64):
+            if not select.select([self._stages_fd], [], [], left)[0]:
+                raise CommandError(f"{self.part} is not {stage} in time; its log is {self._log_file}\n{self._tail()}")
+            said = os.read(self._stages_fd, 256)
+            if not said:
                 raise CommandError(f"{self.part} could not start; its log is {self._log_file}\n{self._tail()}")
-        finally:
-            os.close(self._ready_fd)
-            # the child lives on without us: nobody shall wait for it
-            self._process.returncode = 0
+            self._said += said
+
+    def let_live(self) -> None:
+        """The child lives on without us: nobody shall wait for it."""
+        os.close(self._stages_fd)
+        os.close(self._go_fd)
+        self._process.returncode = 0
 
     def _tail(self) -> str:
         lines = self._log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
@@ -117,8 +131,9 @@ def start(
     Path(run_dir).mkdir(parents=True, exist_ok=True)
     Path(log_dir).mkdir(parents=True, exist_ok=True)
     log_file = Path(log_dir) / f"{part}.log"
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    os.set_inheritable(writer, True)
+    stages_reader, stages_writer = os.pipe2(os.O_CLOEXEC)
+    go_reader, go_writer = os.pipe2(os.O_CLOEXEC)
+    pipes = {STAGES_FD_VARIABLE: str(stages_writer), GO_FD_VARIABLE: str(go_reader)}
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "carob", *arguments],
@@ -126,13 +141,14 @@ def start(
             stdout=log,
             stderr=log,
             cwd="/",
-            env={**os.environ, **(environment or {}), READY_FD_VARIABLE: str(writer)},
-            pass_fds=(writer,),
+            env={**os.environ, **(environment or {}), **pipes},
+            pass_fds=(stages_writer, go_reader),
             start_new_session=True,
         )
-    os.close(writer)
+    os.close(stages_writer)
+    os.close(go_reader)
     record = {"part": part, "pid": process.pid, "start_ticks": start_ticks(process.pid)}
     temporary = Path(run_dir) / f"{part}.json.tmp"
     temporary.write_text(json.dumps(record) + "\n")
     os.replace(temporary, Path(run_dir) / f"{part}.json")
-    return Starting(part, process, reader, log_file)
+    return Starting(part, process, stages_reader, go_writer, log_file)

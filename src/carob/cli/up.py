@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from carob.base.layout import Cluster, NodeLayout, known_clusters, new_cluster
+from carob.base.readiness import LISTENING, READY
 from carob.cli import clusters, processes
 from carob.cli.durations import parse_duration
 from carob.cli.errors import CommandError
@@ -118,18 +119,25 @@ def _check_missing_tools() -> None:
 def _start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:
     """Start whatever does not run; True if everything ran already."""
     cluster_arguments = ["--name", cluster.name, "--data-dir", str(Path(cluster.state_dir).parent)]
-    starting = []
+    server = None
     if processes.find(cluster.run_dir, "server") is None:
         arguments = ["server", *cluster_arguments]
-        starting.append(processes.start("server", arguments, cluster.run_dir, cluster.log_dir))
+        server = processes.start("server", arguments, cluster.run_dir, cluster.log_dir)
+    nodes = []
     for node in cluster.nodes:
         if processes.find(cluster.run_dir, node.name) is None:
             arguments = ["node", *cluster_arguments, "--node", node.name]
-            starting.append(processes.start(node.name, arguments, cluster.run_dir, cluster.log_dir))
-    for child in starting:
+            nodes.append(processes.start(node.name, arguments, cluster.run_dir, cluster.log_dir))
+    if server is not None:
+        with progress.step("API server listening"):
+            server.wait(LISTENING, deadline)
+    for child in nodes:
+        child.go()
+    for child in ([server] if server is not None else []) + nodes:
         with progress.step(f"{child.part} ready"):
-            child.wait_ready(deadline)
-    return not starting
+            child.wait(READY, deadline)
+        child.let_live()
+    return server is None and not nodes
 
 
 def _write_kubeconfig(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from carob.api.types import core_v1
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.base.log import get_logger
-from carob.base.readiness import say_ready
+from carob.base.readiness import READY, say, wait_go
 from carob.base.tasks import TaskGroup
 from carob.client.rest import Client
 from carob.host.real import RealHost
@@ -113,6 +113,8 @@ class NodeProcess:
             )
             try:
                 await images.start()
+                # certificates and the API are the server's to make
+                await wait_go()
                 await self._serve(runtime, images)
             finally:
                 await runtime.close()
@@ -189,7 +191,7 @@ class NodeProcess:
                 group.spawn(kubelet.run(), "kubelet")
                 await _wait_schedulable(client, name)
                 settle_memory()
-                say_ready()
+                say(READY)
                 await asyncio.get_running_loop().create_future()
         finally:
             await image_server.close()

@@ -14,7 +14,7 @@ from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.base.log import get_logger
-from carob.base.readiness import say_ready
+from carob.base.readiness import LISTENING, READY, say
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.rest import Client
 from carob.controllers.runner import ControllerOptions, Controllers
@@ -87,6 +87,7 @@ class ServerProcess:
             # the node's agent gives the machine this address a moment later
             await server.listen(self._cluster.inside_address, self._cluster.api_port, freebind=True)
             _log.info("serving on %s:%d", OUTER_ADDRESS, self._cluster.api_port)
+            say(LISTENING)
             await self._run_parts(api, pki)
         finally:
             await server.close()
@@ -113,7 +114,7 @@ class ServerProcess:
                 group.spawn(supervise(name, run, self._clock), name)
             await self._wait_usable(client("system:carob"))
             settle_memory()
-            say_ready()
+            say(READY)
             await asyncio.get_running_loop().create_future()
 
     async def _wait_usable(self, client: Client) -> None:
