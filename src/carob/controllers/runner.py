@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from carob.api.types import core_v1
+from carob.api.types import certificates_v1, coordination_v1, core_v1
 from carob.base.tasks import TaskGroup, supervise
+from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.controllers.csr import CsrController
 from carob.controllers.namespaces import NamespaceController
+from carob.controllers.node_lifecycle import LEASE_NAMESPACE, NodeLifecycle
 from carob.controllers.node_taints import NodeTaintController
+from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.service_accounts import ServiceAccountController
+from carob.controllers.taint_eviction import TaintEviction
+from carob.controllers.views import BY_NODE, PodView, node_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +25,9 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
+
+# Source: the event source of most of kube-controller-manager's node events
+COMPONENT = "node-controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +49,31 @@ class Controllers:
 
     async def run(self) -> None:
         """Run all of them; one that crashes is run again, the others go on."""
-        client, clock = self._client, self._clock
+        client, clock, options = self._client, self._clock, self._options
+        recorder = EventRecorder(client, COMPONENT, clock, self._randomness)
         namespaces = Informer(client, core_v1.Namespace, clock)
         accounts = Informer(client, core_v1.ServiceAccount, clock, field_selector="metadata.name=default")
         config_maps = Informer(client, core_v1.ConfigMap, clock, field_selector="metadata.name=kube-root-ca.crt")
         nodes = Informer(client, core_v1.Node, clock)
-        certificate = self._options.ca_certificate.read_text()
+        leases = Informer(client, coordination_v1.Lease, clock, namespace=LEASE_NAMESPACE)
+        pods = Informer(client, PodView, clock)
+        pods.add_index(BY_NODE, node_of)
+        csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
+        certificate = options.ca_certificate.read_text()
+        signing = (options.ca_certificate, options.ca_key)
         parts = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
             "namespaces": NamespaceController(client, namespaces, clock).run,
             "node taints": NodeTaintController(client, nodes, clock).run,
+            "node lifecycle": NodeLifecycle(client, nodes, leases, pods, recorder, clock).run,
+            "taint eviction": TaintEviction(client, pods, nodes, recorder, clock).run,
+            "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
+            "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
         }
         async with TaskGroup() as group:
-            for informer in (namespaces, accounts, config_maps, nodes):
+            group.spawn(recorder.run(), "controllers' events")
+            for informer in (namespaces, accounts, config_maps, nodes, leases, pods, csrs):
                 group.spawn(informer.run(), f"informer {informer.name}")
             for name, run in parts.items():
                 group.spawn(supervise(name, run, clock), name)

@@ -1,0 +1,258 @@
+"""The controllers against a real API server, over the road without sockets; their clock is the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import certificates_v1, coordination_v1, core_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.pki import Pki, PkiOptions, ensure_pki
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock, VirtualClock
+from carob.base.ids import SystemRandomness
+from carob.client.rest import Client
+from carob.controllers.runner import ControllerOptions, Controllers
+from carob.store.memory import MemoryStore
+from carob.transport.memory import MemoryTransport
+
+T = TypeVar("T")
+MASTERS = ("system:masters", "system:authenticated")
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    folder: Path = tmp_path_factory.mktemp("pki")
+    return ensure_pki(folder, PkiOptions(), SystemClock().now())
+
+
+class World:
+    def __init__(self, api: ApiServer, clock: VirtualClock) -> None:
+        self.api = api
+        self.client = self.client_of("test", *MASTERS)
+        self.clock = clock
+
+    def client_of(self, user: str, *groups: str) -> Client:
+        return Client(MemoryTransport(self.api.handle, UserInfo(user, groups)))
+
+    async def make(self, kind: type[T], name: str, namespace: str = "", **tree: Any) -> T:
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {}) | tree.pop("metadata", {})
+        return await self.client.create(codec.from_tree(kind, {"metadata": metadata} | tree))
+
+    async def pod(self, name: str, **spec: Any) -> core_v1.Pod:
+        return await self.make(
+            core_v1.Pod, name, "default", spec={"containers": [{"name": "main", "image": "web"}]} | spec
+        )
+
+    async def node(self, name: str) -> None:
+        await self.make(core_v1.Node, name)
+        conditions = [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]
+        status = {"conditions": conditions, "addresses": [{"type": "InternalIP", "address": "10.42.0.1"}]}
+        await self.client.patch(core_v1.Node, name, patch={"status": status}, subresource="status")
+
+    async def lease(self, name: str) -> None:
+        await self.make(
+            coordination_v1.Lease, name, "kube-node-lease", spec={"renewTime": "2026-01-01T00:00:00.000000Z"}
+        )
+
+    async def renew(self, name: str, second: int) -> None:
+        patch = {"spec": {"renewTime": f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000Z"}}
+        await self.client.patch(coordination_v1.Lease, name, "kube-node-lease", patch=patch)
+
+    async def until(self, kind: type[T], name: str, namespace: str, holds: Callable[[T | None], bool]) -> None:
+        """Return as soon as the object (None: it does not exist) is as wanted."""
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    found: T | None = await self.client.get(kind, name, namespace)
+                except ApiError as error:
+                    if error.reason != "NotFound":
+                        raise
+                    found = None
+                if holds(found):
+                    return
+                await asyncio.sleep(0.005)
+
+    async def gone(self, kind: type[Any], name: str, namespace: str = "") -> None:
+        await self.until(kind, name, namespace, lambda found: found is None)
+
+
+def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        clock, randomness = SystemClock(), SystemRandomness()
+        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        await api.start()
+        world = World(api, VirtualClock(clock.now()))
+        options = ControllerOptions(pki.ca.certificate, pki.ca.key)
+        controllers = Controllers(
+            world.client_of("system:kube-controller-manager", *MASTERS), world.clock, randomness, options
+        )
+        task = asyncio.get_running_loop().create_task(controllers.run())
+        try:
+            await world.until(core_v1.ServiceAccount, "default", "default", lambda found: found is not None)
+            await body(world)
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await api.close()
+
+    asyncio.run(main())
+
+
+def test_every_namespace_gets_an_account_and_the_ca_again_and_again(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await world.make(core_v1.Namespace, "a")
+        there = lambda found: found is not None  # noqa: E731
+        await world.until(core_v1.ServiceAccount, "default", "a", there)
+        await world.until(core_v1.ConfigMap, "kube-root-ca.crt", "a", there)
+        before = await world.client.get(core_v1.ServiceAccount, "default", "a")
+        await world.client.delete(core_v1.ServiceAccount, "default", "a")
+        uid = before.metadata.uid
+        await world.until(core_v1.ServiceAccount, "default", "a", lambda f: f is not None and f.metadata.uid != uid)
+        await world.client.patch(core_v1.ConfigMap, "kube-root-ca.crt", "a", patch={"data": {"ca.crt": "forged"}})
+        good = pki.ca.certificate.read_text()
+        await world.until(
+            core_v1.ConfigMap, "kube-root-ca.crt", "a", lambda f: f is not None and f.data == {"ca.crt": good}
+        )
+
+    in_world(pki, body)
+
+
+def test_a_deleted_namespace_takes_its_content_with_it(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await world.make(core_v1.Namespace, "a")
+        await world.until(core_v1.ServiceAccount, "default", "a", lambda found: found is not None)
+        await world.make(core_v1.ConfigMap, "free", "a")
+        await world.make(core_v1.ConfigMap, "held", "a", metadata={"finalizers": ["example.com/hold"]})
+        await world.client.delete(core_v1.Namespace, "a")
+        await world.gone(core_v1.ConfigMap, "free", "a")
+
+        def says_what_is_left(found: core_v1.Namespace | None) -> bool:
+            assert found is not None
+            return any(c.type == "NamespaceFinalizersRemaining" and c.status == "True" for c in found.status.conditions)
+
+        await world.until(core_v1.Namespace, "a", "", says_what_is_left)
+        await world.client.patch(core_v1.ConfigMap, "held", "a", patch={"metadata": {"finalizers": None}})
+        await world.clock.advance(1.1)
+        await world.gone(core_v1.Namespace, "a")
+
+    in_world(pki, body)
+
+
+def test_pods_of_a_vanished_node_go_after_its_quarantine(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await world.node("node-0")
+        await world.pod("orphan", nodeName="node-0")
+        await world.pod("pending")
+        await world.client.delete(core_v1.Node, "node-0")
+        await asyncio.sleep(0.02)
+        await world.clock.advance(39)
+        await world.client.get(core_v1.Pod, "orphan", "default")
+        await world.clock.advance(2)
+        await world.gone(core_v1.Pod, "orphan", "default")
+        await world.client.get(core_v1.Pod, "pending", "default")
+
+    in_world(pki, body)
+
+
+def test_a_silent_node_is_tainted_and_its_pods_leave_after_their_toleration(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await world.node("node-0")
+        await world.lease("node-0")
+        await world.pod("patient", nodeName="node-0", tolerations=[{"operator": "Exists"}])
+        await world.pod("ordinary", nodeName="node-0")
+        ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+        await world.client.patch(core_v1.Pod, "ordinary", "default", patch=ready, subresource="status")
+
+        def taints(found: core_v1.Node | None) -> set[str]:
+            assert found is not None
+            return {f"{t.key.rpartition('/')[2]}:{t.effect}" for t in found.spec.taints}
+
+        await world.until(core_v1.Node, "node-0", "", lambda found: taints(found) == set())
+        for second in range(10, 80, 10):
+            await world.clock.advance(10)
+            await world.renew("node-0", second)
+            await asyncio.sleep(0.01)
+        assert taints(await world.client.get(core_v1.Node, "node-0")) == set()
+        await world.clock.advance(41)
+        await world.until(
+            core_v1.Node, "node-0", "", lambda f: taints(f) == {"unreachable:NoSchedule", "unreachable:NoExecute"}
+        )
+        await world.until(
+            core_v1.Pod,
+            "ordinary",
+            "default",
+            lambda f: f is not None and any(c.type == "Ready" and c.status == "False" for c in f.status.conditions),
+        )
+        await asyncio.sleep(0.02)
+        await world.clock.advance(290)
+        await asyncio.sleep(0.02)
+        assert not (await world.client.get(core_v1.Pod, "ordinary", "default")).metadata.deletion_timestamp
+        await world.clock.advance(15)
+        await world.until(
+            core_v1.Pod, "ordinary", "default", lambda f: f is None or f.metadata.deletion_timestamp is not None
+        )
+        assert not (await world.client.get(core_v1.Pod, "patient", "default")).metadata.deletion_timestamp
+
+    in_world(pki, body)
+
+
+def _request(common_name: str) -> str:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    pem = request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return base64.b64encode(pem.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+async def _ask(client: Client, name: str) -> None:
+    spec = {
+        "request": _request("system:node:node-7"),
+        "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+        "usages": ["digital signature", "client auth"],
+    }
+    tree = {"metadata": {"name": name}, "spec": spec}
+    await client.create(codec.from_tree(certificates_v1.CertificateSigningRequest, tree))
+
+
+def test_a_node_s_request_is_approved_and_signed_by_its_right(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        # what `carob token create` sets up for new nodes
+        subjects = [{"kind": "Group", "name": "system:bootstrappers", "apiGroup": "rbac.authorization.k8s.io"}]
+        for name in ("system:node-bootstrapper", "system:certificates.k8s.io:certificatesigningrequests:nodeclient"):
+            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+            from carob.api.types import rbac_v1
+
+            await world.make(rbac_v1.ClusterRoleBinding, name + "-test", roleRef=role, subjects=subjects)
+        node = world.client_of("system:bootstrap:abcdef", "system:bootstrappers", "system:authenticated")
+        await _ask(node, "good")
+        await world.until(
+            certificates_v1.CertificateSigningRequest,
+            "good",
+            "",
+            lambda found: found is not None and bool(found.status.certificate),
+        )
+        csr = await world.client.get(certificates_v1.CertificateSigningRequest, "good")
+        (condition,) = csr.status.conditions
+        assert condition.message == "Auto approving kubelet client certificate after SubjectAccessReview."
+        assert base64.b64decode(csr.status.certificate).startswith(b"-----BEGIN CERTIFICATE-----")
+
+    in_world(pki, body)
