@@ -63,6 +63,11 @@ def sethostname(name: str) -> None:
     _checked(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))))
 
 
+def syncfs(descriptor: int) -> None:
+    """syncfs(2): everything written to the file system of an open file is on the disk."""
+    _checked(_libc.syncfs(descriptor))
+
+
 def inotify_init() -> int:
     """A non-blocking inotify descriptor."""
     return _checked(_libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC))

@@ -93,7 +93,8 @@ def _lay(folder: str, busybox: str, applets: list[str]) -> None:
     shutil.copyfile(busybox, f"{folder}/bin/busybox")
     os.chmod(f"{folder}/bin/busybox", 0o755)
     for applet in applets:
-        os.symlink("busybox", f"{folder}/bin/{applet}")
+        # hard links: a symbolic link is an inode of its own, and three hundred of those take a tenth of a second
+        os.link(f"{folder}/bin/busybox", f"{folder}/bin/{applet}")
     for name, (text, mode) in _FILES.items():
         with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
             file.write(text)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from carob.base.log import get_logger, pairs
 from carob.runtime.images import build, load, names, skopeo, unpack
 from carob.runtime.images.pull import Puller
 from carob.runtime.images.store import ImageRecord, ImageStore, Layer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from carob.runtime.types import RegistryAuth
 
 T = TypeVar("T")
+
+_log = get_logger("runtime.images")
 
 _ENVIRONMENT = ("PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -65,10 +68,18 @@ class Images:
         self._making = 0
         self._sweeping = asyncio.Lock()
         self._sweep_due = False
+        self._syncing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Find what is there and clear away what an earlier run left; call once, first."""
         await self._threads.run(self._store.open)
+        for image_id in self._store.unsynced():
+            self._begin_sync(image_id)
+
+    async def close(self) -> None:
+        """Wait until the disk has what was added."""
+        while self._syncing:
+            await asyncio.wait(self._syncing)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +155,7 @@ class Images:
                     raise error if error.reason else skopeo.pull_failure(wanted, str(error)) from error
                 except OSError as error:
                     raise skopeo.pull_failure(wanted, str(error)) from error
-                self._store.add(record, full_names)
+                self._add(record, full_names)
             else:
                 self._store.name(record.id, full_names)
             return self._image(record)
@@ -160,7 +171,7 @@ class Images:
                 for record, _ in loaded:
                     await self._unpack_all(record, lambda _: None)
                 for record, full_names in loaded:
-                    self._store.add(record, full_names)
+                    self._add(record, full_names)
             except RuntimeFailure as error:
                 raise RuntimeFailure(f"cannot load {archive}: {error}", error.reason) from error
             except OSError as error:
@@ -182,8 +193,25 @@ class Images:
                 await self._unpack_all(record, lambda _: None)
             except OSError as error:
                 raise RuntimeFailure(f"cannot build {tag}: {error}") from error
-            self._store.add(record, [wanted.tagged])
+            self._add(record, [wanted.tagged])
             return self._image(record)
+
+    def _add(self, record: ImageRecord, full_names: list[str]) -> None:
+        self._store.add(record, full_names)
+        self._begin_sync(record.id)
+
+    def _begin_sync(self, image_id: str) -> None:
+        # an image can be used before the disk has it; the store knows what that means for a power cut
+        task = asyncio.get_running_loop().create_task(self._sync(image_id), name="sync images")
+        self._syncing.add(task)
+        task.add_done_callback(self._syncing.discard)
+
+    async def _sync(self, image_id: str) -> None:
+        try:
+            await self._threads.run(self._store.sync)
+            self._store.synced(image_id)
+        except OSError as error:
+            _log.warning("image may not be on the disk: %s", pairs(image=image_id, error=error))
 
     async def _unpack_all(self, record: ImageRecord, tell: Callable[[str], None]) -> None:
         for layer in record.layers:

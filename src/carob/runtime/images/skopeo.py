@@ -14,6 +14,7 @@ from carob.runtime.images.names import ImageName
 from carob.runtime.types import RegistryAuth, RuntimeFailure
 
 _MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
+_PREFIX = re.compile(r'(?:Error parsing image name "[^"]*"|initializing source \S+): ')
 _NOT_FOUND = ("manifest unknown", "name unknown", "not found", "repository name not known", "StatusCode: 404")
 _DENIED = ("unauthorized", "authentication required", "access to the resource is denied", "denied:", "forbidden")
 _LOCAL = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
@@ -85,6 +86,7 @@ def failure(name: ImageName, errors: str) -> RuntimeFailure:
     """The error of a pull, from what skopeo printed. Its form is containerd's."""
     said = _MESSAGE.findall(errors)
     text = said[-1].replace('\\"', '"').replace("\\n", " ") if said else errors.strip()[-500:]
+    text = _PREFIX.sub("", text, count=1)
     lowered = text.lower()
     if any(sign.lower() in lowered for sign in _DENIED):
         why = (

@@ -8,6 +8,8 @@
 
 Invariants, also after kill -9 at any moment: everything outside of `staging` arrived by rename and is whole; an image's
 record is written after its layers and removed before them; what no record names is swept away at the next start.
+Nobody waits for the disk: an image whose files had not reached it when the machine lost its power is forgotten, with
+its layers, by the start after that.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import msgspec
 from msgspec import Struct, field
 
 from carob.base.log import get_logger, pairs
+from carob.host import syscalls
 from carob.runtime.images import names
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ class ImageRecord(Struct, kw_only=True):
     size_bytes: int
     config: dict[str, Any] = field(default_factory=dict)
     """The `config` object of the OCI image config."""
+    unsynced_boot_id: str = ""
+    """The boot of the machine in which it was made, until its files are known to have reached the disk."""
 
 
 class NameRecord(Struct, frozen=True):
@@ -76,6 +81,7 @@ class ImageStore:
         self._names: dict[str, str] = {}
         self._layers: dict[str, LayerRecord] = {}
         self._staged = 0
+        self._boot_id = ""
 
     # -- places -----------------------------------------------------------------------------------------------------
 
@@ -110,6 +116,7 @@ class ImageStore:
 
     def open(self) -> None:
         """Read the records, and clear away what an earlier run left half done."""
+        self._boot_id = self._host.read("/proc/sys/kernel/random/boot_id").strip()
         for kind in ("blobs/sha256", "layers", "images", "names", "staging"):
             self._host.mkdir(f"{self.folder}/{kind}", 0o700)
         for name in self._host.listdir(f"{self.folder}/staging"):
@@ -124,9 +131,18 @@ class ImageStore:
                 self._discard_layer(f"sha256:{hexadecimal}")
             else:
                 self._layers[f"sha256:{hexadecimal}"] = record
+        lost: set[str] = set()
         for image in self._read_all("images", ImageRecord):
-            if all(layer.diff_id in self._layers for layer in image.layers):
+            if image.unsynced_boot_id not in ("", self._boot_id):
+                _log.warning("image may have been lost with the machine's power: %s", pairs(image=image.id))
+                lost.update(layer.diff_id for layer in image.layers)
+            else:
                 self._images[image.id] = image
+        synced = {layer.diff_id for image in self._images.values() for layer in image.layers}
+        self._drop_layers(lost - synced)
+        for image in list(self._images.values()):
+            if any(layer.diff_id not in self._layers for layer in image.layers):
+                del self._images[image.id]
         for name in self._read_all("names", NameRecord):
             if name.image_id in self._images:
                 self._names[name.name] = name.image_id
@@ -189,9 +205,32 @@ class ImageStore:
 
     def add(self, image: ImageRecord, full_names: list[str]) -> None:
         """Make an image known whose layers are there. A name that meant another image now means this one."""
-        self._host.write_atomic(self._image_path(image.id), msgspec.json.encode(image), sync=True)
-        self._images[image.id] = image
+        image.unsynced_boot_id = self._boot_id
+        self._write(image)
         self.name(image.id, full_names)
+
+    def _write(self, image: ImageRecord) -> None:
+        self._host.write_atomic(self._image_path(image.id), msgspec.json.encode(image))
+        self._images[image.id] = image
+
+    def sync(self) -> None:
+        """Bring everything to the disk; may take as long as the disk likes."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syscalls.syncfs(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def unsynced(self) -> list[str]:
+        """Images that a power cut would take."""
+        return [image.id for image in self._images.values() if image.unsynced_boot_id]
+
+    def synced(self, image_id: str) -> None:
+        """A `sync` that began after `add` has ended."""
+        image = self._images.get(image_id)
+        if image is not None:
+            image.unsynced_boot_id = ""
+            self._write(image)
 
     def name(self, image_id: str, full_names: list[str]) -> None:
         """Give names to an image."""
@@ -216,12 +255,15 @@ class ImageStore:
             if name not in blobs:
                 self._host.unlink(f"{self.blobs}/sha256/{name}")
         layers = {layer.diff_id for image in self._images.values() for layer in image.layers}
-        for diff_id in set(self._layers) - layers:
-            del self._layers[diff_id]
-            self._discard_layer(diff_id)
+        self._drop_layers(set(self._layers) - layers)
         kept = {os.path.basename(self._image_path(image_id)) for image_id in self._images}
         self._keep_only("images", kept)
         self._keep_only("names", {os.path.basename(self._name_path(name)) for name in self._names})
+
+    def _drop_layers(self, diff_ids: set[str]) -> None:
+        for diff_id in diff_ids & set(self._layers):
+            del self._layers[diff_id]
+            self._discard_layer(diff_id)
 
     def _discard_layer(self, diff_id: str) -> None:
         with self.staging() as trash:

@@ -78,7 +78,7 @@ def test_credentials_go_to_the_registry_itself_alone_and_never_on_the_command_li
             "insufficient_scope: authorization failed: reading manifest v1: unauthorized: authentication required",
         ),
         (
-            'time="x" level=fatal msg="pinging container registry r: Get \\"https://r/v2/\\": dial tcp: no such host"',
+            'time="x" level=fatal msg="Error parsing image name \\"docker://r/a:v1\\": pinging container registry r: Get \\"https://r/v2/\\": dial tcp: no such host"',
             'failed to do request: pinging container registry r: Get "https://r/v2/": dial tcp: no such host',
         ),
         ("", "failed to do request: skopeo failed without a word"),
