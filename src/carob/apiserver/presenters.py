@@ -53,6 +53,10 @@ class Presenter(Protocol):
         """A list up to its first item."""
         ...
 
+    def empty(self, metadata: bytes) -> bytes:
+        """A list without items."""
+        ...
+
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
         """One line of a watch."""
         ...
@@ -93,6 +97,10 @@ class Plain:
     def opening(self, metadata: bytes) -> bytes:
         """A list up to its first item."""
         return self._opening + metadata + b',"items":['
+
+    def empty(self, metadata: bytes) -> bytes:
+        """A list without items."""
+        return self.opening(metadata) + b"]}"
 
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
         """One line of a watch."""
@@ -147,6 +155,10 @@ class Partial:
     def opening(self, metadata: bytes) -> bytes:
         """A list up to its first item."""
         return self._opening + metadata + b',"items":['
+
+    def empty(self, metadata: bytes) -> bytes:
+        """A list without items."""
+        return self.opening(metadata) + b"]}"
 
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
         """One line of a watch."""
@@ -207,6 +219,12 @@ class TableForm:
         """A Table up to its first row."""
         return self._head + metadata + self._columns
 
+    def empty(self, metadata: bytes) -> bytes:
+        """A Table without rows; that of a kind without cells of its own says null, as upstream's default does."""
+        if self._table.default:
+            return (self._head + metadata + self._columns).removesuffix(b"[") + b"null}"
+        return self._head + metadata + self._columns + b"]}"
+
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
         """One line of a watch: a Table with one row."""
         return b'{"type":"%b","object":%b}\n' % (kind, self._single(entry.revision, self.row(entry), headers))
@@ -255,7 +273,8 @@ def include_of(value: str) -> str:
     """The `includeObject` parameter of a Table. Raises: ApiError 400."""
     if value in ("", "Metadata", "Object", "None"):
         return value or "Metadata"
-    raise ApiError(400, "BadRequest", f'unrecognized includeObject value: "{value}"')
+    why = f"Invalid value: \"{value}\": must be 'Metadata', 'Object', 'None', or empty"
+    raise ApiError(400, "BadRequest", f"Unable to convert to Table as requested: includeObject: {why}")
 
 
 def check_single(form: Form) -> None:
@@ -290,7 +309,7 @@ def list_response(presenter: Presenter, entries: Sequence[Entry], metadata: byte
     separator, items = presenter.items(entries)
     lead = separator[1:]
     if not items:
-        return written(presenter.form, opening + b"]}")
+        return written(presenter.form, presenter.empty(metadata))
     size = sum(map(len, items)) + len(separator) * (len(items) - 1) + len(lead)
     length = len(opening) + size + 2
     form = presenter.form

@@ -40,7 +40,17 @@ async def bind(backend: Backend, info: RequestInfo, request: Request, user: User
     context = writes.context_of(backend, row, info.namespace, user, dry_run, "binding")
     context.warnings += warnings
     attributes = Attributes(
-        Operation.CREATE, row, info.namespace, info.name, user, binding, None, "binding", dry_run, None, context.warnings
+        Operation.CREATE,
+        row,
+        info.namespace,
+        info.name,
+        user,
+        binding,
+        None,
+        "binding",
+        dry_run,
+        None,
+        context.warnings,
     )
     backend.admission.admit(attributes)
     backend.admission.validate(attributes)

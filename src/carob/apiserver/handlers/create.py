@@ -86,6 +86,7 @@ async def _store(
     rules.check_create(row, obj)
     context.warnings += strategy.warnings(obj, None)
     backend.admission.validate(attributes)
+    strategy.reserve(obj, None, context)
     metadata, objects = obj.metadata, backend.objects
     cache = objects.cache(row)
     for number in range(tries):
@@ -117,6 +118,7 @@ async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         if status is not None:
             obj.status = status
         rules.check_create(row, obj)
+        strategy.reserve(obj, None, context)
         value = backend.objects.value_of(row, obj)
         entry = await backend.objects.create(row, metadata.namespace, metadata.name, value)
     except BaseException:

@@ -174,8 +174,9 @@ async def _remove_once(
     changed = new_finalizers is not None or marked
     if new_finalizers is not None:
         obj.metadata.finalizers = new_finalizers
-    held = bool(obj.metadata.finalizers) or not strategy.complete(obj)
-    if not graceful and held:
+    own = not strategy.complete(obj)
+    held = bool(obj.metadata.finalizers) or own
+    if not graceful and held and not own:
         changed = mark_deleting(obj, backend.clock.now()) or changed
     if graceful or changed:
         value = objects.value_of(row, obj)

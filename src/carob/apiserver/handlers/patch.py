@@ -11,13 +11,15 @@ import orjson
 
 from carob.api import codec, strict
 from carob.api.defaulting import default
-from carob.api.status import ApiError, bad_request, not_found
+from carob.api.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply_patch
+from carob.api.status import ApiError, bad_request, conflict
 from carob.apiserver import negotiation
 from carob.apiserver.bodies import validation_of
 from carob.apiserver.handlers import writes
 from carob.apiserver.handlers.create import create_decoded
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.handlers.update import replace
+from carob.apiserver.list_options import options_invalid
 from carob.apiserver.presenters import check_single
 
 if TYPE_CHECKING:
@@ -29,12 +31,9 @@ if TYPE_CHECKING:
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request, Response
 
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
 
 async def patch(
@@ -47,6 +46,7 @@ async def patch(
     check_single(form)
     kind = patch_type(row, request)
     dry_run = writes.check_options(info, "PatchOptions")
+    _check_apply(info, kind)
     context = writes.context_of(backend, row, info.namespace, user, dry_run, info.subresource)
     change = Change(row, kind, request.body, validation_of(info))
     if kind == APPLY_PATCH and not info.subresource:
@@ -60,7 +60,9 @@ async def patch(
         new = change.applied(old, context.warnings)
         default(new)
         if not new.metadata.name:
-            raise bad_request(f"the name of the object () does not match the name on the URL ({info.name})")
+            raise bad_request(
+                f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
+            )
         if new.metadata.name != info.name:
             name = new.metadata.name
             raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({info.name})")
@@ -75,59 +77,70 @@ async def patch(
     return written_entry(backend, info, form, entry, 200, context.warnings)
 
 
+def _check_apply(info: RequestInfo, kind: str) -> None:
+    """Refuse options that go only with, or only without, an apply. Raises: ApiError 422."""
+    if kind == APPLY_PATCH:
+        if not info.first("fieldManager"):
+            why = "Required value: is required for apply patch"
+            raise options_invalid("PatchOptions", [("FieldValueRequired", why, "fieldManager")])
+    elif "force" in info.query:
+        why = "Forbidden: may not be specified for non-apply patch"
+        raise options_invalid("PatchOptions", [("FieldValueForbidden", why, "force")])
+
+
 def patch_type(row: Resource, request: Request) -> str:
     """The kind of a patch. Raises: ApiError 415."""
     media = negotiation.media_type(request.headers.get("content-type", ""))
     if media not in _TYPES:
         error = ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
         raise error
-    if row.custom and media == STRATEGIC_PATCH:
+    if row.custom and media == STRATEGIC_MERGE_PATCH:
         raise negotiation.unsupported_media_type(", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH)))
     return media
 
 
 class Change:
-    """One patch, parsed once, applied to one state or several."""
+    """One patch, applied to one state or several."""
 
     def __init__(self, row: Resource, kind: str, body: bytes, validation: str) -> None:
         self._row = row
         self._kind = kind
+        self._body = body
         self._validation = validation
         if kind == APPLY_PATCH:
-            import yaml
+            # until server-side apply tracks owners: what is applied is merged by the lists' keys
+            self._applied = self._of_yaml(body)
+            self._kind, self._body = STRATEGIC_MERGE_PATCH, orjson.dumps(self._applied)
+        self.names_version = b'"resourceVersion"' in self._body
 
-            self._patch: Any = orjson.loads(orjson.dumps(yaml.load(body, Loader=yaml.CSafeLoader)))
-        else:
-            try:
-                self._patch = orjson.loads(body)
-            except orjson.JSONDecodeError as error:
-                raise bad_request(f"error decoding patch: {error}") from None
-        metadata = self._patch.get("metadata") if isinstance(self._patch, dict) else None
-        self.names_version = isinstance(metadata, dict) and bool(metadata.get("resourceVersion"))
+    def _of_yaml(self, body: bytes) -> Any:
+        import yaml
+
+        try:
+            tree = yaml.load(body, Loader=yaml.CSafeLoader)
+        except yaml.YAMLError as error:
+            where = getattr(error, "problem_mark", None)
+            line = f"line {where.line + 1}: " if where is not None else ""
+            problem = getattr(error, "problem", None) or error
+            raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {line}{problem}") from None
+        if not isinstance(tree, dict):
+            raise bad_request("error decoding YAML: the applied configuration is not an object")
+        tree.get("metadata", {}).pop("managedFields", None)
+        return tree
 
     def created(self, warnings: list[str]) -> Any:
-        """The object that an apply makes where there is none."""
-        obj, told = strict.decode_body(self._row, orjson.dumps(self._patch), strict.JSON, self._validation)
+        """The object that an apply makes where there is none. Raises: ApiError 400, 409."""
+        metadata = self._applied.get("metadata")
+        uid = metadata.get("uid") if isinstance(metadata, dict) else None
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(self._row, str(metadata.get("name", "")), why)
+        obj, told = strict.decode_body(self._row, self._body, strict.JSON, self._validation)
         warnings += told
         return obj
 
     def applied(self, old: Any, warnings: list[str]) -> Any:
-        """The state behind the patch, a fresh Struct without new defaults. Raises: ApiError."""
-        tree = codec.to_tree(old)
-        result = merged(tree, self._patch)
-        obj, told = strict.decode_body(self._row, orjson.dumps(result), strict.JSON, self._validation)
+        """The state behind the patch, a fresh Struct without new defaults. Raises: ApiError 400, 413, 422."""
+        obj, told = apply_patch(self._row, codec.encode(old), self._body, self._kind, self._validation)
         warnings += told
         return obj
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    out = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            out[key] = merged(out.get(key), value)
-    return out

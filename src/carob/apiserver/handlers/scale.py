@@ -110,5 +110,3 @@ def _answer(info: RequestInfo, request: Request, scale: autoscaling_v1.Scale, wa
     response = Response(200, finished(form, codec.encode(scale)), form.media)
     response.headers.extend(warning_headers(warnings))
     return response
-
-

@@ -143,6 +143,8 @@ async def _replace_once(
     rules.check_update(row, new, old, context.subresource)
     context.warnings += strategy.warnings(new, old)
     backend.admission.validate(attributes)
+    if context.subresource != "status":
+        strategy.reserve(new, old, context)
     return await commit(backend, row, context, entry, new)
 
 
@@ -194,6 +196,7 @@ async def update_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         if status is not None:
             obj.status = status
         rules.check_update(row, obj, old)
+        strategy.reserve(obj, old, context)
         entry = await commit(backend, row, context, entry, obj)
     except BaseException:
         context.finish(happened=False)

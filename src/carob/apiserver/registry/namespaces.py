@@ -34,8 +34,9 @@ class NamespaceStrategy(Strategy):
 
     def mark_deleted(self, obj: core_v1.Namespace, options: DeleteOptions, context: WriteContext) -> bool:
         """A deletion begins with the phase Terminating."""
-        if obj.status.phase == "Terminating":
+        if obj.metadata.deletion_timestamp is not None:
             return False
+        obj.metadata.deletion_timestamp = context.now
         obj.status.phase = "Terminating"
         return True
 

@@ -31,6 +31,7 @@ class PodStrategy(Strategy):
                 core_v1.PodCondition(
                     type="PodScheduled",
                     status="False",
+                    last_transition_time=context.now,
                     reason="SchedulingGated",
                     message="Scheduling is blocked due to non-empty scheduling gates",
                 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.apiserver.registry.certificates import CertificateSigningRequestStrategy
+from carob.apiserver.registry.core import ClaimStrategy, NodeStrategy, VolumeStrategy
 from carob.apiserver.registry.namespaces import NamespaceStrategy
 from carob.apiserver.registry.pods import PodStrategy
+from carob.apiserver.registry.services import ServiceStrategy
+from carob.apiserver.registry.workloads import DaemonSetStrategy, JobStrategy
 
 if TYPE_CHECKING:
     from carob.apiserver.registry.strategy import Strategy
@@ -16,6 +19,12 @@ def special() -> dict[tuple[str, str], type[Strategy]]:
     """Strategy classes by group and plural name."""
     return {
         ("", "namespaces"): NamespaceStrategy,
+        ("", "nodes"): NodeStrategy,
+        ("", "persistentvolumeclaims"): ClaimStrategy,
+        ("", "persistentvolumes"): VolumeStrategy,
         ("", "pods"): PodStrategy,
+        ("", "services"): ServiceStrategy,
+        ("apps", "daemonsets"): DaemonSetStrategy,
+        ("batch", "jobs"): JobStrategy,
         ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     }

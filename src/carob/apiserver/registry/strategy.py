@@ -101,6 +101,9 @@ class Strategy:
         if self.status_keeps_labels:
             new.metadata.labels = old.metadata.labels
 
+    def reserve(self, new: Any, old: Any | None, context: WriteContext) -> None:
+        """Claim what only one object may have, once everything else has been checked. Raises: ApiError."""
+
     def spec_changed(self, new: Any, old: Any) -> bool:
         """Whether an update asks for something else than before."""
         for name in new.__struct_fields__:

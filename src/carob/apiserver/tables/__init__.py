@@ -33,6 +33,8 @@ class Table:
         self.columns = orjson.dumps(columns)
         self._row = row
         self._make = make
+        self.default = make is _named
+        """True for a kind without cells of its own."""
         self._conditions = _conditions_of(row)
 
     def cells(self, obj: Any, now: float) -> tuple[list[Any], bytes]:

@@ -41,7 +41,7 @@ def _api_service(obj: apiregistration_v1.APIService, now: float) -> list[Any]:
     service = obj.spec.service
     where = "Local" if service is None else f"{service.namespace}/{service.name}"
     available = "Unknown"
-    for condition in obj.status.conditions:
+    for condition in obj.status.conditions or ():
         if condition.type == "Available":
             available = condition.status
             if condition.status != "True":

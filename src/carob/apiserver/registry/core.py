@@ -1,0 +1,48 @@
+"""Nodes, volumes and claims: first states.
+
+Source: upstream `pkg/registry/core/{node,persistentvolume,persistentvolumeclaim}/strategy.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.apiserver.registry.strategy import Strategy
+
+if TYPE_CHECKING:
+    from carob.api.types import core_v1
+    from carob.apiserver.registry.strategy import WriteContext
+
+
+class NodeStrategy(Strategy):
+    """A node registers itself with its status."""
+
+    def prepare_create(self, obj: core_v1.Node, context: WriteContext) -> None:
+        """As it comes."""
+
+
+class VolumeStrategy(Strategy):
+    """A volume's status says since when it is in its phase."""
+
+    def prepare_create(self, obj: core_v1.PersistentVolume, context: WriteContext) -> None:
+        """Pending, from now on."""
+        obj.status = type(obj.status)(phase="Pending", last_phase_transition_time=context.now)
+
+    def prepare_status(
+        self, new: core_v1.PersistentVolume, old: core_v1.PersistentVolume, context: WriteContext
+    ) -> None:
+        """The server keeps the time of the phase."""
+        super().prepare_status(new, old, context)
+        given = new.status.last_phase_transition_time
+        if new.status.phase != old.status.phase and given in (None, old.status.last_phase_transition_time):
+            new.status.last_phase_transition_time = context.now
+        elif given is None:
+            new.status.last_phase_transition_time = old.status.last_phase_transition_time
+
+
+class ClaimStrategy(Strategy):
+    """A claim waits for a volume."""
+
+    def prepare_create(self, obj: core_v1.PersistentVolumeClaim, context: WriteContext) -> None:
+        """Pending."""
+        obj.status = type(obj.status)(phase="Pending")

@@ -1,0 +1,313 @@
+"""Services: addresses and node ports, each given out once, and the fields that belong to one type alone.
+
+Source: upstream `pkg/registry/core/service/{strategy.go,storage/storage.go,storage/alloc.go}`.
+Differs: one address family (IPv4); no IPAddress objects are written for Service addresses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from carob.api.resources import TABLE
+from carob.api.status import ApiError, internal, invalid
+from carob.apiserver.registry import allocation
+from carob.apiserver.registry.allocation import Claims, Exhausted, Taken
+from carob.apiserver.registry.strategy import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carob.api.types import core_v1
+    from carob.apiserver.registry.strategy import WriteContext
+
+DEFAULT_RANGE = "10.43.0.0/16"
+SINGLE, REQUIRE_DUAL = "SingleStack", "RequireDualStack"
+
+_RANGES = TABLE.by_plural("networking.k8s.io", "v1", "servicecidrs")
+
+
+class ServiceStrategy(Strategy):
+    """See the module's docstring. It is the one strategy that holds state: the claims."""
+
+    def __init__(self, row: Any) -> None:
+        super().__init__(row)
+        self._addresses: Claims[str] = Claims()
+        self._ports: Claims[int] = Claims()
+        self._loaded = False
+
+    # -- before validation -----------------------------------------------------------------------------------------
+
+    def prepare_create(self, obj: core_v1.Service, context: WriteContext) -> None:
+        """No status from the client; one address may be given in either field."""
+        obj.status = type(obj.status)()
+        spec = obj.spec
+        if spec.cluster_ip and not spec.cluster_ips:
+            spec.cluster_ips = [spec.cluster_ip]
+
+    def prepare_update(self, new: core_v1.Service, old: core_v1.Service, context: WriteContext) -> None:
+        """What was given out stays unless the type no longer has it."""
+        new.status = old.status
+        self._normalize(new.spec, old.spec)
+        _keep_given(new.spec, old.spec)
+        _drop_foreign(new.spec, old.spec)
+
+    @staticmethod
+    def _normalize(new: core_v1.ServiceSpec, old: core_v1.ServiceSpec) -> None:
+        changed, list_changed = new.cluster_ip != old.cluster_ip, new.cluster_ips != old.cluster_ips
+        if not old.cluster_ip and new.cluster_ip and not new.cluster_ips:
+            new.cluster_ips = [new.cluster_ip]
+        elif changed and not new.cluster_ip and not list_changed:
+            new.cluster_ips = []
+        elif list_changed and not new.cluster_ips and not changed:
+            new.cluster_ip = ""
+        elif changed and new.cluster_ip and not list_changed and new.cluster_ips:
+            new.cluster_ips = [new.cluster_ip, *new.cluster_ips[1:]]
+
+    def prepare_status(self, new: core_v1.Service, old: core_v1.Service, context: WriteContext) -> None:
+        """The status alone."""
+        new.spec = old.spec
+
+    # -- after validation ------------------------------------------------------------------------------------------
+
+    def reserve(self, new: core_v1.Service, old: core_v1.Service | None, context: WriteContext) -> None:
+        """Claim what the Service needs and give back what it no longer has. Raises: ApiError 422, 500."""
+        if old is not None and _same_needs(new.spec, old.spec):
+            return
+        self._load(context)
+        holder = f"{new.metadata.namespace}/{new.metadata.name}"
+        self._families(new)
+        self._reserve_address(new, holder, context)
+        self._reserve_ports(new, holder, context)
+        if old is not None:
+            self._release_unused(new, old, holder, context)
+
+    def prepare_delete(self, obj: core_v1.Service, context: WriteContext) -> None:
+        """Everything goes back once the Service is gone."""
+        holder = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        for address in obj.spec.cluster_ips:
+            context.done.append(_releasing(self._addresses, address, holder))
+        for port in _ports_of(obj.spec):
+            context.done.append(_releasing(self._ports, port, holder))
+
+    def _load(self, context: WriteContext) -> None:
+        """Find the claims of the Services that are there; the first use does it."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for service in context.reader.list(self.row):
+            holder = f"{service.metadata.namespace}/{service.metadata.name}"
+            for address in service.spec.cluster_ips:
+                if address != "None":
+                    self._claim_known(self._addresses, address, holder)
+            for port in _ports_of(service.spec):
+                self._claim_known(self._ports, port, holder)
+
+    @staticmethod
+    def _claim_known(claims: Claims[Any], value: Any, holder: str) -> None:
+        if claims.free(value):
+            claims.claim(value, holder)
+
+    def _families(self, obj: core_v1.Service) -> None:
+        spec = obj.spec
+        if spec.type == "ExternalName":
+            return
+        headless = spec.cluster_ips[:1] == ["None"]
+        if headless and not spec.selector:
+            spec.ip_family_policy = spec.ip_family_policy or (SINGLE if len(spec.ip_families) == 1 else REQUIRE_DUAL)
+            if not spec.ip_families:
+                spec.ip_families = ["IPv4"] if spec.ip_family_policy == SINGLE else ["IPv4", "IPv6"]
+            return
+        for number, family in enumerate(spec.ip_families):
+            if family != "IPv4":
+                why = f'Invalid value: "{family}": not configured on this cluster'
+                raise self._refusal(obj, f"spec.ipFamilies[{number}]", why)
+        if spec.ip_family_policy == REQUIRE_DUAL:
+            why = f'Invalid value: "{REQUIRE_DUAL}": this cluster is not configured for dual-stack services'
+            raise self._refusal(obj, "spec.ipFamilyPolicy", why)
+        spec.ip_family_policy = spec.ip_family_policy or SINGLE
+        spec.ip_families = ["IPv4"]
+
+    def _reserve_address(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
+        spec = obj.spec
+        if spec.type == "ExternalName" or spec.cluster_ips[:1] == ["None"]:
+            return
+        if not spec.cluster_ips:
+            try:
+                address = allocation.pick_address(self._addresses, _ranges(context), context.randomness)
+            except Exhausted as error:
+                raise internal(f"failed to allocate a serviceIP: {error}") from None
+            spec.cluster_ip, spec.cluster_ips = address, [address]
+        for address in spec.cluster_ips:
+            self._claim_address(obj, address, holder, context)
+
+    def _claim_address(self, obj: core_v1.Service, address: str, holder: str, context: WriteContext) -> None:
+        ranges = [ipaddress.ip_network(text) for text in _ranges(context)]
+        where = ipaddress.ip_address(address)
+        known = not self._addresses.free(address)
+        if not known and not any(where.version == one.version and where in one for one in ranges):
+            why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'
+            raise self._refusal(obj, "spec.clusterIPs", why)
+        try:
+            if self._addresses.claim(address, holder):
+                context.undo.append(_releasing(self._addresses, address, holder))
+        except Taken:
+            why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: provided IP is already allocated'
+            raise self._refusal(obj, "spec.clusterIPs", why) from None
+
+    def _reserve_ports(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
+        spec = obj.spec
+        if not _has_node_ports(spec):
+            return
+        mine: dict[int, set[str]] = {}
+        for number, port in enumerate(spec.ports):
+            if port.node_port:
+                protocols = mine.setdefault(port.node_port, set())
+                if port.protocol in protocols:
+                    # upstream answers 500 here; a client's mistake is a 422
+                    why = f"Invalid value: {port.node_port}: duplicate nodePort: {{{port.protocol} {port.node_port}}}"
+                    raise self._refusal(obj, f"spec.ports[{number}].nodePort", why)
+                protocols.add(port.protocol)
+                self._claim_port(obj, port.node_port, f"spec.ports[{number}].nodePort", holder, context)
+        if spec.type == "NodePort" or spec.allocate_load_balancer_node_ports is not False:
+            for port in spec.ports:
+                if not port.node_port:
+                    shared = [n for n, used in mine.items() if port.protocol not in used and self._twin(spec, port, n)]
+                    port.node_port = shared[0] if shared else self._free_port(holder, context)
+                    mine.setdefault(port.node_port, set()).add(port.protocol)
+        if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
+            if spec.health_check_node_port:
+                self._claim_port(obj, spec.health_check_node_port, "spec.healthCheckNodePort", holder, context)
+            else:
+                spec.health_check_node_port = self._free_port(holder, context)
+
+    @staticmethod
+    def _twin(spec: core_v1.ServiceSpec, port: core_v1.ServicePort, node_port: int) -> bool:
+        """Whether the same port number of another protocol has this node port: the two share it."""
+        return any(other.port == port.port and other.node_port == node_port for other in spec.ports)
+
+    def _free_port(self, holder: str, context: WriteContext) -> int:
+        try:
+            port = allocation.pick_port(self._ports, context.randomness)
+        except Exhausted as error:
+            raise internal(f"failed to allocate a nodePort: {error}") from None
+        self._ports.claim(port, holder)
+        context.undo.append(_releasing(self._ports, port, holder))
+        return port
+
+    def _claim_port(self, obj: core_v1.Service, port: int, field: str, holder: str, context: WriteContext) -> None:
+        first, last = allocation.FIRST_NODE_PORT, allocation.LAST_NODE_PORT
+        if not first <= port <= last:
+            why = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+            raise self._refusal(obj, field, f"Invalid value: {port}: {why}")
+        try:
+            if self._ports.claim(port, holder):
+                context.undo.append(_releasing(self._ports, port, holder))
+        except Taken:
+            why = f"Invalid value: {port}: provided port is already allocated"
+            raise self._refusal(obj, field, why) from None
+
+    def _release_unused(self, new: core_v1.Service, old: core_v1.Service, holder: str, context: WriteContext) -> None:
+        for address in set(old.spec.cluster_ips) - set(new.spec.cluster_ips):
+            context.done.append(_releasing(self._addresses, address, holder))
+        for port in set(_ports_of(old.spec)) - set(_ports_of(new.spec)):
+            context.done.append(_releasing(self._ports, port, holder))
+
+    def _refusal(self, obj: core_v1.Service, field: str, message: str) -> ApiError:
+        return invalid(
+            self.row, obj.metadata.name, [{"reason": "FieldValueInvalid", "message": message, "field": field}]
+        )
+
+
+def _releasing(claims: Claims[Any], value: Any, holder: str) -> Callable[[], None]:
+    return lambda: claims.release(value, holder)
+
+
+def _ranges(context: WriteContext) -> list[str]:
+    """The ranges of all ServiceCIDRs that are not being deleted."""
+    assert _RANGES is not None
+    found = [
+        text
+        for one in context.reader.list(_RANGES)
+        if one.metadata.deletion_timestamp is None
+        for text in one.spec.cidrs
+    ]
+    return found or [DEFAULT_RANGE]
+
+
+def _has_node_ports(spec: core_v1.ServiceSpec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer")
+
+
+def _has_health_port(spec: core_v1.ServiceSpec) -> bool:
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+
+
+def _has_external_policy(spec: core_v1.ServiceSpec) -> bool:
+    return _has_node_ports(spec) or (spec.type == "ClusterIP" and bool(spec.external_ips))
+
+
+def _ports_of(spec: core_v1.ServiceSpec) -> list[int]:
+    ports = [port.node_port for port in spec.ports if port.node_port]
+    return [*ports, spec.health_check_node_port] if spec.health_check_node_port else ports
+
+
+def _same_needs(new: core_v1.ServiceSpec, old: core_v1.ServiceSpec) -> bool:
+    """Whether an update cannot change what was given out."""
+    return (
+        new.type == old.type
+        and new.cluster_ips == old.cluster_ips
+        and bool(new.cluster_ips or new.type == "ExternalName")
+        and new.ports == old.ports
+        and new.ip_families == old.ip_families
+        and new.ip_family_policy == old.ip_family_policy
+        and new.external_traffic_policy == old.external_traffic_policy
+        and new.health_check_node_port == old.health_check_node_port
+        and new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports
+    )
+
+
+def _keep_given(new: core_v1.ServiceSpec, old: core_v1.ServiceSpec) -> None:
+    """Fill in what a client left out of a PUT. Source: `patchAllocatedValues`."""
+    if new.type != "ExternalName" and old.type != "ExternalName":
+        new.cluster_ip = new.cluster_ip or old.cluster_ip
+        if not new.cluster_ips and new.cluster_ip == old.cluster_ip:
+            new.cluster_ips = old.cluster_ips
+        new.ip_families = new.ip_families or old.ip_families
+        new.ip_family_policy = new.ip_family_policy or old.ip_family_policy
+    if _has_node_ports(new) and _has_node_ports(old):
+        used = {port.node_port for port in new.ports}
+        before = {(port.protocol, port.port): port.node_port for port in old.ports}
+        for port in new.ports:
+            given = before.get((port.protocol, port.port), 0)
+            if not port.node_port and given not in used:
+                port.node_port = given
+    if _has_health_port(new) and _has_health_port(old):
+        new.health_check_node_port = new.health_check_node_port or old.health_check_node_port
+
+
+def _drop_foreign(new: core_v1.ServiceSpec, old: core_v1.ServiceSpec) -> None:
+    """Clear what the old type had and the new one has not. Source: `dropTypeDependentFields`."""
+    if new.type == "ExternalName" and old.type != "ExternalName":
+        if new.cluster_ips in ([], old.cluster_ips):
+            new.cluster_ip, new.cluster_ips = "", []
+        if new.ip_families in ([], old.ip_families):
+            new.ip_families, new.ip_family_policy = [], None
+        if new.internal_traffic_policy == old.internal_traffic_policy:
+            new.internal_traffic_policy = None
+    if _has_node_ports(old) and not _has_node_ports(new):
+        given = {port.node_port for port in old.ports}
+        for port in new.ports:
+            if port.node_port in given:
+                port.node_port = 0
+    if _has_health_port(old) and not _has_health_port(new):
+        if new.health_check_node_port == old.health_check_node_port:
+            new.health_check_node_port = 0
+    if old.type == "LoadBalancer" and new.type != "LoadBalancer":
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports:
+            new.allocate_load_balancer_node_ports = None
+        if new.load_balancer_class == old.load_balancer_class:
+            new.load_balancer_class = None
+    if _has_external_policy(old) and not _has_external_policy(new):
+        if new.external_traffic_policy == old.external_traffic_policy:
+            new.external_traffic_policy = ""
