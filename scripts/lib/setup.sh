@@ -60,6 +60,7 @@ setup_venv() {
     [ -x "$CAROB_VENV/bin/python" ] || "$python" -m venv "$CAROB_VENV" || return 1
     "$CAROB_VENV/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$file" || return 1
     "$CAROB_VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e "$CAROB_ROOT" || return 1
+    "$CAROB_VENV/bin/python" -m compileall -q "$CAROB_ROOT/src" "$CAROB_VENV/lib" >/dev/null 2>&1 || true  # a start must not compile
     # dev holds all of runtime
     [ "$kind" = dev ] && cat "$CAROB_ROOT/requirements/runtime.txt" "$CAROB_ROOT/pyproject.toml" | sha256sum >"$CAROB_VENV/.carob-runtime"
     printf '%s\n' "$want" >"$stamp"

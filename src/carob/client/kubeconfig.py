@@ -227,11 +227,8 @@ def _parse(path: Path, text: bytes) -> Any:
 
 
 def _write(path: Path, tree: dict[str, Any]) -> None:
-    import yaml
-
     path = path.resolve()
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(tree, Dumper=dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1 << 20)
+    text = _render(path, tree)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:
@@ -245,6 +242,23 @@ def _write(path: Path, tree: dict[str, Any]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _render(path: Path, tree: dict[str, Any]) -> str:
+    """In the form that the file has; a new one is JSON, which is YAML too and costs a command no parser to load."""
+    try:
+        with path.open("rb") as file:
+            json_form = file.read(1) in (b"{", b"")
+    except FileNotFoundError:
+        json_form = True
+    if json_form:
+        return orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode() + "\n"
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(
+        yaml.dump(tree, Dumper=dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1 << 20)
+    )
 
 
 @contextlib.contextmanager
