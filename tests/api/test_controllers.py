@@ -256,3 +256,87 @@ def test_a_node_s_request_is_approved_and_signed_by_its_right(pki: Pki) -> None:
         assert base64.b64decode(csr.status.certificate).startswith(b"-----BEGIN CERTIFICATE-----")
 
     in_world(pki, body)
+
+
+async def _family(world: World) -> None:
+    """`child` and `grandchild`, of `owner`; `shared`, of `owner` and `other`."""
+    owner = await world.make(core_v1.ConfigMap, "owner", "default")
+    other = await world.make(core_v1.ConfigMap, "other", "default")
+
+    def reference(to: core_v1.ConfigMap) -> dict[str, Any]:
+        metadata = to.metadata
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "blockOwnerDeletion": True,
+        }
+
+    child = await world.make(core_v1.ConfigMap, "child", "default", metadata={"ownerReferences": [reference(owner)]})
+    await world.make(core_v1.Secret, "grandchild", "default", metadata={"ownerReferences": [reference(child)]})
+    both = [reference(owner), reference(other)]
+    await world.make(core_v1.ConfigMap, "shared", "default", metadata={"ownerReferences": both})
+
+
+def _owners(found: core_v1.ConfigMap | None) -> list[str]:
+    assert found is not None
+    return [reference.name for reference in found.metadata.owner_references]
+
+
+@pytest.mark.parametrize("policy", ["Background", "Foreground"])
+def test_what_is_owned_ends_with_its_last_owner(pki: Pki, policy: str) -> None:
+    async def body(world: World) -> None:
+        await _family(world)
+        await world.client.delete(core_v1.ConfigMap, "owner", "default", propagation_policy=policy)
+        await world.gone(core_v1.Secret, "grandchild", "default")
+        await world.gone(core_v1.ConfigMap, "child", "default")
+        await world.gone(core_v1.ConfigMap, "owner", "default")
+        await world.until(core_v1.ConfigMap, "shared", "default", lambda found: _owners(found) == ["other"])
+
+    in_world(pki, body)
+
+
+def test_in_the_foreground_the_owner_ends_last(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await _family(world)
+        hold = {"metadata": {"finalizers": ["example.com/hold"]}}
+        await world.client.patch(core_v1.Secret, "grandchild", "default", patch=hold)
+        await world.client.delete(core_v1.ConfigMap, "owner", "default", propagation_policy="Foreground")
+        await world.until(
+            core_v1.Secret, "grandchild", "default", lambda f: f is not None and bool(f.metadata.deletion_timestamp)
+        )
+        assert (await world.client.get(core_v1.ConfigMap, "child", "default")).metadata.deletion_timestamp
+        assert (await world.client.get(core_v1.ConfigMap, "owner", "default")).metadata.deletion_timestamp
+        await world.client.patch(core_v1.Secret, "grandchild", "default", patch={"metadata": {"finalizers": None}})
+        await world.gone(core_v1.ConfigMap, "owner", "default")
+
+    in_world(pki, body)
+
+
+def test_orphans_are_let_go(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await _family(world)
+        await world.client.delete(core_v1.ConfigMap, "owner", "default", propagation_policy="Orphan")
+        await world.gone(core_v1.ConfigMap, "owner", "default")
+        assert _owners(await world.client.get(core_v1.ConfigMap, "child", "default")) == []
+        await world.client.get(core_v1.Secret, "grandchild", "default")
+
+    in_world(pki, body)
+
+
+def test_an_object_whose_owner_never_was_goes(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        ghost = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": "ghost",
+            "uid": "00000000-0000-4000-8000-000000000000",
+        }
+        unknown = ghost | {"apiVersion": "example.com/v1", "kind": "Unknown"}
+        await world.make(core_v1.ConfigMap, "haunted", "default", metadata={"ownerReferences": [ghost]})
+        await world.make(core_v1.ConfigMap, "kept", "default", metadata={"ownerReferences": [unknown]})
+        await world.gone(core_v1.ConfigMap, "haunted", "default")
+        await world.client.get(core_v1.ConfigMap, "kept", "default")
+
+    in_world(pki, body)

@@ -588,12 +588,12 @@ def resource_of(struct: type[Any]) -> Resource:
     return found
 
 
-def add_view(view: type[Any], kind: type[Any]) -> None:
-    """Let `view`, a Struct with only some fields of `kind`, stand for it where objects are read.
+def add_view(view: type[Any], kind: type[Any] | Resource) -> None:
+    """Let `view`, a Struct with only some fields of `kind` (a Struct or a row), stand for it where objects are read.
 
     A whole Pod costs 11 KB in memory: who keeps all of them keeps a view.
     """
-    _VIEWS[view] = resource_of(kind)
+    _VIEWS[view] = resource_of(kind) if isinstance(kind, type) else kind
 
 
 _BY_STRUCT = {(row.module, row.kind): row for row in BUILT_IN}

@@ -10,6 +10,7 @@ from carob.base.tasks import TaskGroup, supervise
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.csr import CsrController
+from carob.controllers.garbage_collector import GarbageCollector
 from carob.controllers.namespaces import NamespaceController
 from carob.controllers.node_lifecycle import LEASE_NAMESPACE, NodeLifecycle
 from carob.controllers.node_taints import NodeTaintController
@@ -69,6 +70,7 @@ class Controllers:
             "node lifecycle": NodeLifecycle(client, nodes, leases, pods, recorder, clock).run,
             "taint eviction": TaintEviction(client, pods, nodes, recorder, clock).run,
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
+            "garbage collector": lambda: GarbageCollector(client, clock).run(),
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
         }
         async with TaskGroup() as group:

@@ -1,0 +1,222 @@
+"""What is owned ends with its owner: in the background, before its owner (foreground), or is let go (orphan).
+
+There is no graph of its own: the informers' copies and their index by owner *are* the graph, so it is never out of
+step with them. An owner that the copies do not show is asked for at the server before anything is deleted.
+
+Source: kube-controller-manager garbagecollector.
+Differs: an owner of a kind that this server does not have keeps its dependents.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.base.tasks import TaskGroup
+from carob.client.informer import Informer, key_of
+from carob.client.rest import PATCH_TYPES
+from carob.client.workqueue import WorkQueue
+from carob.controllers.ownership import (
+    BY_OWNER,
+    FOREGROUND,
+    ORPHAN,
+    Action,
+    Owned,
+    OwnerReference,
+    blocks,
+    collected_kinds,
+    owners_of,
+    verdict,
+    view_of,
+    without_finalizer,
+    without_references,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from carob.api.resources import Resource
+    from carob.base.clock import Clock
+    from carob.client.rest import Client
+
+WORKERS = 8
+MAX_ABSENT = 500
+
+
+class _Kind:
+    """One kind's copies."""
+
+    def __init__(self, number: int, row: Resource, informer: Informer[Owned]) -> None:
+        self.number = number
+        self.row = row
+        self.informer = informer
+
+    def work_key(self, obj_key: str) -> str:
+        return f"{self.number} {obj_key}"
+
+
+class GarbageCollector:
+    """Keys are `<number of the kind> <namespace/name>`."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._queue = WorkQueue(clock)
+        self._kinds: list[_Kind] = []
+        for number, row in enumerate(collected_kinds()):
+            informer: Informer[Owned] = Informer(client, view_of(row), clock, name=f"owned {row.group_resource}")
+            informer.add_index(BY_OWNER, owners_of)
+            self._kinds.append(_Kind(number, row, informer))
+        self._by_name = {(kind.row.group, kind.row.kind): kind for kind in self._kinds}
+        self._absent: OrderedDict[str, None] = OrderedDict()
+        """Uids of owners that the server was asked for and did not have; a uid never comes back."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with TaskGroup() as group:
+            for kind in self._kinds:
+                group.spawn(kind.informer.run(), kind.informer.name)
+            for kind in self._kinds:
+                await kind.informer.wait_synced()
+            for kind in self._kinds:
+                self._subscribe(kind)
+            await self._queue.work(self._sync, WORKERS, "garbage collector")
+
+    def _subscribe(self, kind: _Kind) -> None:
+        kind.informer.subscribe(lambda key, old, new: self._changed(kind, key, old, new))
+
+    def _changed(self, kind: _Kind, key: str, old: Owned | None, new: Owned | None) -> None:
+        if new is None:
+            if old is not None:
+                self._enqueue_dependents(old.metadata.uid)
+                self._enqueue_owners(old)
+            return
+        if new.metadata.owner_references or new.waits_for_dependents or new.orphans_dependents:
+            self._queue.add(kind.work_key(key))
+        if new.waits_for_dependents:
+            self._enqueue_dependents(new.metadata.uid)
+        if old is not None and old.metadata.owner_references != new.metadata.owner_references:
+            self._enqueue_owners(old)
+
+    def _dependents(self, uid: str) -> Iterator[tuple[_Kind, Owned]]:
+        for kind in self._kinds:
+            for obj in kind.informer.by_index(BY_OWNER, uid):
+                yield kind, obj
+
+    def _enqueue_dependents(self, uid: str) -> None:
+        for kind, obj in self._dependents(uid):
+            self._queue.add(kind.work_key(key_of(obj)))
+
+    def _enqueue_owners(self, obj: Owned) -> None:
+        """An owner may have waited for just this object."""
+        for reference in obj.metadata.owner_references:
+            found = self._find(obj, reference)
+            if found is not None and found[1] is not None and found[1].is_ending:
+                self._queue.add(found[0].work_key(key_of(found[1])))
+
+    def _find(self, obj: Owned, reference: OwnerReference) -> tuple[_Kind, Owned | None] | None:
+        """The owner's kind and our copy of it, if its uid is right; None for a kind that is not known."""
+        group = reference.api_version.rpartition("/")[0]
+        kind = self._by_name.get((group, reference.kind))
+        if kind is None or (kind.row.namespaced and not obj.metadata.namespace):
+            return None
+        key = f"{obj.metadata.namespace}/{reference.name}" if kind.row.namespaced else reference.name
+        owner = kind.informer.get(key)
+        return kind, owner if owner is not None and owner.metadata.uid == reference.uid else None
+
+    async def _sync(self, work_key: str) -> None:
+        number, _, key = work_key.partition(" ")
+        kind = self._kinds[int(number)]
+        obj = kind.informer.get(key)
+        if obj is None:
+            return
+        if obj.orphans_dependents:
+            await self._orphan(kind, obj)
+        elif obj.waits_for_dependents:
+            await self._end_in_foreground(kind, obj)
+        elif not obj.is_ending and obj.metadata.owner_references:
+            await self._judge(kind, obj)
+
+    async def _orphan(self, kind: _Kind, owner: Owned) -> None:
+        uid = owner.metadata.uid
+        for dependents_kind, dependent in list(self._dependents(uid)):
+            await self._patch(dependents_kind, dependent, without_references(dependent, [uid]), "strategic")
+        await self._patch(kind, owner, without_finalizer(owner, ORPHAN), "merge")
+
+    async def _end_in_foreground(self, kind: _Kind, owner: Owned) -> None:
+        uid = owner.metadata.uid
+        dependents = list(self._dependents(uid))
+        if not any(blocks(dependent, uid) for _, dependent in dependents):
+            await self._patch(kind, owner, without_finalizer(owner, FOREGROUND), "merge")
+            return
+        for dependents_kind, dependent in dependents:
+            self._queue.add(dependents_kind.work_key(key_of(dependent)))
+
+    async def _judge(self, kind: _Kind, obj: Owned) -> None:
+        solid: list[OwnerReference] = []
+        dangling: list[OwnerReference] = []
+        waiting: list[OwnerReference] = []
+        for reference in obj.metadata.owner_references:
+            exists, waits = await self._state_of(obj, reference)
+            (waiting if waits else solid if exists else dangling).append(reference)
+        has_dependents = next(self._dependents(obj.metadata.uid), None) is not None
+        found = verdict(obj, solid, dangling, waiting, has_dependents=has_dependents)
+        if found.action is Action.DROP_REFERENCES:
+            await self._patch(kind, obj, without_references(obj, found.uids), "strategic")
+        elif found.action is Action.DELETE:
+            await self._delete(kind, obj, found.policy)
+
+    async def _state_of(self, obj: Owned, reference: OwnerReference) -> tuple[bool, bool]:
+        """Whether the owner exists, and whether it waits for the object's end."""
+        found = self._find(obj, reference)
+        if found is None:
+            return True, False
+        kind, owner = found
+        if owner is None:
+            owner = await self._ask(kind, obj, reference)
+        return owner is not None, owner is not None and owner.waits_for_dependents
+
+    async def _ask(self, kind: _Kind, obj: Owned, reference: OwnerReference) -> Owned | None:
+        """The owner as the server has it; our copies may be behind."""
+        if reference.uid in self._absent:
+            return None
+        namespace = obj.metadata.namespace if kind.row.namespaced else ""
+        answer = await self._client.raw("GET", kind.row.path(namespace, reference.name))
+        if answer.status not in (200, 404):
+            raise ApiError.from_body(answer.status, answer.body)
+        if answer.status == 200:
+            owner = codec.decode(Owned, answer.body)
+            if owner.metadata.uid == reference.uid:
+                return owner
+        self._absent[reference.uid] = None
+        if len(self._absent) > MAX_ABSENT:
+            self._absent.popitem(last=False)
+        return None
+
+    async def _delete(self, kind: _Kind, obj: Owned, policy: str) -> None:
+        # the version is a precondition too: somebody may have adopted it meanwhile
+        preconditions = {"uid": obj.metadata.uid, "resourceVersion": obj.metadata.resource_version}
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": preconditions,
+            "propagationPolicy": policy,
+        }
+        await self._send("DELETE", kind, obj, body, "application/json")
+
+    async def _patch(self, kind: _Kind, obj: Owned, patch: dict[str, Any], patch_type: str) -> None:
+        await self._send("PATCH", kind, obj, patch, PATCH_TYPES[patch_type])
+
+    async def _send(self, method: str, kind: _Kind, obj: Owned, body: Any, content_type: str) -> None:
+        metadata = obj.metadata
+        answer = await self._client.raw(
+            method,
+            kind.row.path(metadata.namespace, metadata.name),
+            body=orjson.dumps(body),
+            headers={"content-type": content_type},
+        )
+        if answer.status >= 400 and answer.status != 404:
+            raise ApiError.from_body(answer.status, answer.body)
