@@ -1,5 +1,8 @@
 """Writes Pod statuses to the API: at once, in order, the newest one only, again until it is there.
 
+"At once" is for what somebody may wait for; a status that only says that a start goes on waits a tenth of a second,
+because most starts are over by then and the write would only hold them up.
+
 A Pod that is being deleted and whose resources have been taken back is deleted for good, with its uid as the
 precondition, right after its last status was written. Touches the API only.
 
@@ -17,7 +20,7 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.base.log import get_logger, pairs
 from carob.client.workqueue import WorkQueue
-from carob.kubelet.status_patch import status_patch
+from carob.kubelet.status_patch import is_urgent, status_patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("kubelet.status")
 WORKERS = 8
+UNURGENT_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -62,8 +66,11 @@ class StatusManager:
         entry.pod = pod
         if entry.wanted != status or entry.written is entry.wanted:
             entry.wanted = status
-            if status != entry.written:
+            if is_urgent(entry.written, status):
                 self._queue.add(uid)
+            elif status != entry.written:
+                # that a start goes on is told only if it takes long enough for somebody to look
+                self._queue.add_after(uid, UNURGENT_SECONDS)
 
     def known(self, pod: core_v1.Pod) -> core_v1.PodStatus:
         """The newest status of the Pod: ours when we have one, else the API's."""

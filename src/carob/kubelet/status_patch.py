@@ -43,3 +43,28 @@ def _list_changes(merge_key: str, before: list[Any], after: list[Any]) -> list[A
     kept = {item[merge_key] for item in after}
     gone = [{"$patch": "delete", merge_key: name} for name in old if name not in kept]
     return [item for item in after if old.get(item[merge_key]) != item] + gone
+
+
+STARTING = ("ContainerCreating", "PodInitializing")
+
+
+def is_urgent(old: core_v1.PodStatus, new: core_v1.PodStatus) -> bool:
+    """Whether somebody may be waiting for this change; False while it only says that a start goes on."""
+    return _essence(old) != _essence(new)
+
+
+def _essence(status: core_v1.PodStatus) -> tuple[Any, ...]:
+    entries = [*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses]
+    return (
+        status.phase or "Pending",
+        [c.type for c in status.conditions if c.status == "True" and c.type in ("Ready", "ContainersReady")],
+        {entry.name: told for entry in entries if (told := _told(entry)) is not None},
+    )
+
+
+def _told(entry: core_v1.ContainerStatus) -> tuple[Any, ...] | None:
+    """What a container has come to; None while it is being started for the first time."""
+    waiting = entry.state.waiting
+    if waiting is not None and waiting.reason in STARTING and entry.last_state.terminated is None:
+        return None
+    return (entry.container_id, entry.state, entry.ready, entry.started, entry.restart_count)

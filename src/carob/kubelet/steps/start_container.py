@@ -158,7 +158,7 @@ def _target(record: PodRecord, name: str) -> str:
 
 def _write_hosts(tools: Tools, record: PodRecord) -> str:
     pod = record.pod
-    path = f"{tools.places.pod(record.uid)}/etc-hosts"
+    path = f"{tools.places.in_memory(record.uid)}/etc-hosts"
     node_hosts = tools.read_text("/etc/hosts") if pod.spec.host_network else ""
     text = hosts_file(pod, pod_ips(record, tools.node()), tools.options.cluster_domain, node_hosts)
     try:
@@ -175,7 +175,7 @@ def _write_hosts(tools: Tools, record: PodRecord) -> str:
 
 def termination_file_path(tools: Tools, uid: str, name: str, attempt: int) -> str:
     """Where an attempt of a container writes its last words."""
-    return f"{tools.places.pod(uid)}/containers/{name}/{attempt}"
+    return f"{tools.places.in_memory(uid)}/containers/{name}/{attempt}"
 
 
 def _termination_file(tools: Tools, record: PodRecord, container: core_v1.Container, attempt: int) -> str:
