@@ -91,9 +91,9 @@ def _autoscaler_v1(tree: Tree) -> Tree:
     current = status.pop("currentMetrics", None) or []
     for metric in current:
         value = (metric.get("resource") or {}).get("current") or {}
-        if metric.get("type") == "Resource" and metric["resource"].get("name") == "cpu":
-            if "averageUtilization" in value:
-                status["currentCPUUtilizationPercentage"] = value["averageUtilization"]
+        is_cpu = metric.get("type") == "Resource" and metric["resource"].get("name") == "cpu"
+        if is_cpu and "averageUtilization" in value:
+            status["currentCPUUtilizationPercentage"] = value["averageUtilization"]
     conditions = status.pop("conditions", None)
     for name, value in (
         (_METRICS, others),

@@ -74,7 +74,7 @@ class Deadlines:
             return
         try:
             call()
-        except Exception:
+        except Exception:  # noqa: BLE001 - one appointment's mistake must not keep the others waiting
             _log.exception("an appointment raised")
 
     async def close(self) -> None:

@@ -9,6 +9,8 @@ Source: apimachinery field label conversions and the `ToSelectableFields` of ups
 from __future__ import annotations
 
 from functools import cache
+from operator import attrgetter
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -63,11 +65,6 @@ _RENAMED = {
 # Kinds whose refusal is worded "field label not supported": they have a conversion of their own upstream.
 _OWN_WORDS = {plural for group, plural in SELECTABLE if group in ("", "certificates.k8s.io")} | {"replicasets"}
 
-_BOOLEAN = {"spec.hostNetwork", "spec.unschedulable"}
-_INTEGER = {"status.replicas", "status.successful"}
-# JSON differs from the selector's name
-_JSON_PATH = {"status.successful": "status.succeeded", "source": "source.component"}
-
 
 class Index(NamedTuple):
     """What the cache keeps of an object besides its bytes: `fields` are in the order of `selectable(row)`."""
@@ -94,7 +91,8 @@ class _Labels(msgspec.Struct, gc=False):
     labels: dict[str, str] | None = None
 
 
-_PODS_IPS = "status.podIPs"
+class _Ip(msgspec.Struct, gc=False):
+    ip: str = ""
 
 
 @cache
@@ -102,12 +100,22 @@ def indexer(row: Resource) -> Callable[[bytes], Index]:
     """A function from an object's stored bytes to its index values; it decodes only what it keeps."""
     paths = selectable(row)
     decode = msgspec.json.Decoder(_struct_of(paths)).decode
-    getters = [_getter(path) for path in paths]
+    if not paths:
+        return lambda value: Index(decode(value).metadata.labels or _NO_LABELS, ())
+    # a second, unused path makes attrgetter answer with a tuple in every case
+    read = attrgetter(*(_JSON_PATH.get(path, path) for path in paths), "metadata")
+    fixes = [(position, _FIXES[path]) for position, path in enumerate(paths) if path in _FIXES]
+    source = paths.index("source") if "source" in paths else -1
 
     def index(value: bytes) -> Index:
         found = decode(value)
-        fields = tuple([get(found) for get in getters]) if getters else ()
-        return Index(found.metadata.labels or _NO_LABELS, fields)
+        values = list(read(found))
+        values.pop()
+        for position, fix in fixes:
+            values[position] = fix(values[position])
+        if source >= 0 and not values[source]:
+            values[source] = found.reportingComponent
+        return Index(found.metadata.labels or _NO_LABELS, tuple([intern(text) for text in values]))
 
     return index
 
@@ -115,8 +123,36 @@ def indexer(row: Resource) -> Callable[[bytes], Index]:
 _NO_LABELS: dict[str, str] = {}
 
 
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _addresses(value: list[_Ip]) -> str:
+    return ",".join(one.ip for one in value)
+
+
+# fields that are not text, with their default and how they become text
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "spec.hostNetwork": (bool, False),
+    "spec.unschedulable": (bool, False),
+    "status.replicas": (int, 0),
+    "status.successful": (int, 0),
+    "status.podIPs": (list[_Ip], ()),
+}
+_FIXES: dict[str, Callable[[Any], str]] = {
+    "spec.hostNetwork": _boolean,
+    "spec.unschedulable": _boolean,
+    "status.replicas": str,
+    "status.successful": str,
+    "status.podIPs": _addresses,
+    "spec.nodeName": lambda value: value or "",
+}
+# JSON differs from the selector's name
+_JSON_PATH = {"status.successful": "status.succeeded", "source": "source.component"}
+
+
 def _struct_of(paths: tuple[str, ...]) -> type[Any]:
-    """A Struct with only the leaves that the paths name."""
+    """A Struct with only the leaves that the paths name; what is absent has its zero value."""
     tree: dict[str, Any] = {}
     for path in paths:
         *parents, leaf = _JSON_PATH.get(path, path).split(".")
@@ -124,7 +160,7 @@ def _struct_of(paths: tuple[str, ...]) -> type[Any]:
         for parent in parents:
             at = at.setdefault(parent, {})
         at[leaf] = path
-    if "source" in tree:
+    if "source" in paths:
         tree["reportingComponent"] = "reportingComponent"
     return _made("Index", tree, [("metadata", _Labels)])
 
@@ -132,54 +168,15 @@ def _struct_of(paths: tuple[str, ...]) -> type[Any]:
 def _made(name: str, tree: dict[str, Any], fixed: list[tuple[str, Any]]) -> type[Any]:
     fields: list[Any] = list(fixed)
     for key, below in tree.items():
-        leaf: Any
         if isinstance(below, dict):
-            leaf = _made(f"{name}_{key}", below, []) | None
-        elif below in _BOOLEAN:
-            leaf = bool | None
-        elif below in _INTEGER:
-            leaf = int | None
-        elif below == _PODS_IPS:
-            leaf = list[_Ip] | None
+            struct = _made(f"{name}_{key}", below, [])
+            fields.append((key, struct, msgspec.field(default_factory=struct)))
+        elif below == "status.podIPs":
+            fields.append((key, list[_Ip], msgspec.field(default_factory=list)))
         else:
-            leaf = str | None
-        fields.append((key, leaf, None))
+            kind, default = _TYPES.get(below, (str | None, ""))
+            fields.append((key, kind, default))
     return msgspec.defstruct(name, fields, gc=False)
-
-
-class _Ip(msgspec.Struct, gc=False):
-    ip: str = ""
-
-
-def _getter(path: str) -> Callable[[Any], str]:
-    parts = _JSON_PATH.get(path, path).split(".")
-
-    def get(found: Any) -> str:
-        for part in parts:
-            if found is None:
-                break
-            found = getattr(found, part)
-        return _text(found)
-
-    if path in _BOOLEAN:
-        return lambda found: get(found) or "false"
-    if path in _INTEGER:
-        return lambda found: get(found) or "0"
-    if path == "source":
-        return lambda found: get(found) or _text(found.reportingComponent)
-    return get
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, list):
-        return ",".join(one.ip for one in value)
-    return str(value)
 
 
 def parse(resource: Resource, stored: Resource, text: str) -> FieldSelector:

@@ -22,10 +22,13 @@ _STORED_AS = {
     ("events.k8s.io", "events"): ("", "v1"),
     ("autoscaling", "horizontalpodautoscalers"): ("autoscaling", "v2"),
 }
+_SHARED = frozenset(plural for _, plural in _STORED_AS)
 
 
 def storage_row(table: ResourceTable, resource: Resource) -> Resource:
     """The row in whose form the objects of `resource` are kept; usually itself."""
+    if resource.plural not in _SHARED:
+        return resource
     stored = _STORED_AS.get((resource.group, resource.plural))
     if stored is None:
         return resource

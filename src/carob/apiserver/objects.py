@@ -15,7 +15,7 @@ from carob.api.status import already_exists, conflict, internal, not_found
 from carob.apiserver import keys
 from carob.apiserver.conversion import convert_object
 from carob.apiserver.fan_out import FanOut
-from carob.apiserver.watch_cache import Entry, ResourceCache, head_of
+from carob.apiserver.watch_cache import Entry, ResourceCache
 from carob.base.log import get_logger
 from carob.store.types import KeyExists, KeyMissing, Revision, RevisionMismatch, StoreError
 
@@ -189,16 +189,13 @@ class Objects:
 
     def unchanged(self, entry: Entry, value: bytes, row: Resource) -> bool:
         """Whether writing `value` would change nothing."""
-        cache = self.cache(row)
-        return cache.entry(entry.namespace, entry.name, value, entry.revision).tail == entry.tail
+        return self.cache(row).tail(value, entry.revision) == entry.tail
 
     def preview(self, row: Resource, namespace: str, name: str, value: bytes, revision: int) -> Entry:
-        """The entry that a write would leave, for answers. Revision 0 leaves out the resourceVersion."""
+        """What a write leaves, for answers: no index values. Revision 0 leaves out the resourceVersion."""
         cache = self.cache(row)
-        entry = cache.entry(namespace, name, value, revision)
-        if not revision:
-            entry.tail = value[len(head_of(cache.row)) :]
-        return entry
+        tail = cache.tail(value, revision) if revision else value[len(cache.head) :]
+        return Entry(namespace, name, tail, revision, {}, ())
 
     async def create(self, row: Resource, namespace: str, name: str, value: bytes) -> Entry:
         """Write a new object. Raises: ApiError 409, 500."""

@@ -129,6 +129,10 @@ class ResourceCache:
         index = self._index(value)
         return Entry(namespace, name, spliced(value[self._start :], revision), revision, index.labels, index.fields)
 
+    def tail(self, value: bytes, revision: int) -> bytes:
+        """The tail of stored bytes at a revision."""
+        return spliced(value[self._start :], revision)
+
     def apply(self, namespace: str, name: str, value: bytes | None, revision: int) -> Change | None:
         """Take in one committed write, which must be newer than everything before; None if it changed nothing."""
         old = self.get(namespace, name)

@@ -20,11 +20,17 @@ async def wait_until(backend: Backend, revision: int) -> None:
         return
     loop = asyncio.get_running_loop()
     seen: asyncio.Future[None] = loop.create_future()
-    forget = objects.when_at(revision, lambda: seen.done() or seen.set_result(None))
-    appointment = backend.deadlines.at(
-        backend.clock.monotonic() + FRESHNESS_WAIT_SECONDS,
-        lambda: seen.done() or seen.set_exception(too_large(revision, objects.revision)),
-    )
+
+    def arrived() -> None:
+        if not seen.done():
+            seen.set_result(None)
+
+    def late() -> None:
+        if not seen.done():
+            seen.set_exception(too_large(revision, objects.revision))
+
+    forget = objects.when_at(revision, arrived)
+    appointment = backend.deadlines.at(backend.clock.monotonic() + FRESHNESS_WAIT_SECONDS, late)
     try:
         await seen
     finally:

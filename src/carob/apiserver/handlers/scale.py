@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 from carob.api import codec
 from carob.api.resources import Resource
 from carob.api.selectors import SelectorError, from_dict, from_struct

@@ -154,7 +154,7 @@ class _Stream:
             self._join()
         else:
             task = self._backend.spawn(self._initial_slowly(entries), "watch-initial")
-            sink.on_close(task.cancel)
+            sink.on_close(lambda: _cancel(task))
 
     def _selected(self) -> Sequence[Entry]:
         selection, cache = self._selection, self._cache
@@ -255,6 +255,10 @@ class _Stream:
             self._fan.flush()
             watcher.sink.write(self._presenter.bookmark(revision, initial_end=False))
         self._appointments[-1] = self._next_bookmark(self._backend.clock.monotonic())
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
 
 
 def _refuse(sink: Sink, status: dict[str, Any]) -> None:

@@ -18,13 +18,14 @@ class Strategies:
 
     def __init__(self, special: Mapping[tuple[str, str], type[Strategy]] | None = None) -> None:
         self._special = dict(special or {})
-        self._made: dict[Resource, Strategy] = {}
+        self._made: dict[tuple[str, str, str], Strategy] = {}
 
     def of(self, row: Resource) -> Strategy:
         """The strategy of a row."""
-        found = self._made.get(row)
-        if found is None:
+        place = (row.group, row.version, row.plural)
+        found = self._made.get(place)
+        if found is None or found.row is not row:
             kind = self._special.get((row.group, row.plural), Strategy)
-            found = self._made[row] = kind(row)
+            found = self._made[place] = kind(row)
             facts.apply(found)
         return found

@@ -143,7 +143,11 @@ class ServiceStrategy(Strategy):
 
     def _claim_address(self, obj: core_v1.Service, address: str, holder: str, context: WriteContext) -> None:
         ranges = [ipaddress.ip_network(text) for text in _ranges(context)]
-        where = ipaddress.ip_address(address)
+        try:
+            where = ipaddress.ip_address(address)
+        except ValueError:
+            why = f'Invalid value: "{address}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
+            raise self._refusal(obj, "spec.clusterIPs[0]", why) from None
         known = not self._addresses.free(address)
         if not known and not any(where.version == one.version and where in one for one in ranges):
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'
@@ -300,14 +304,14 @@ def _drop_foreign(new: core_v1.ServiceSpec, old: core_v1.ServiceSpec) -> None:
         for port in new.ports:
             if port.node_port in given:
                 port.node_port = 0
-    if _has_health_port(old) and not _has_health_port(new):
-        if new.health_check_node_port == old.health_check_node_port:
-            new.health_check_node_port = 0
+    lost_health_port = _has_health_port(old) and not _has_health_port(new)
+    if lost_health_port and new.health_check_node_port == old.health_check_node_port:
+        new.health_check_node_port = 0
     if old.type == "LoadBalancer" and new.type != "LoadBalancer":
         if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports:
             new.allocate_load_balancer_node_ports = None
         if new.load_balancer_class == old.load_balancer_class:
             new.load_balancer_class = None
-    if _has_external_policy(old) and not _has_external_policy(new):
-        if new.external_traffic_policy == old.external_traffic_policy:
-            new.external_traffic_policy = ""
+    lost_policy = _has_external_policy(old) and not _has_external_policy(new)
+    if lost_policy and new.external_traffic_policy == old.external_traffic_policy:
+        new.external_traffic_policy = ""

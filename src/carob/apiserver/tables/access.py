@@ -73,8 +73,8 @@ def _priority_level(obj: flowcontrol_v1.PriorityLevelConfiguration, now: float) 
     if limited is not None:
         shares = 0 if limited.nominal_concurrency_shares is None else limited.nominal_concurrency_shares
         response = limited.limit_response
-        if response is not None and response.queuing is not None:
-            queuing = response.queuing
+        queuing = response.queuing
+        if queuing is not None:
             queues, hands, length = queuing.queues, queuing.hand_size, queuing.queue_length_limit
     elif exempt is not None and exempt.nominal_concurrency_shares is not None:
         shares = exempt.nominal_concurrency_shares

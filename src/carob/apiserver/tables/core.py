@@ -33,7 +33,8 @@ def _namespace(obj: core_v1.Namespace, now: float) -> list[Any]:
 
 
 def _resource_quota(obj: core_v1.ResourceQuota, now: float) -> list[Any]:
-    requests, limits = [], []
+    requests: list[str] = []
+    limits: list[str] = []
     for name in sorted(obj.status.hard):
         used = obj.status.used.get(name, "0")
         (limits if name.startswith("limits.") else requests).append(f"{name}: {used}/{obj.status.hard[name]}")
@@ -116,15 +117,14 @@ def _event_v1(obj: events_v1.Event, now: float) -> list[Any]:
     if obj.series is not None:
         last, count = since(obj.series.last_observed_time, now), obj.series.count
     source = obj.deprecated_source
-    component = (source.component if source is not None else "") or obj.reporting_controller
-    host = source.host if source is not None and source.component else obj.reporting_instance
-    regarding = obj.regarding
+    component = source.component or obj.reporting_controller
+    host = source.host if source.component else obj.reporting_instance
     return [
         last,
         obj.type,
         obj.reason,
-        _target(regarding) if regarding is not None else "",
-        regarding.field_path if regarding is not None else "",
+        _target(obj.regarding),
+        obj.regarding.field_path,
         f"{component}, {host}" if host else component,
         obj.note.strip(),
         first,
