@@ -52,7 +52,7 @@ def test_a_pod_goes_the_whole_way(cluster: Cluster, kubectl_version: str) -> Non
         assert answer.status == 200
 
     processes = kubectl("exec", name, "--", "ps")
-    assert any(line.split()[:1] == ["1"] and "httpd" in line for line in processes.splitlines())
+    assert any(line.split()[:1] == ["1"] and "/bin/web" in line for line in processes.splitlines())
     assert kubectl("exec", name, "--", "hostname").strip() == name
 
     lines = kubectl("get", "pods", name).splitlines()
@@ -84,7 +84,7 @@ spec:
   containers:
     - name: web
       image: carob.local/web:v1
-      args: [httpd, -f, -p, "8080", -h, /site]
+      env: [{name: ROOT, value: /site}]
       resources: {limits: {memory: 64Mi}}
       volumeMounts: [{name: site, mountPath: /site}]
     - name: sync
