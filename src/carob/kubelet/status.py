@@ -167,12 +167,8 @@ def _conditions(
             (CONTAINERS_READY, *containers_ready),
         ]
         out += [_condition(pod, old.get(kind), kind, holds, why, text, now) for kind, holds, why, text in own]
-    scheduled = old.get(POD_SCHEDULED)
-    out.append(
-        _condition(pod, scheduled, POD_SCHEDULED, True, "", "", now)
-        if scheduled is None or scheduled.status != "True"
-        else scheduled
-    )
+    # it is on this node, so it was scheduled, whoever forgot to say so
+    out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out
 
 

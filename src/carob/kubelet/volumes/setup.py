@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from carob.kubelet.volumes.types import Mounts
 
 SHARED_FOLDER_MODE = 0o777
+# what a tmpfs of its own has, as upstream's secret volumes are
+SECRET_FOLDER_MODE = 0o1777
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class VolumeSetup:
         if contents is not None:
             folder = f"{self._places.in_memory(uid)}/volumes/{name}"
             os.makedirs(folder, mode=0o755, exist_ok=True)
-            os.chmod(folder, SHARED_FOLDER_MODE)
+            secret = volume.secret is not None or volume.projected is not None
+            os.chmod(folder, SECRET_FOLDER_MODE if secret else SHARED_FOLDER_MODE)
             atomic_writer.write(folder, contents.files, now, group=fs_group(pod))
             return PreparedVolume(name, folder, readonly=True)
         raise ValueError("no volume plugin matched")
