@@ -55,11 +55,12 @@ class Bootstrap:
     async def run(self) -> None:
         """Return when everything is there."""
         await self._ensure(objects.namespaces())
+        # before the `kubernetes` Service, whose address must be in a range that is there
+        await self._ensure(iter([objects.service_range(self._options, self._clock.now())]))
         await self._ensure(self._everything())
 
     def _everything(self) -> Iterator[dict[str, Any]]:
         now, options = self._clock.now(), self._options
-        yield objects.service_range(options, now)
         yield objects.kubernetes_service(options)
         yield from objects.kubernetes_endpoints(options)
         yield from objects.config_maps(options, now)
