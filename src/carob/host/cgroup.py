@@ -159,17 +159,26 @@ class Cgroups:
             raise
 
     def _make(self, mount: str, path: str, made: list[str]) -> None:
-        if self._host.exists(mount + path):
-            return
         parent = path.rsplit("/", 1)[0]
-        if parent:
+        pure = mount == self.layout.unified and not self.layout.v1
+        try:
+            new = self._host.mkdir(mount + path, parents=False)
+        except FileNotFoundError:
             self._make(mount, parent, made)
-        if mount == self.layout.unified and not self.layout.v1:
-            cgroup_v2.delegate(self._host, mount + parent)
-        if self._host.mkdir(mount + path):
-            made.append(mount + path)
+            new = self._host.mkdir(mount + path, parents=False)
+        if not new:
+            return
+        made.append(mount + path)
+        if pure:
+            # a group's files of a controller appear when its parent hands the controller on
+            for above in _above(path):
+                cgroup_v2.delegate(self._host, mount + above)
         if mount == self.layout.v1.get("cpuset"):
             cgroup_v1.inherit_cpuset(self._host, mount + parent, mount + path)
+
+    def leaf(self, path: str, name: str) -> str:
+        """Where a process of its own may live in a group that has groups below: v2 forbids the group itself."""
+        return path if self.layout.v1 else f"{path}/{name}"
 
     def update(self, path: str, limits: CgroupLimits) -> None:
         """Raises: OSError, such as EBUSY for a memory limit below what is in use on v1."""
@@ -244,22 +253,22 @@ class Cgroups:
         names: set[str] = set()
         for mount in self.layout.mounts():
             with suppress(OSError):
-                names.update(
-                    name for name in self._host.listdir(mount + path) if self._is_group(f"{mount}{path}/{name}")
-                )
+                names.update(self._host.folders(mount + path))
         return sorted(names)
 
-    def _is_group(self, folder: str) -> bool:
-        return self._host.exists(f"{folder}/cgroup.procs")
-
     def _below(self, folder: str) -> list[str]:
-        """The folder and all groups in it, parents first."""
+        """The folder and all groups in it, parents first; empty when there is none."""
         found = [folder]
         for current in found:
             try:
-                names = self._host.listdir(current)
+                found += [f"{current}/{name}" for name in self._host.folders(current)]
             except OSError:
-                continue
-            # files of the kernel have a dot in their names, but so may groups: ask for the file that groups have
-            found += [f"{current}/{name}" for name in names if self._is_group(f"{current}/{name}")]
-        return found if self._host.exists(folder) else []
+                if current == folder:
+                    return []
+        return found
+
+
+def _above(path: str) -> list[str]:
+    """`/a/b/c` -> ``, `/a`, `/a/b`."""
+    parts = path.split("/")[1:-1]
+    return ["", *("/" + "/".join(parts[: n + 1]) for n in range(len(parts)))]

@@ -56,18 +56,33 @@ class RealHost:
         if sync:
             _sync_folder(os.path.dirname(path))
 
+    def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(descriptor, data[written:])
+        finally:
+            os.close(descriptor)
+
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
 
     def listdir(self, path: str) -> list[str]:
         return os.listdir(path)
 
-    def mkdir(self, path: str, mode: int = 0o755) -> bool:
+    def folders(self, path: str) -> list[str]:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def mkdir(self, path: str, mode: int = 0o755, *, parents: bool = True) -> bool:
         try:
             os.mkdir(path, mode)
         except FileExistsError:
             return False
         except FileNotFoundError:
+            if not parents:
+                raise
             os.makedirs(path, mode, exist_ok=True)
         return True
 
@@ -122,7 +137,13 @@ class RealHost:
             fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
 
     def spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], redirects: Sequence[Redirect] = (), *, session: bool = False
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        redirects: Sequence[Redirect] = (),
+        *,
+        session: bool = False,
+        program: str = "",
     ) -> int:
         # posix_spawn, never fork: a fork copies the page tables of the whole agent (10 ms at 300 MB)
         redirected = {redirect.target for redirect in redirects}
@@ -137,7 +158,7 @@ class RealHost:
                 actions.append((os.POSIX_SPAWN_DUP2, redirect.source, redirect.target))
         default = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
         return os.posix_spawn(
-            argv[0], list(argv), env, file_actions=actions, setsid=session, setsigmask=(), setsigdef=default
+            program or argv[0], list(argv), env, file_actions=actions, setsid=session, setsigmask=(), setsigdef=default
         )
 
     def identity(self, pid: int) -> Identity | None:

@@ -22,6 +22,7 @@ class Threads:
 
     def __init__(self, host: Host, size: int = 4) -> None:
         self._pool = ThreadPoolExecutor(size, "carob-blocking", initializer=lambda: host.unshare(CLONE_FS))
+        self._later = ThreadPoolExecutor(1, "carob-later")
         self._slots = asyncio.Semaphore(size)
         self._size = size
 
@@ -55,6 +56,11 @@ class Threads:
             threading.Thread(target=body, name="carob-apart").start()
             return await asyncio.shield(done)
 
+    def later(self, work: Callable[[], None]) -> None:
+        """After all that was handed in before, by one thread; nobody waits for it, and it must not raise. Any thread."""
+        self._later.submit(work)
+
     def close(self) -> None:
         """Let running work end; start no more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._later.shutdown(wait=True)

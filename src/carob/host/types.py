@@ -67,11 +67,19 @@ class Host(Protocol):
         """All or nothing: a reader sees the old bytes or the new; with `sync` also after a power cut."""
         ...
 
+    def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
+        """A file that nobody reads before it is whole; an old one is replaced in place."""
+        ...
+
     def exists(self, path: str) -> bool: ...
 
     def listdir(self, path: str) -> list[str]: ...
 
-    def mkdir(self, path: str, mode: int = 0o755) -> bool:
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in it."""
+        ...
+
+    def mkdir(self, path: str, mode: int = 0o755, *, parents: bool = True) -> bool:
         """Make the folder and those above it; False when it was there."""
         ...
 
@@ -112,11 +120,17 @@ class Host(Protocol):
         ...
 
     def spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], redirects: Sequence[Redirect] = (), *, session: bool = False
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        redirects: Sequence[Redirect] = (),
+        *,
+        session: bool = False,
+        program: str = "",
     ) -> int:
         """The pid of a new child; descriptors 0, 1, 2 are /dev/null unless redirected.
 
-        `session` makes it the leader of a new session, so that signals to our terminal pass it by.
+        `program` is the file to execute where `argv[0]` is only the name to show. `session` makes it the leader of a new session, so that signals to our terminal pass it by.
         """
         ...
 

@@ -71,9 +71,10 @@ def _remove_cgroup(host: Host, path: str) -> list[str]:
         claim_hybrid(host, live=False)
     cgroups = Cgroups(host)
     for _ in range(_ROUNDS):
+        inside = cgroups.pids(path)
         cgroups.kill(path)
         cgroups.kill_each(path)
-        _wait_gone(host, cgroups.pids(path))
+        _wait_gone(host, inside)
         try:
             cgroups.remove(path)
         except OSError:
@@ -101,8 +102,10 @@ def _monitors(host: Host, folders: Iterable[str]) -> Iterable[Identity]:
         with suppress(OSError):
             words = host.read(f"/proc/{name}/cmdline").split("\0")
             program = os.path.basename(words[0])
-            # monitors, and crun at work for an exec
-            if program not in ("conmon", "crun") or not any(prefix in word for word in words for prefix in prefixes):
+            # monitors, pause processes that no group holds yet, crun at work for an exec
+            if program not in ("conmon", "crun", "pause") or not any(
+                prefix in word for word in words for prefix in prefixes
+            ):
                 continue
             found = host.identity(int(name))
             if found is not None:
@@ -121,6 +124,8 @@ def _wait_gone(host: Host, pids: Iterable[int]) -> None:
             waiter = select.poll()
             waiter.register(descriptor, select.POLLIN)
             waiter.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            with suppress(ChildProcessError):  # only where the agent lived in this very process
+                os.waitpid(pid, os.WNOHANG)
         finally:
             os.close(descriptor)
 
@@ -178,7 +183,7 @@ def _alone(host: Host, layout: Layout, names: list[str]) -> bool:
         claim_hybrid(host, live=False)
         for name in names:
             point = claimed_point(layout, name)
-            children.extend(entry for entry in host.listdir(point) if host.exists(f"{point}/{entry}/cgroup.procs"))
+            children.extend(host.folders(point))
 
     _apart(look)
     return not children

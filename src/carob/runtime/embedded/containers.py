@@ -101,7 +101,7 @@ class Containers:
             spec = oci_spec.build(record.config, facts)
         except oci_spec.NoCommand as error:
             raise RuntimeFailure(str(error), "CreateContainerError") from error
-        self._host.write_atomic(f"{bundle}/config.json", msgspec.json.encode(spec))
+        self._host.create(f"{bundle}/config.json", msgspec.json.encode(spec))
 
     def _facts(
         self,

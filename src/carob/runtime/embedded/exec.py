@@ -48,7 +48,7 @@ class ExecProcess:
     async def begin(self, process: dict[str, Any], container_id: str, *, stdin: bool, tty: bool) -> None:
         """Raises: RuntimeFailure, OSError."""
         host = self._parts.host
-        host.write_atomic(f"{self._files}.json", msgspec.json.encode(process))
+        host.create(f"{self._files}.json", msgspec.json.encode(process))
         words = [f"--log=file:{self._files}.log", "exec", "--process", f"{self._files}.json"]
         words += ["--pid-file", f"{self._files}.pid"]
         if tty:

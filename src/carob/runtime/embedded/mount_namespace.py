@@ -66,7 +66,7 @@ def enter(host: Host, places: Places) -> None:
 
 def _make(host: Host, pin: str) -> None:
     """A thread unshares, this one binds the new namespace's file: it cannot be bound from within."""
-    host.write_atomic(pin, b"")
+    host.create(pin)
     unshared, bound = threading.Event(), threading.Event()
     failures: list[OSError] = []
     thread_id = 0
@@ -111,7 +111,7 @@ def _prepare(host: Host, places: Places) -> None:
         host.mount("tmpfs", bin_folder, "tmpfs", 0, "mode=755,size=16k")
     claim_hybrid(host)
     if places.crun not in mounted:
-        host.write_atomic(places.crun, b"")
+        host.create(places.crun)
         host.mount(find_tool("crun"), places.crun, flags=MS_BIND)
         host.mount("none", places.crun, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 

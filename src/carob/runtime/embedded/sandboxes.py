@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from carob.base.log import get_logger, pairs
 from carob.host.cgroup import CgroupLimits, Cgroups
 from carob.host.types import (
     CLONE_NEWIPC,
@@ -39,6 +40,7 @@ from carob.runtime.types import (
     SandboxConfig,
 )
 
+_log = get_logger("runtime")
 PINS = ("net", "uts", "ipc", "pid")
 _END_TIMEOUT_SECONDS = 10.0
 # Source: containerd's enable_unprivileged_ports and enable_unprivileged_icmp, both on by default.
@@ -84,12 +86,21 @@ def resolv_conf(dns: DnsConfig) -> str:
 class Sandboxes:
     """The blocking half of the sandbox verbs."""
 
-    def __init__(self, host: Host, places: Places, cgroups: Cgroups, network: PodNetwork, pause: str) -> None:
+    def __init__(
+        self,
+        host: Host,
+        places: Places,
+        cgroups: Cgroups,
+        network: PodNetwork,
+        pause: str,
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._host = host
         self._places = places
         self._cgroups = cgroups
         self._network = network
         self._pause = pause
+        self._later = later
 
     def request(self, record: SandboxRecord) -> NetworkRequest:
         """What the Pod network is asked with, the same at attach and detach."""
@@ -105,8 +116,8 @@ class Sandboxes:
         )
 
     def cgroup(self, record: SandboxRecord) -> str:
-        """The pause process's own leaf in the Pod's group."""
-        return f"{record.config.cgroup_parent}/{record.id}"
+        """The pause process's group: the Pod's own, or where that may hold no process a leaf in it."""
+        return self._cgroups.leaf(record.config.cgroup_parent, record.id)
 
     def make(self, record: SandboxRecord) -> None:
         """Fill `record.ips` and `record.pause`. Raises: RuntimeFailure, with nothing left or `cleanup` naming it."""
@@ -131,6 +142,7 @@ class Sandboxes:
         host.unshare(flags)
         for kind, _ in kinds:
             self._pin(f"/proc/thread-self/ns/{kind}", record.id, kind)
+        self._spawn_pause(record)
         if config.network is not NamespaceMode.NODE:
             host.sethostname(config.hostname or config.name)
             host.loopback_up()
@@ -142,17 +154,16 @@ class Sandboxes:
         if config.network is not NamespaceMode.NODE:
             record.network = True
             record.ips = list(self._network.attach(self.request(record)))
-        self._spawn_pause(record)
 
     def _write_files(self, folder: str, config: SandboxConfig) -> None:
         if config.network is not NamespaceMode.NODE:
-            self._host.write_atomic(f"{folder}/hostname", f"{config.hostname or config.name}\n".encode(), mode=0o644)
+            self._host.create(f"{folder}/hostname", f"{config.hostname or config.name}\n".encode(), mode=0o644)
         if config.dns is not None:
-            self._host.write_atomic(f"{folder}/resolv.conf", resolv_conf(config.dns).encode(), mode=0o644)
+            self._host.create(f"{folder}/resolv.conf", resolv_conf(config.dns).encode(), mode=0o644)
 
     def _pin(self, source: str, sandbox_id: str, kind: str) -> None:
         target = self._places.namespace(sandbox_id, kind)
-        self._host.write_atomic(target, b"")
+        self._host.create(target)
         self._host.mount(source, target, flags=MS_BIND)
 
     def _sysctls(self, config: SandboxConfig) -> None:
@@ -169,15 +180,26 @@ class Sandboxes:
         if shared_pids:
             self._host.unshare(CLONE_NEWPID)
         leaf = self.cgroup(record)
-        self._cgroups.create(leaf)
-        pid = self._host.spawn([self._pause, "-P"], {}, session=True)
+        if leaf != record.config.cgroup_parent:
+            self._cgroups.create(leaf)
+        # the name that it shows leads to the sandbox, so that it can be found without its record
+        pid = self._host.spawn([self._pause_name(record), "-P"], {}, session=True, program=self._pause)
         found = self._host.identity(pid)
         if found is None:
             raise RuntimeFailure("the pause process ended at once")
         record.pause = (found.pid, found.start_ticks)
-        self._cgroups.attach(leaf, pid)
+        # the first move between groups after a while waits 5 to 10 ms for the kernel; crun's own moves then need not
+        self._later(lambda: self._attach(leaf, found))
         if shared_pids:
             self._pin(f"/proc/{pid}/ns/pid", record.id, "pid")
+            self._host.setns("/proc/self/ns/pid", CLONE_NEWPID)  # what the network spawns is not the Pod's
+
+    def _attach(self, leaf: str, pause: Identity) -> None:
+        try:
+            self._cgroups.attach(leaf, pause.pid)
+        except OSError as error:
+            if self._host.identity(pause.pid) == pause:
+                _log.warning("pause process cannot be moved: %s", pairs(group=leaf, error=error))
 
     def stop(self, record: SandboxRecord) -> list[str]:
         """End the pause process and free namespaces, addresses and shared memory; what could not be freed."""
@@ -202,7 +224,8 @@ class Sandboxes:
         return list(_failures(steps))
 
     def _remove_cgroup(self, record: SandboxRecord) -> None:
-        self._cgroups.remove(self.cgroup(record))
+        if self.cgroup(record) != record.config.cgroup_parent:
+            self._cgroups.remove(self.cgroup(record))
         # a newer sandbox of the same Pod may live there already
         self._cgroups.remove_if_empty(record.config.cgroup_parent)
 
@@ -216,12 +239,20 @@ class Sandboxes:
         self._host.umount(path)
 
     def _end_pause(self, record: SandboxRecord) -> None:
-        pause = identity(record.pause)
+        pause = identity(record.pause) or self._unrecorded_pause(record)
         if pause is not None:
             end_process(self._host, pause)
-        else:
-            # spawned, perhaps, by an agent that was killed before it could write so
-            self._cgroups.kill(self.cgroup(record))
+
+    def _pause_name(self, record: SandboxRecord) -> str:
+        return f"{self._places.sandbox(record.id)}/pause"
+
+    def _unrecorded_pause(self, record: SandboxRecord) -> Identity | None:
+        """Spawned by an agent that was killed before it could write so."""
+        for pid in self._cgroups.pids(self.cgroup(record)):
+            with suppress(OSError):
+                if self._host.read(f"/proc/{pid}/cmdline").startswith(self._pause_name(record) + "\0"):
+                    return self._host.identity(pid)
+        return None
 
 
 def end_process(host: Host, process: Identity) -> None:
