@@ -23,8 +23,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from carob.base.clock import SystemClock
-from carob.base.ids import SystemRandomness
 from carob.host.real import RealHost
 from carob.runtime.embedded import mount_namespace
 from carob.runtime.embedded.cleanup import remove_everything

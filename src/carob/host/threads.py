@@ -23,6 +23,8 @@ class Threads:
     def __init__(self, host: Host, size: int = 4) -> None:
         self._pool = ThreadPoolExecutor(size, "carob-blocking", initializer=lambda: host.unshare(CLONE_FS))
         self._later = ThreadPoolExecutor(1, "carob-later")
+        # begun here: a thread inherits the namespaces of whoever starts it, and `later` is called from anywhere
+        self._later.submit(int).result()
         self._slots = asyncio.Semaphore(size)
         self._size = size
 
