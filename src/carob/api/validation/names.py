@@ -166,7 +166,7 @@ def port_number(value: int) -> Sequence[str]:
 
 def user_id(value: int) -> Sequence[str]:
     """A Unix user or group id."""
-    return OK if 0 <= value <= 0xFFFFFFFF else ["must be between 0 and 4294967295, inclusive"]
+    return OK if 0 <= value <= 0x7FFFFFFF else ["must be between 0 and 2147483647, inclusive"]
 
 
 def in_range(value: int, low: int, high: int) -> Sequence[str]:
@@ -279,3 +279,15 @@ def parse_cidr(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface |
         return ipaddress.ip_interface(f"{_sloppy(address)}/{length}")
     except ValueError:
         return None
+
+
+def path_segment(value: str) -> Sequence[str]:
+    """A name that can stand in a URL's path; the one rule that every kind keeps."""
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{c}'" for c in "/%" if c in value]
+
+
+def masked(prefix: str) -> str:
+    """A name's beginning as it may be judged: the end that is still to be generated never matters."""
+    return prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
