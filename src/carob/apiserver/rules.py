@@ -13,20 +13,13 @@ if TYPE_CHECKING:
 
 def check_create(row: Resource, obj: Any) -> None:
     """Judge a new object. Raises: ApiError 422."""
-    function = getattr(validation, "validate_create", None)
-    if function is None:
-        if not obj.metadata.name:
-            why = {
-                "reason": "FieldValueRequired",
-                "message": "Required value: name or generateName is required",
-                "field": "metadata.name",
-            }
-            raise invalid(row, "", [why])
-        return
-    causes = function(obj)
+    causes = validation.validate_create(row, obj)
     if causes:
         raise invalid(row, obj.metadata.name, causes)
 
 
 def check_update(row: Resource, new: Any, old: Any, subresource: str = "") -> None:
     """Judge an update. Raises: ApiError 422."""
+    causes = validation.validate_update(row, new, old, subresource)
+    if causes:
+        raise invalid(row, new.metadata.name, causes)
