@@ -20,7 +20,7 @@ from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock, VirtualClock
 from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
-from carob.controllers.runner import ControllerOptions, Controllers
+from carob.controllers.runner import LATER_SECONDS, ControllerOptions, Controllers
 from carob.store.memory import MemoryStore
 from carob.transport.memory import MemoryTransport
 
@@ -98,6 +98,7 @@ def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
         task = asyncio.get_running_loop().create_task(controllers.run())
         try:
             await world.until(core_v1.ServiceAccount, "default", "default", lambda found: found is not None)
+            await world.clock.advance(LATER_SECONDS)
             await body(world)
             assert not task.done()
         finally:

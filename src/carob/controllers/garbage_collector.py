@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from carob.api.resources import Resource
     from carob.base.clock import Clock
     from carob.client.rest import Client
+    from carob.controllers.views import PodView
 
 WORKERS = 8
 MAX_ABSENT = 500
@@ -62,12 +63,17 @@ class _Kind:
 class GarbageCollector:
     """Keys are `<number of the kind> <namespace/name>`."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, pods: Informer[PodView]) -> None:
+        """`pods` is shared with others, who run it: there are more Pods than of all other kinds together."""
         self._client = client
         self._queue = WorkQueue(clock)
         self._kinds: list[_Kind] = []
+        self._own: list[Informer[Owned]] = []
         for number, row in enumerate(collected_kinds()):
-            informer: Informer[Owned] = Informer(client, view_of(row), clock, name=f"owned {row.group_resource}")
+            informer: Informer[Any] = pods
+            if (row.group, row.plural) != ("", "pods"):
+                informer = Informer(client, view_of(row), clock, name=f"owned {row.group_resource}")
+                self._own.append(informer)
             informer.add_index(BY_OWNER, owners_of)
             self._kinds.append(_Kind(number, row, informer))
         self._by_name = {(kind.row.group, kind.row.kind): kind for kind in self._kinds}
@@ -77,8 +83,8 @@ class GarbageCollector:
     async def run(self) -> None:
         """Until cancelled."""
         async with TaskGroup() as group:
-            for kind in self._kinds:
-                group.spawn(kind.informer.run(), kind.informer.name)
+            for informer in self._own:
+                group.spawn(informer.run(), informer.name)
             for kind in self._kinds:
                 await kind.informer.wait_synced()
             for kind in self._kinds:

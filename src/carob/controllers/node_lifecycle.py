@@ -138,7 +138,7 @@ class NodeLifecycle:
 
     async def _mark_pods(self, node: str) -> None:
         for pod in self._pods.by_index(BY_NODE, node):
-            if not any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions):
+            if not pod.is_ready:
                 continue
             ready = {"type": "Ready", "status": "False", "lastTransitionTime": rfc3339(self._clock.now())}
             try:

@@ -39,9 +39,10 @@ class OwnedMeta(Struct, kw_only=True, gc=False):
     namespace: str = ""
     uid: str = ""
     resource_version: str = msgspec.field(default="", name="resourceVersion")
+    generation: int = 0
     deletion_timestamp: str | None = msgspec.field(default=None, name="deletionTimestamp")
-    owner_references: list[OwnerReference] = msgspec.field(default_factory=list, name="ownerReferences")
-    finalizers: list[str] = msgspec.field(default_factory=list)
+    owner_references: tuple[OwnerReference, ...] = msgspec.field(default=(), name="ownerReferences")
+    finalizers: tuple[str, ...] = ()
     managed_fields: Any = msgspec.field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
     """Never looked at; declared because informers empty it."""
 

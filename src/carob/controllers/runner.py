@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from carob.api.types import certificates_v1, coordination_v1, core_v1
@@ -18,9 +19,10 @@ from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.service_accounts import ServiceAccountController
 from carob.controllers.taint_eviction import TaintEviction
-from carob.controllers.views import BY_NODE, PodView, node_of
+from carob.controllers.views import PodView, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from carob.base.clock import Clock
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # Source: the event source of most of kube-controller-manager's node events
 COMPONENT = "node-controller"
+LATER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class Controllers:
         self._randomness = randomness
         self._options = options
 
+    async def _later(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Let go first what the cluster's first Pod waits for."""
+        await self._clock.sleep(LATER_SECONDS)
+        await run()
+
     async def run(self) -> None:
         """Run all of them; one that crashes is run again, the others go on."""
         client, clock, options = self._client, self._clock, self._options
@@ -58,11 +66,11 @@ class Controllers:
         nodes = Informer(client, core_v1.Node, clock)
         leases = Informer(client, coordination_v1.Lease, clock, namespace=LEASE_NAMESPACE)
         pods = Informer(client, PodView, clock)
-        pods.add_index(BY_NODE, node_of)
+        prepare(pods)
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
-        parts = {
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
             "namespaces": NamespaceController(client, namespaces, clock).run,
@@ -70,7 +78,7 @@ class Controllers:
             "node lifecycle": NodeLifecycle(client, nodes, leases, pods, recorder, clock).run,
             "taint eviction": TaintEviction(client, pods, nodes, recorder, clock).run,
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
-            "garbage collector": lambda: GarbageCollector(client, clock).run(),
+            "garbage collector": partial(self._later, GarbageCollector(client, clock, pods).run),
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
         }
         async with TaskGroup() as group:

@@ -24,7 +24,7 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.snapshot import Snapshot
-from carob.scheduler.views import NodeView, PodView
+from carob.scheduler.views import NodeView, PodView, slim
 
 if TYPE_CHECKING:
     from carob.base.clock import Clock
@@ -93,23 +93,18 @@ class SchedulingLoop:
             return
         if new.spec.node_name:
             self._queue.delete(key)
-            self._pod_is_placed(old, new)
+            self._pod_is_placed(new)
         elif self._is_ours(new) and not self._snapshot.is_assumed(key):
             self._queue.add(PodInfo(new))
             self._signal.set()
 
-    def _pod_is_placed(self, old: PodView | None, new: PodView) -> None:
-        # from here on only its size and its labels count, and there may be very many like it
-        new.spec.tolerations = []
-        new.spec.affinity = None
-        new.status.conditions = []
-        known = old is not None and bool(old.spec.node_name)
-        if old is not None and known and not _placed_pod_matters(old, new):
-            # most changes of a running Pod are none to us: no need to reckon anew
-            self._snapshot.set_view(new)
+    def _pod_is_placed(self, new: PodView) -> None:
+        info = PodInfo(new)
+        slim(new)
+        # most changes of a running Pod are none to us
+        if self._snapshot.replace_same(info):
             return
-        self._snapshot.set_pod(PodInfo(new))
-        if known:
+        if self._snapshot.set_pod(info):
             self._touch(new.spec.node_name)
 
     def _is_ours(self, pod: PodView) -> bool:
@@ -277,18 +272,4 @@ def _node_matters(old: NodeView, new: NodeView) -> bool:
         or old.metadata.labels != new.metadata.labels
         or old.spec.taints != new.spec.taints
         or old.spec.unschedulable != new.spec.unschedulable
-    )
-
-
-def _placed_pod_matters(old: PodView, new: PodView) -> bool:
-    """Whether a Pod on a node now takes more or less there than before."""
-    return (
-        old.metadata.uid != new.metadata.uid
-        or old.spec.node_name != new.spec.node_name
-        or old.metadata.labels != new.metadata.labels
-        or old.spec.containers != new.spec.containers
-        or old.spec.init_containers != new.spec.init_containers
-        or old.spec.resources != new.spec.resources
-        or old.status.container_statuses != new.status.container_statuses
-        or old.status.init_container_statuses != new.status.init_container_statuses
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from carob.scheduler.requests import Amounts
     from carob.scheduler.views import PodView
 
@@ -43,7 +45,7 @@ class PodInfo:
         self.namespace = metadata.namespace
         self.key = f"{metadata.namespace}/{metadata.name}"
         self.priority = spec.priority or 0
-        self.requests: Amounts = pod_requests(view)
+        self.requests: Mapping[str, int] = _shared(pod_requests(view))
         scored = pod_requests_for_scoring(view)
         self.scored_cpu = scored.get(CPU, 0)
         self.scored_memory = scored.get(MEMORY, 0)
@@ -57,6 +59,29 @@ class PodInfo:
     @property
     def node_name(self) -> str:
         return self.view.spec.node_name
+
+    def counts_as(self, other: PodInfo) -> bool:
+        """Whether both take the same of a node, so that one may stand for the other there."""
+        return (
+            self.uid == other.uid
+            and self.requests == other.requests
+            and self.scored_cpu == other.scored_cpu
+            and self.scored_memory == other.scored_memory
+            and self.ports == other.ports
+            and self.group == other.group
+        )
+
+
+_amounts: dict[tuple[tuple[str, int], ...], Amounts] = {}
+_groups: dict[tuple[str, object], tuple[str, object]] = {}
+MAX_SHARED = 4096
+
+
+def _shared(amounts: Amounts) -> Mapping[str, int]:
+    """One mapping for all Pods that ask for the same, as most do."""
+    if len(_amounts) >= MAX_SHARED:
+        _amounts.clear()
+    return _amounts.setdefault(tuple(amounts.items()), amounts)
 
 
 def _used_ports(view: PodView) -> tuple[UsedPort, ...]:
@@ -80,8 +105,9 @@ def _used_ports(view: PodView) -> tuple[UsedPort, ...]:
 def _group(view: PodView) -> tuple[str, object] | None:
     metadata = view.metadata
     owner = next((o.uid for o in metadata.owner_references if o.controller), "")
-    if owner:
-        return metadata.namespace, owner
-    if metadata.labels:
-        return metadata.namespace, frozenset(metadata.labels.items())
-    return None
+    if not owner and not metadata.labels:
+        return None
+    group = (metadata.namespace, owner or frozenset(metadata.labels.items()))
+    if len(_groups) >= MAX_SHARED:
+        _groups.clear()
+    return _groups.setdefault(group, group)

@@ -6,6 +6,7 @@ Source: component-helpers `resource.PodRequests`; KEP-753 (sidecars), KEP-2837 (
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING
 
 from carob.api import quantity
@@ -28,7 +29,7 @@ Amounts = dict[str, int]
 def amounts(quantities: Mapping[str, str]) -> Amounts:
     """Numbers of a resource list, rounded up."""
     return {
-        name: quantity.cpu_millicores(value) if name == CPU else quantity.whole(value)
+        intern(name): quantity.cpu_millicores(value) if name == CPU else quantity.whole(value)
         for name, value in quantities.items()
     }
 

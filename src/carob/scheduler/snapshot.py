@@ -15,7 +15,7 @@ from carob.scheduler.nodes import NodeInfo
 
 if TYPE_CHECKING:
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.views import NodeView, PodView
+    from carob.scheduler.views import NodeView
 
 
 class Snapshot:
@@ -60,17 +60,22 @@ class Snapshot:
         self._listed = None
         self._drop_if_empty(node)
 
-    def set_pod(self, pod: PodInfo) -> None:
-        """The API says that the Pod is on a node (`pod.node_name`)."""
+    def set_pod(self, pod: PodInfo) -> bool:
+        """The API says that the Pod is on a node (`pod.node_name`); whether it was counted before, in another way."""
         self._assumed.pop(pod.key, None)
-        self._place(pod, pod.node_name)
+        return bool(self._place(pod, pod.node_name))
 
-    def set_view(self, view: PodView) -> None:
-        """A Pod on a node changed in nothing that counts: keep its newest form."""
-        key = f"{view.metadata.namespace}/{view.metadata.name}"
-        name = self._where.get(key)
-        if name is not None:
-            self._nodes[name].pods[key].view = view
+    def replace_same(self, pod: PodInfo) -> bool:
+        """The API says that the Pod is where we count it and takes what we count; False if that is not so."""
+        name = self._where.get(pod.key)
+        if name is None or name != pod.node_name:
+            return False
+        pods = self._nodes[name].pods
+        if not pods[pod.key].counts_as(pod):
+            return False
+        self._assumed.pop(pod.key, None)
+        pods[pod.key] = pod
+        return True
 
     def remove_pod(self, key: str) -> str:
         """The Pod is gone, or has ended; returns the node that it leaves, or an empty text."""
@@ -93,10 +98,11 @@ class Snapshot:
         """Whether the Pod was given a node that the API has not confirmed yet."""
         return key in self._assumed
 
-    def _place(self, pod: PodInfo, node_name: str) -> None:
-        self._take_away(pod.key)
+    def _place(self, pod: PodInfo, node_name: str) -> str:
+        before = self._take_away(pod.key)
         self._node(node_name).add(pod)
         self._where[pod.key] = node_name
+        return before
 
     def _take_away(self, key: str) -> str:
         name = self._where.pop(key, "")

@@ -1,6 +1,7 @@
 """The parts of Pods and Nodes that scheduling looks at, decoded straight from the API's answers.
 
-A whole Pod costs 11 KB as a Struct; the scheduler keeps every Pod of the cluster, so it keeps these.
+A whole Pod costs 11 KB as a Struct; the scheduler keeps every Pod of the cluster, so it keeps these, and of those that
+have a node only what `slim` leaves.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class MetaView(Struct, kw_only=True, gc=False):
     deletion_timestamp: str | None = field(default=None, name="deletionTimestamp")
     generation: int = 0
     labels: dict[str, str] = field(default_factory=dict)
-    owner_references: list[OwnerView] = field(default_factory=list, name="ownerReferences")
+    owner_references: tuple[OwnerView, ...] = field(default=(), name="ownerReferences")
     managed_fields: Any = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
     """Never looked at; declared because informers empty it."""
 
@@ -46,7 +47,7 @@ class PortView(Struct, kw_only=True, gc=False):
 class ContainerView(Struct, kw_only=True, gc=False):
     name: str = ""
     image: str = ""
-    ports: list[PortView] = field(default_factory=list)
+    ports: tuple[PortView, ...] = ()
     resources: RequestsView | None = None
     restart_policy: str | None = field(default=None, name="restartPolicy")
 
@@ -56,14 +57,14 @@ class GateView(Struct, kw_only=True, gc=False):
 
 
 class PodSpecView(Struct, kw_only=True, gc=False):
-    containers: list[ContainerView] = field(default_factory=list)
-    init_containers: list[ContainerView] = field(default_factory=list, name="initContainers")
+    containers: tuple[ContainerView, ...] = ()
+    init_containers: tuple[ContainerView, ...] = field(default=(), name="initContainers")
     node_name: str = field(default="", name="nodeName")
     node_selector: dict[str, str] = field(default_factory=dict, name="nodeSelector")
     affinity: core_v1.Affinity | None = None
-    tolerations: list[core_v1.Toleration] = field(default_factory=list)
+    tolerations: tuple[core_v1.Toleration, ...] = ()
     scheduler_name: str = field(default="", name="schedulerName")
-    scheduling_gates: list[GateView] = field(default_factory=list, name="schedulingGates")
+    scheduling_gates: tuple[GateView, ...] = field(default=(), name="schedulingGates")
     priority: int | None = None
     preemption_policy: str | None = field(default=None, name="preemptionPolicy")
     host_network: bool = field(default=False, name="hostNetwork")
@@ -86,9 +87,9 @@ class ConditionView(Struct, kw_only=True, gc=False):
 
 class PodStatusView(Struct, kw_only=True, gc=False):
     phase: str = ""
-    conditions: list[ConditionView] = field(default_factory=list)
-    container_statuses: list[ContainerStatusView] = field(default_factory=list, name="containerStatuses")
-    init_container_statuses: list[ContainerStatusView] = field(default_factory=list, name="initContainerStatuses")
+    conditions: tuple[ConditionView, ...] = ()
+    container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
+    init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
 
 
 class PodView(Struct, kw_only=True, gc=False):
@@ -111,6 +112,16 @@ class NodeView(Struct, kw_only=True, gc=False):
     metadata: MetaView = field(default_factory=MetaView)
     spec: NodeSpecView = field(default_factory=NodeSpecView)
     status: NodeStatusView = field(default_factory=NodeStatusView)
+
+
+_NO_STATUS = PodStatusView()
+
+
+def slim(pod: PodView) -> None:
+    """Forget what no longer counts once the Pod is on a node and its PodInfo was made: there may be very many."""
+    old = pod.spec
+    pod.spec = PodSpecView(node_name=old.node_name, scheduler_name=old.scheduler_name, priority=old.priority)
+    pod.status = _NO_STATUS
 
 
 add_view(PodView, core_v1.Pod)

@@ -24,7 +24,7 @@ A, B = OwnerReference(uid="a"), OwnerReference(uid="b", block_owner_deletion=Tru
 
 def owned(*finalizers: str, ending: bool = False) -> Owned:
     deletion = "2026-01-01T00:00:00Z" if ending else None
-    metadata = OwnedMeta(uid="me", resource_version="7", finalizers=list(finalizers), deletion_timestamp=deletion)
+    metadata = OwnedMeta(uid="me", resource_version="7", finalizers=finalizers, deletion_timestamp=deletion)
     return Owned(metadata=metadata)
 
 
@@ -62,7 +62,7 @@ def test_states_and_patches() -> None:
     assert not owned("foregroundDeletion").waits_for_dependents
     assert owned("foregroundDeletion", ending=True).waits_for_dependents
     assert owned("orphan", ending=True).orphans_dependents
-    child = Owned(metadata=OwnedMeta(uid="child", owner_references=[A, B]))
+    child = Owned(metadata=OwnedMeta(uid="child", owner_references=(A, B)))
     assert (blocks(child, "a"), blocks(child, "b")) == (False, True)
     assert without_references(child, ["a"]) == {
         "metadata": {"uid": "child", "ownerReferences": [{"$patch": "delete", "uid": "a"}]}
