@@ -29,6 +29,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "coordination_v1": ("coordination",),
 }
 
+# groups whose names may be anything that fits into a path
+_NAMES = {"rbac.authorization.k8s.io": names.path_segment}
+
 _create: dict[type[Any], CreateRule] = {}
 _update: dict[tuple[type[Any], str], UpdateRule] = {}
 _loaded: set[str] = set()
@@ -43,7 +46,7 @@ def validate_create(resource: Resource, obj: Any) -> list[Cause]:
     if rule is not None:
         rule(out, obj)
     elif resource.stored:
-        meta.core(out, obj.metadata, resource.namespaced, names.dns_subdomain)
+        meta.core(out, obj.metadata, resource.namespaced, _NAMES.get(resource.group, names.dns_subdomain))
     if not out and resource.stored:
         meta.generic(out, obj.metadata, resource.namespaced, names.path_segment)
     return out
