@@ -30,7 +30,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
 }
 
 # groups whose names may be anything that fits into a path
-_NAMES = {"rbac.authorization.k8s.io": names.path_segment}
+_NAMES = {"rbac.authorization.k8s.io": names.path_segment, "apiregistration.k8s.io": names.path_segment}
 
 _create: dict[type[Any], CreateRule] = {}
 _update: dict[tuple[type[Any], str], UpdateRule] = {}
