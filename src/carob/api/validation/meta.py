@@ -46,8 +46,10 @@ def immutable(out: list[Cause], path: str, new: Any, old: Any) -> None:
 def labels(out: list[Cause], path: str, values: Mapping[str, str]) -> None:
     """Keys and values of labels."""
     for key, value in values.items():
-        wrong_name(out, path, key, names.qualified_name(key))
-        wrong_name(out, path, value, names.label_value(value))
+        if wrong := names.qualified_name(key):
+            wrong_name(out, path, key, wrong)
+        if wrong := names.label_value(value):
+            wrong_name(out, path, value, wrong)
 
 
 def annotation_map(out: list[Cause], path: str, values: Mapping[str, str]) -> None:
@@ -108,18 +110,20 @@ def generic(
         wrong_name(out, f"{path}.generateName", meta.generate_name, rule(names.masked(meta.generate_name)))
     if not meta.name:
         out.append(field.required(f"{path}.name", "name or generateName is required"))
-    else:
-        wrong_name(out, f"{path}.name", meta.name, rule(meta.name))
+    elif wrong := rule(meta.name):
+        wrong_name(out, f"{path}.name", meta.name, wrong)
     if namespaced:
         if not meta.namespace:
             out.append(field.required(f"{path}.namespace"))
-        else:
-            wrong_name(out, f"{path}.namespace", meta.namespace, names.dns_label(meta.namespace))
+        elif wrong := names.dns_label(meta.namespace):
+            wrong_name(out, f"{path}.namespace", meta.namespace, wrong)
     elif meta.namespace:
         out.append(field.forbidden(f"{path}.namespace", "not allowed on this type"))
-    non_negative(out, f"{path}.generation", meta.generation)
+    if meta.generation < 0:
+        non_negative(out, f"{path}.generation", meta.generation)
     _common(out, meta, path)
-    _managed_fields(out, meta, path)
+    if meta.managed_fields:
+        _managed_fields(out, meta, path)
 
 
 def _common(out: list[Cause], meta: meta_v1.ObjectMeta, path: str) -> None:

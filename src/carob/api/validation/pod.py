@@ -200,17 +200,16 @@ def pod_spec(out: list[Cause], path: str, spec: core_v1.PodSpec, pod: meta_v1.Ob
 
 
 def _windows_host_process(out: list[Cause], path: str, spec: core_v1.PodSpec) -> None:
-    context = spec.security_context
-    if (context is not None and context.windows_options is not None) or any(
-        c.security_context is not None and c.security_context.windows_options is not None
-        for _, c in security.every_container(spec, "")
-    ):
+    contexts: list[Any] = [spec.security_context]
+    contexts += [container.security_context for container in spec.containers]
+    if spec.init_containers or spec.ephemeral_containers:
+        contexts += [container.security_context for _, container in security.every_container(spec, path)]
+    if any(context is not None and context.windows_options is not None for context in contexts):
         security.host_process(out, path, spec)
 
 
 def _references(out: list[Cause], path: str, spec: core_v1.PodSpec) -> None:
-    if spec.service_account_name:
-        wrong = names.dns_subdomain(spec.service_account_name)
+    if spec.service_account_name and (wrong := names.dns_subdomain(spec.service_account_name)):
         meta.wrong_name(out, f"{path}.serviceAccountName", spec.service_account_name, wrong)
     if spec.node_name:
         meta.wrong_name(out, f"{path}.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))

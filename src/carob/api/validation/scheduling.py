@@ -122,28 +122,35 @@ def taint_effect(out: list[Cause], path: str, effect: str) -> None:
 def tolerations(out: list[Cause], path: str, found: Sequence[core_v1.Toleration]) -> None:
     """Which taints a Pod bears."""
     for i, toleration in enumerate(found):
-        here = f"{path}[{i}]"
-        operator, value, effect = toleration.operator, toleration.value, toleration.effect
         if toleration.key:
-            meta.wrong_name(out, f"{here}.key", toleration.key, names.qualified_name(toleration.key))
-        elif operator != "Exists":
-            words = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            out.append(field.invalid(f"{here}.operator", operator, words))
-        if toleration.toleration_seconds is not None and effect != "NoExecute":
-            words = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            out.append(field.invalid(f"{here}.effect", effect, words))
-        if operator in ("Equal", ""):
-            wrong = names.label_value(value)
+            wrong = names.qualified_name(toleration.key)
             if wrong:
-                out.append(field.invalid(f"{here}.operator", value, ";".join(wrong)))
-        elif operator == "Exists":
-            if value:
-                words = "value must be empty when `operator` is 'Exists'"
-                out.append(field.invalid(f"{here}.operator", value, words))
-        else:
-            out.append(field.not_supported(f"{here}.operator", operator, ("Equal", "Exists")))
-        if effect:
-            taint_effect(out, f"{here}.effect", effect)
+                meta.wrong_name(out, f"{path}[{i}].key", toleration.key, wrong)
+            elif toleration.operator == "Exists" and toleration.effect == "NoExecute" and not toleration.value:
+                continue  # as the two that every Pod is given
+        _toleration(out, f"{path}[{i}]", toleration)
+
+
+def _toleration(out: list[Cause], path: str, toleration: core_v1.Toleration) -> None:
+    operator, value, effect = toleration.operator, toleration.value, toleration.effect
+    if not toleration.key and operator != "Exists":
+        words = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        out.append(field.invalid(f"{path}.operator", operator, words))
+    if toleration.toleration_seconds is not None and effect != "NoExecute":
+        words = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        out.append(field.invalid(f"{path}.effect", effect, words))
+    if operator in ("Equal", ""):
+        wrong = names.label_value(value)
+        if wrong:
+            out.append(field.invalid(f"{path}.operator", value, ";".join(wrong)))
+    elif operator == "Exists":
+        if value:
+            words = "value must be empty when `operator` is 'Exists'"
+            out.append(field.invalid(f"{path}.operator", value, words))
+    else:
+        out.append(field.not_supported(f"{path}.operator", operator, ("Equal", "Exists")))
+    if effect:
+        taint_effect(out, f"{path}.effect", effect)
 
 
 def taints(out: list[Cause], path: str, found: Sequence[core_v1.Taint]) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from carob.api.types import core_v1
 from carob.api.validation import field, meta, names, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from carob.api.types import core_v1
     from carob.api.validation.field import Cause
 
 SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+_NOTHING_ASKED = core_v1.PodSecurityContext()
 _sysctl = re.compile(SYSCTL, re.ASCII).fullmatch
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 _net_bios = re.compile(r'[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}').fullmatch
@@ -98,7 +99,7 @@ def app_armor(out: list[Cause], path: str, profile: core_v1.AppArmorProfile | No
 def pod_context(out: list[Cause], path: str, spec: core_v1.PodSpec) -> None:
     """What the Pod as a whole may do."""
     context = spec.security_context
-    if context is not None:
+    if context is not None and context != _NOTHING_ASKED:
         _id(out, f"{path}.fsGroup", context.fs_group)
         _id(out, f"{path}.runAsUser", context.run_as_user)
         _id(out, f"{path}.runAsGroup", context.run_as_group)
@@ -107,7 +108,7 @@ def pod_context(out: list[Cause], path: str, spec: core_v1.PodSpec) -> None:
     if spec.share_process_namespace and spec.host_pid:
         words = "ShareProcessNamespace and HostPID cannot both be enabled"
         out.append(field.invalid(f"{path}.shareProcessNamespace", True, words))
-    if context is None:
+    if context is None or context == _NOTHING_ASKED:
         return
     if context.sysctls:
         _sysctls(out, f"{path}.sysctls", context.sysctls, spec)

@@ -6,6 +6,7 @@ Pure. Source: `pkg/apis/core/validation` (ValidateVolumes and below); the order 
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from carob.api import quantity
@@ -41,8 +42,8 @@ def volumes(
         _source(out, here, volume, pod)
         if not volume.name:
             out.append(field.required(f"{here}.name"))
-        else:
-            meta.wrong_name(out, f"{here}.name", volume.name, names.dns_label(volume.name))
+        elif wrong := names.dns_label(volume.name):
+            meta.wrong_name(out, f"{here}.name", volume.name, wrong)
         if volume.name in good:
             out.append(field.duplicate(f"{here}.name", volume.name))
         if len(out) == before:
@@ -56,8 +57,7 @@ def volumes(
 
 def _source(out: list[Cause], path: str, volume: core_v1.Volume, pod: meta_v1.ObjectMeta | None) -> None:
     count = 0
-    for attribute, shown, check in _SOURCES:
-        source = getattr(volume, attribute)
+    for source, (attribute, shown, check) in zip(_all_sources(volume), _SOURCES, strict=True):
         if source is None:
             continue
         if count:
@@ -131,6 +131,8 @@ def aws_disk(out: list[Cause], path: str, source: core_v1.AWSElasticBlockStoreVo
 
 def _items(out: list[Cause], path: str, items: Sequence[core_v1.KeyToPath]) -> None:
     for i, item in enumerate(items):
+        if item.key and item.mode is None and paths.is_plain(item.path):
+            continue
         here = f"{path}.items[{i}]"
         _needs(out, here, item, "key", "path")
         paths.local_unreserved(out, f"{here}.path", item.path)
@@ -238,8 +240,9 @@ def _downward(out: list[Cause], path: str, source: core_v1.DownwardAPIVolumeSour
 
 
 def _downward_file(out: list[Cause], path: str, item: core_v1.DownwardAPIVolumeFile) -> None:
-    _needs(out, path, item, "path")
-    paths.local_unreserved(out, f"{path}.path", item.path)
+    if not paths.is_plain(item.path):
+        _needs(out, path, item, "path")
+        paths.local_unreserved(out, f"{path}.path", item.path)
     if item.field_ref is not None:
         field_selector(out, f"{path}.fieldRef", item.field_ref, FIELD_PATHS)
         if item.resource_field_ref is not None:
@@ -249,7 +252,8 @@ def _downward_file(out: list[Cause], path: str, item: core_v1.DownwardAPIVolumeF
         resource_selector(out, f"{path}.resourceFieldRef", item.resource_field_ref, in_volume=True)
     else:
         out.append(field.required(path, "one of fieldRef and resourceFieldRef is required"))
-    paths.mode(out, f"{path}.mode", item.mode)
+    if item.mode is not None:
+        paths.mode(out, f"{path}.mode", item.mode)
 
 
 def fibre_channel(out: list[Cause], path: str, source: core_v1.FCVolumeSource) -> None:
@@ -380,7 +384,7 @@ def _token(out: list[Cause], path: str, here: str, token: core_v1.ServiceAccount
         out.append(field.invalid(f"{here}.expirationSeconds", seconds, words))
     if not token.path:
         out.append(field.required(f"{path}.path"))
-    else:
+    elif not paths.is_plain(token.path):
         paths.local_unreserved(out, f"{path}.path", token.path)
 
 
@@ -484,5 +488,6 @@ _SOURCES: tuple[tuple[str, str, Callable[[list[Cause], str, Any], None]], ...] =
     ("ephemeral", "ephemeral", _ephemeral),
     ("image", "image", _image),
 )
+_all_sources = attrgetter(*(attribute for attribute, _, _ in _SOURCES))
 # upstream names these differently when it forbids a second source
 _FORBIDDEN_AS = {"persistentDisk": "gcePersistentDisk", "cephfs": "cephFS", "downwardAPI": "downwarAPI"}
