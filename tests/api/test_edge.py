@@ -1,0 +1,461 @@
+"""The edge of the API server over its handler: who gets in, what is there after first boot, what each path answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from carob.api.user import ANONYMOUS, UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.pki import PkiOptions, ensure_pki
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.store.memory import MemoryStore
+from carob.transport.http import Request, Response
+
+ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
+BOB = UserInfo("bob", ("system:authenticated",))
+
+
+class Asker:
+    """Asks the handler as somebody."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.server = server
+
+    async def respond(
+        self,
+        method: str,
+        target: str,
+        tree: Any = None,
+        user: UserInfo | None = ADMIN,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        path, _, query = target.partition("?")
+        body = b"" if tree is None else orjson.dumps(tree)
+        answer = self.server.handle(Request(method, path, query, dict(headers or {}), body, user, raw_target=target))
+        return answer if isinstance(answer, Response) else await answer
+
+    async def ask(self, method: str, target: str, tree: Any = None, user: UserInfo | None = ADMIN, **more: Any) -> Any:
+        """Status code and decoded body."""
+        response = await self.respond(method, target, tree, user, **more)
+        body = response.body or b"".join(response.segments or ())
+        try:
+            return response.status, orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return response.status, body.decode()
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> ApiServerOptions:
+    pki = ensure_pki(tmp_path_factory.mktemp("pki"), PkiOptions(), SystemClock().now())
+    return ApiServerOptions(
+        client_ca_pem=pki.ca.certificate.read_bytes(), service_account_key_pem=pki.service_account_key.read_bytes()
+    )
+
+
+@pytest.fixture
+def with_server(options: ApiServerOptions) -> Callable[[Callable[[Asker], Awaitable[None]]], None]:
+    def run(body: Callable[[Asker], Awaitable[None]]) -> None:
+        async def main() -> None:
+            server = ApiServer(MemoryStore(), options, SystemClock(), SystemRandomness())
+            await server.start()
+            try:
+                await body(Asker(server))
+            finally:
+                await server.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+WithServer = Callable[[Callable[[Asker], Awaitable[None]]], None]
+
+
+def test_what_a_new_cluster_holds(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        _, namespaces = await api.ask("GET", "/api/v1/namespaces")
+        names = [item["metadata"]["name"] for item in namespaces["items"]]
+        assert names == ["default", "kube-node-lease", "kube-public", "kube-system"]
+        _, service = await api.ask("GET", "/api/v1/namespaces/default/services/kubernetes")
+        assert service["spec"]["clusterIP"] == "10.43.0.1"
+        base = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+        _, endpoints = await api.ask("GET", base)
+        assert endpoints["endpoints"] == [{"addresses": ["10.42.0.1"], "conditions": {"ready": True}}]
+        _, roles = await api.ask("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles")
+        assert len(roles["items"]) == 70
+        _, view = await api.ask("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/view")
+        assert view["rules"]
+        _, levels = await api.ask("GET", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas")
+        assert len(levels["items"]) == 11
+        assert levels["items"][0]["status"]["conditions"][0]["type"] == "Dangling"
+
+    with_server(body)
+
+
+def test_a_second_start_writes_nothing_and_mends_what_was_taken(options: ApiServerOptions) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        clock, randomness = SystemClock(), SystemRandomness()
+        first = ApiServer(store, options, clock, randomness)
+        await first.start()
+        await first.close()
+        revision = store.revision
+        second = ApiServer(store, options, clock, randomness)
+        await second.start()
+        assert store.revision == revision
+        api = Asker(second)
+        path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:discovery"
+        _, role = await api.ask("GET", path)
+        status, _ = await api.ask("PUT", path, role | {"rules": []})
+        assert status == 200
+        await second.close()
+        third = ApiServer(store, options, clock, randomness)
+        await third.start()
+        _, mended = await Asker(third).ask("GET", path)
+        assert mended["rules"] == role["rules"]
+        await third.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/version", 200),
+        ("/healthz", 200),
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/livez/etcd", 403),
+        ("/api", 403),
+        ("/apis", 403),
+        ("/openapi/v3", 403),
+        ("/metrics", 403),
+        ("/api/v1/pods", 403),
+        ("/nowhere", 403),
+    ],
+)
+def test_what_strangers_see(with_server: WithServer, path: str, code: int) -> None:
+    async def body(api: Asker) -> None:
+        status, _ = await api.ask("GET", path, user=ANONYMOUS)
+        assert status == code
+
+    with_server(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code", "message"),
+    [
+        ("GET", "/nowhere", 404, "404 page not found\n"),
+        ("GET", "/apis/nope.example.com/v1/foos", 404, "404 page not found\n"),
+        ("GET", "/apis/nope.example.com", 404, "404 page not found\n"),
+        ("GET", "/api/v1/namespaces/golden/foos", 404, "the server could not find the requested resource"),
+        ("GET", "/apis/apps/v9/deployments", 404, "the server could not find the requested resource"),
+        ("GET", "/api/v1/namespaces/default/pods/x/nope", 404, "the server could not find the requested resource"),
+        ("GET", "/api/v1/namespaces/default/nodes", 404, "the server could not find the requested resource"),
+        ("POST", "/api/v1/configmaps", 405, "the server does not allow this method on the requested resource"),
+        (
+            "POST",
+            "/api/v1/namespaces/a/configmaps/x",
+            405,
+            "the server does not allow this method on the requested resource",
+        ),
+        ("DELETE", "/api/v1/namespaces", 405, "the server does not allow this method on the requested resource"),
+        ("PUT", "/version", 405, "the server does not allow this method on the requested resource"),
+        ("GET", "/api/v1/namespaces/default/pods/x", 404, 'pods "x" not found'),
+    ],
+)
+def test_paths_and_methods_that_lead_nowhere(
+    with_server: WithServer, method: str, path: str, code: int, message: str
+) -> None:
+    async def body(api: Asker) -> None:
+        status, answer = await api.ask(method, path)
+        assert status == code
+        assert (answer if isinstance(answer, str) else answer["message"]) == message
+
+    with_server(body)
+
+
+def test_a_body_that_is_too_large(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        tree = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}, "data": {"k": "x" * (3 << 20)}}
+        status, answer = await api.ask("POST", "/api/v1/namespaces/default/configmaps", tree)
+        assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")
+        assert answer["message"] == "Request entity too large: limit is 3145728"
+
+    with_server(body)
+
+
+ROLES = "/apis/rbac.authorization.k8s.io/v1"
+GROUP = "rbac.authorization.k8s.io"
+
+
+def grant(name: str, role: str, user: str) -> dict[str, Any]:
+    return {
+        "kind": "RoleBinding",
+        "apiVersion": f"{GROUP}/v1",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "User", "apiGroup": GROUP, "name": user}],
+    }
+
+
+def test_rights_come_and_go_with_a_binding(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        pods = "/api/v1/namespaces/default/pods"
+        assert (await api.ask("GET", pods, user=BOB))[0] == 403
+        bindings = f"{ROLES}/namespaces/default/rolebindings"
+        assert (await api.ask("POST", bindings, grant("b", "view", "bob")))[0] == 201
+        assert (await api.ask("GET", pods, user=BOB))[0] == 200
+        assert (await api.ask("GET", "/api/v1/namespaces/kube-system/pods", user=BOB))[0] == 403
+        assert (await api.ask("DELETE", f"{bindings}/b"))[0] == 200
+        assert (await api.ask("GET", pods, user=BOB))[0] == 403
+
+    with_server(body)
+
+
+def test_nobody_gives_away_more_than_they_have(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        bindings = f"{ROLES}/namespaces/default/rolebindings"
+        await api.ask("POST", bindings, grant("b", "admin", "bob"))
+        status, answer = await api.ask("POST", bindings, grant("more", "cluster-admin", "bob"), user=BOB)
+        assert status == 403
+        assert answer["message"] == (
+            'rolebindings.rbac.authorization.k8s.io "more" is forbidden: user "bob" (groups=["system:authenticated"]) '
+            "is attempting to grant RBAC permissions not currently held:\n"
+            '{APIGroups:["*"], Resources:["*"], Verbs:["*"]}\n{NonResourceURLs:["*"], Verbs:["*"]}'
+        )
+        assert (await api.ask("POST", bindings, grant("same", "view", "eve"), user=BOB))[0] == 201
+        status, answer = await api.ask("POST", bindings, grant("none", "nope", "eve"), user=BOB)
+        assert (status, answer["message"]) == (404, 'rolebindings.rbac.authorization.k8s.io "nope" not found')
+
+    with_server(body)
+
+
+def test_an_aggregated_role_follows_its_parts(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        whole: dict[str, Any] = {
+            "kind": "ClusterRole",
+            "apiVersion": f"{GROUP}/v1",
+            "metadata": {"name": "whole"},
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "1"}}]},
+        }
+        rules = [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]
+        part: dict[str, Any] = {
+            "kind": "ClusterRole",
+            "apiVersion": f"{GROUP}/v1",
+            "metadata": {"name": "part", "labels": {"part": "1"}},
+            "rules": rules,
+        }
+        await api.ask("POST", f"{ROLES}/clusterroles", whole)
+        await api.ask("POST", f"{ROLES}/clusterroles", part)
+        for _ in range(100):
+            _, found = await api.ask("GET", f"{ROLES}/clusterroles/whole")
+            if found.get("rules") == rules:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(found)
+
+    with_server(body)
+
+
+def test_speaking_for_somebody_else(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        tree = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+        headers = {"impersonate-user": "carol", "impersonate-group": "devs, ops"}
+        status, answer = await api.ask("POST", path, tree, headers=headers)
+        assert status == 201
+        assert answer["status"]["userInfo"] == {
+            "username": "carol",
+            "groups": ["devs", "ops", "system:authenticated"],
+        }
+        status, answer = await api.ask("GET", "/api/v1/pods", user=BOB, headers=headers)
+        assert status == 403
+        assert "cannot impersonate-on:user-info:list resource" in answer["message"]
+
+    with_server(body)
+
+
+def test_reviews(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        tree = {
+            "kind": "SubjectAccessReview",
+            "apiVersion": "authorization.k8s.io/v1",
+            "spec": {
+                "user": "system:kube-scheduler",
+                "resourceAttributes": {
+                    "verb": "create",
+                    "resource": "pods",
+                    "subresource": "binding",
+                    "namespace": "x",
+                },
+            },
+        }
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        status, answer = await api.ask("POST", path, tree)
+        assert status == 201
+        assert answer["status"] == {
+            "allowed": True,
+            "reason": 'RBAC: allowed by ClusterRoleBinding "system:kube-scheduler" of ClusterRole '
+            '"system:kube-scheduler" to User "system:kube-scheduler"',
+        }
+        status, answer = await api.ask("POST", path, tree | {"spec": {}})
+        assert (status, answer["reason"]) == (422, "Invalid")
+        status, _ = await api.ask("GET", path)
+        assert status == 405
+
+    with_server(body)
+
+
+ACCOUNT = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "robot"}}
+ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+
+
+def test_a_token_lets_its_account_in_until_the_account_goes(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        await api.ask("POST", ACCOUNTS, ACCOUNT)
+        request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {}}
+        status, answer = await api.ask("POST", f"{ACCOUNTS}/robot/token", request)
+        assert status == 201
+        assert answer["spec"]["expirationSeconds"] == 3600
+        token = answer["status"]["token"]
+        headers = {"authorization": f"Bearer {token}"}
+        status, answer = await api.ask("GET", "/api/v1/namespaces/default/pods", user=None, headers=headers)
+        assert status == 403
+        assert 'User "system:serviceaccount:default:robot" cannot list' in answer["message"]
+        review = {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": {"token": token}}
+        _, answer = await api.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+        assert answer["status"]["user"]["username"] == "system:serviceaccount:default:robot"
+        await api.ask("DELETE", f"{ACCOUNTS}/robot")
+        assert (await api.ask("GET", "/api", user=None, headers=headers))[0] == 401
+        _, answer = await api.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+        assert "authenticated" not in answer["status"]
+
+    with_server(body)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "words"),
+    [
+        ({"expirationSeconds": 5}, 422, "may not specify a duration less than 10 minutes"),
+        ({"expirationSeconds": 99999999999}, 422, "may not specify a duration larger than 2^32 seconds"),
+        ({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "gone"}}, 404, 'pods "gone" not found'),
+        ({"boundObjectRef": {"kind": "Deployment", "apiVersion": "apps/v1", "name": "d"}}, 400, "cannot bind token"),
+        ({"expirationSeconds": "soon"}, 400, ""),
+    ],
+)
+def test_tokens_that_are_refused(with_server: WithServer, spec: dict[str, Any], code: int, words: str) -> None:
+    async def body(api: Asker) -> None:
+        await api.ask("POST", ACCOUNTS, ACCOUNT)
+        request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec}
+        status, answer = await api.ask("POST", f"{ACCOUNTS}/robot/token", request)
+        assert status == code
+        assert words in answer["message"]
+
+    with_server(body)
+
+
+POD = {
+    "kind": "Pod",
+    "apiVersion": "v1",
+    "metadata": {"name": "p"},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def test_a_pod_waits_a_moment_for_the_default_account(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        pod = asyncio.get_running_loop().create_task(api.ask("POST", PODS, POD))
+        await asyncio.sleep(0)
+        account = ACCOUNT | {"metadata": {"name": "default"}}
+        assert (await api.ask("POST", ACCOUNTS, account))[0] == 201
+        status, answer = await pod
+        assert status == 201
+        assert answer["spec"]["serviceAccountName"] == "default"
+
+    with_server(body)
+
+
+def test_another_missing_account_is_refused_at_once(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        pod = POD | {"spec": {"serviceAccountName": "nobody", "containers": [{"name": "c", "image": "i"}]}}
+        status, answer = await api.ask("POST", PODS, pod)
+        assert (status, answer["message"]) == (
+            403,
+            'pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found',
+        )
+
+    with_server(body)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "message"),
+    [
+        ("log?container=x", 400, "container x is not valid for pod two"),
+        ("log", 400, "a container name must be specified for pod two, choose one of: [a b]"),
+        ("log?container=a", 200, ""),
+        ("log?container=a&tailLines=-1", 422, None),
+        ("log?container=a&tailLines=x", 400, None),
+        ("exec?container=a&command=ls", 400, "pod two does not have a host assigned"),
+        ("exec?command=ls", 400, "a container name must be specified for pod two, choose one of: [a b]"),
+        ("portforward", 400, "pod two does not have a host assigned"),
+        ("attach?container=b", 400, "pod two does not have a host assigned"),
+    ],
+)
+def test_streams_of_a_pod_that_runs_nowhere(
+    with_server: WithServer, target: str, code: int, message: str | None
+) -> None:
+    async def body(api: Asker) -> None:
+        await api.ask("POST", ACCOUNTS, ACCOUNT | {"metadata": {"name": "default"}})
+        containers = [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]
+        pod = POD | {"metadata": {"name": "two"}, "spec": {"containers": containers}}
+        assert (await api.ask("POST", PODS, pod))[0] == 201
+        status, answer = await api.ask("GET", f"{PODS}/two/{target}")
+        assert status == code
+        if message is not None:
+            assert (answer if isinstance(answer, str) else answer["message"]) == message
+        assert (await api.ask("GET", f"{PODS}/nope/{target}"))[0] in (404, code)
+
+    with_server(body)
+
+
+def test_metrics_count_requests(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        await api.ask("GET", "/api/v1/namespaces/default/pods")
+        await api.ask("GET", "/api/v1/namespaces/default/pods/x")
+        _, text = await api.ask("GET", "/metrics")
+        assert 'resource="pods",scope="namespace",subresource="",verb="LIST",version="v1"} 1' in text
+        assert 'apiserver_request_total{code="404"' in text
+
+    with_server(body)
+
+
+def test_the_keys_of_tokens_are_public_to_accounts(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        _, found = await api.ask("GET", "/.well-known/openid-configuration")
+        assert found["issuer"] == "https://kubernetes.default.svc"
+        _, keys = await api.ask("GET", "/openid/v1/jwks")
+        assert keys["keys"][0]["alg"] == "ES256"
+
+    with_server(body)
+
+
+def test_a_bug_is_a_500_and_names_no_internals(with_server: WithServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(api: Asker) -> None:
+        def broken(*_: Any) -> Response:
+            raise RuntimeError("oops")
+
+        api.server._dispatcher.register("", "componentstatuses", "", broken)
+        status, answer = await api.ask("GET", "/api/v1/componentstatuses")
+        assert (status, answer["reason"]) == (500, "InternalError")
+        assert "RuntimeError: oops" in caplog.text
+
+    with_server(body)
