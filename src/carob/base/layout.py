@@ -11,6 +11,10 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STATE_ROOT = Path("/var/lib/carob")
 RUN_ROOT = Path("/run/carob")
@@ -90,11 +94,12 @@ class Cluster:
         raise LookupError(f"cluster {self.name} has no node {name} on this machine")
 
     def save(self) -> None:
-        """Write `cluster.json`, atomically."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        os.replace(temporary, self.file)
+        """Write `cluster.json`, atomically; a copy in the run folder tells clusters with other state folders of it."""
+        for folder in (Path(self.state_dir), Path(self.run_dir)):
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / "cluster.json.tmp"
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            os.replace(temporary, folder / "cluster.json")
 
     @classmethod
     def load(cls, file: Path) -> Cluster:
@@ -107,10 +112,19 @@ class Cluster:
             raise ValueError(f"{file} is not a cluster's description: {error}") from error
 
 
-def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT) -> Cluster:
-    """A cluster whose port and ranges no cluster in `taken` uses, so that many run side by side."""
-    ranges = {c.pod_cidr for c in taken} | {c.service_cidr for c in taken}
-    second = next(n for n in range(42, 250, 2) if f"10.{n}.0.0/16" not in ranges and f"10.{n + 1}.0.0/16" not in ranges)
+def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT, foreign: Iterable[str] = ()) -> Cluster:
+    """A cluster whose port and ranges no cluster in `taken` uses, so that many run side by side.
+
+    `foreign`: further ranges (CIDR) that the machine already reaches by its own routes.
+    """
+    used = [ipaddress.ip_network(r) for c in taken for r in (c.pod_cidr, c.service_cidr)]
+    used += [ipaddress.ip_network(r) for r in foreign]
+
+    def free(second: int) -> bool:
+        both = [ipaddress.ip_network(f"10.{n}.0.0/16") for n in (second, second + 1)]
+        return not any(mine.overlaps(other) for mine in both for other in used)
+
+    second = next((n for n in range(42, 250, 2) if free(n)), 42)
     ports = {c.api_port for c in taken}
     return Cluster(
         name=name,
@@ -124,11 +138,13 @@ def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT) 
 
 
 def known_clusters(state_root: Path = STATE_ROOT) -> list[Cluster]:
-    """Every cluster that has state on this machine, by name; folders that hold none are passed over."""
-    found = []
-    for file in sorted(state_root.glob("*/cluster.json")):
-        try:
-            found.append(Cluster.load(file))
-        except ValueError:
-            continue
-    return found
+    """Every cluster of this machine, by name: with state in `state_root`, or running with its state elsewhere."""
+    found: dict[str, Cluster] = {}
+    for root in (RUN_ROOT, state_root):
+        for file in sorted(root.glob("*/cluster.json")):
+            try:
+                cluster = Cluster.load(file)
+            except ValueError:
+                continue
+            found[cluster.name] = cluster
+    return [found[name] for name in sorted(found)]

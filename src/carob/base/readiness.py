@@ -38,7 +38,12 @@ async def wait_go() -> None:
     fd = int(value)
     loop = asyncio.get_running_loop()
     go: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: go.done() or go.set_result(None))
+
+    def readable() -> None:
+        if not go.done():
+            go.set_result(None)
+
+    loop.add_reader(fd, readable)
     try:
         await go
     finally:

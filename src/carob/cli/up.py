@@ -12,6 +12,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import socket
 import time
 from pathlib import Path
@@ -55,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress(arguments.quiet)
     started = time.monotonic()
     with clusters.locked(arguments.name):
-        cluster = clusters.load(arguments) or _decide(arguments)
         _check_missing_tools()
+        cluster = clusters.load(arguments) or _decide(arguments)
+        cluster.save()
         running = _start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:
@@ -69,7 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _decide(arguments: argparse.Namespace) -> Cluster:
     taken = known_clusters(Path(arguments.data_dir))
-    cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir))
+    for other in taken:
+        if other.name == arguments.name:
+            raise CommandError(
+                f'error: a cluster "{other.name}" runs with its state in {Path(other.state_dir).parent}; name that folder '
+                "with --data-dir, or choose another --name"
+            )
+    cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir), _own_routes())
     if arguments.api_port is not None:
         cluster.api_port = arguments.api_port
         _check_port(cluster.api_port)
@@ -85,8 +93,18 @@ def _decide(arguments: argparse.Namespace) -> Cluster:
         cluster.registry_mirrors[host] = url
     first_range = cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24"
     cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
-    cluster.save()
     return cluster
+
+
+def _own_routes() -> list[str]:
+    """The ranges that the machine reaches by routes of its own, beside the default route."""
+    ranges = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        fields = line.split()
+        address, mask = (socket.ntohl(int(fields[i], 16)) for i in (1, 7))
+        if mask:
+            ranges.append(str(ipaddress.ip_network((address, mask.bit_count()))))
+    return ranges
 
 
 def _port_is_free(port: int) -> bool:
