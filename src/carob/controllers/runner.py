@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
     from carob.client.rest import Client
 
-# Source: the event source of most of kube-controller-manager's node events
-COMPONENT = "node-controller"
 LATER_SECONDS = 1.0
 
 
@@ -59,7 +57,8 @@ class Controllers:
     async def run(self) -> None:
         """Run all of them; one that crashes is run again, the others go on."""
         client, clock, options = self._client, self._clock, self._options
-        recorder = EventRecorder(client, COMPONENT, clock, self._randomness)
+        node_events = EventRecorder(client, "node-controller", clock, self._randomness)
+        eviction_events = EventRecorder(client, "taint-eviction-controller", clock, self._randomness)
         namespaces = Informer(client, core_v1.Namespace, clock)
         accounts = Informer(client, core_v1.ServiceAccount, clock, field_selector="metadata.name=default")
         config_maps = Informer(client, core_v1.ConfigMap, clock, field_selector="metadata.name=kube-root-ca.crt")
@@ -75,14 +74,15 @@ class Controllers:
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
             "namespaces": NamespaceController(client, namespaces, clock).run,
             "node taints": NodeTaintController(client, nodes, clock).run,
-            "node lifecycle": NodeLifecycle(client, nodes, leases, pods, recorder, clock).run,
-            "taint eviction": TaintEviction(client, pods, nodes, recorder, clock).run,
+            "node lifecycle": NodeLifecycle(client, nodes, leases, pods, node_events, clock).run,
+            "taint eviction": TaintEviction(client, pods, nodes, eviction_events, clock).run,
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
             "garbage collector": partial(self._later, GarbageCollector(client, clock, pods).run),
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
         }
         async with TaskGroup() as group:
-            group.spawn(recorder.run(), "controllers' events")
+            group.spawn(node_events.run(), "node events")
+            group.spawn(eviction_events.run(), "eviction events")
             for informer in (namespaces, accounts, config_maps, nodes, leases, pods, csrs):
                 group.spawn(informer.run(), f"informer {informer.name}")
             for name, run in parts.items():

@@ -178,7 +178,7 @@ def test_orphans_and_pods_that_nobody_ends() -> None:
     assert pod_garbage.is_orphan(pod(spec={"nodeName": "gone"}), node_exists=False)
     assert not pod_garbage.is_orphan(pod(spec={"nodeName": "there"}), node_exists=True)
     assert not pod_garbage.is_orphan(pod(), node_exists=False)
-    ending = {"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    ending: dict[str, Any] = {"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     assert pod_garbage.ends_without_node(pod(**ending))
     assert not pod_garbage.ends_without_node(pod(**ending, spec={"nodeName": "there"}))
 

@@ -1,0 +1,168 @@
+"""The scheduler when its requests fail: every Pod gets a node in the end, none gets two, none is counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from carob.api import codec
+from carob.api.status import ApiError, internal
+from carob.api.types import core_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock, VirtualClock
+from carob.base.ids import SystemRandomness
+from carob.client.rest import Client
+from carob.scheduler.loop import SchedulingLoop
+from carob.store.memory import MemoryStore
+from carob.transport.http import Connection, Request, Response, ResponseStream, Transport
+from carob.transport.memory import MemoryTransport
+
+USER = UserInfo("test", ("system:masters", "system:authenticated"))
+
+
+class Unreliable:
+    """A road on which `fate(request)` decides: "" (as ever), "lost" (never sent), "unanswered" (sent, answer lost) or
+    "500"."""
+
+    def __init__(self, road: Transport, fate: Callable[[Request], str]) -> None:
+        self._road = road
+        self._fate = fate
+
+    async def send(self, request: Request) -> Response:
+        fate = self._fate(request)
+        if fate == "lost":
+            raise ConnectionError("lost")
+        if fate == "500":
+            return Response(500, internal("chance").body())
+        answer = await self._road.send(request)
+        if fate == "unanswered":
+            raise ConnectionError("unanswered")
+        return answer
+
+    async def stream(self, request: Request) -> ResponseStream:
+        return await self._road.stream(request)
+
+    async def upgrade(self, request: Request) -> tuple[Response, Connection | None]:
+        return await self._road.upgrade(request)
+
+    async def close(self) -> None:
+        await self._road.close()
+
+
+def in_world(
+    fate: Callable[[Request], str], body: Callable[[Client, SchedulingLoop, VirtualClock], Awaitable[None]]
+) -> None:
+    async def main() -> None:
+        clock, randomness = SystemClock(), SystemRandomness()
+        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        await api.start()
+        client = Client(MemoryTransport(api.handle, USER))
+        account = {"metadata": {"name": "default", "namespace": "default"}}
+        await client.create(codec.from_tree(core_v1.ServiceAccount, account))
+        virtual = VirtualClock(clock.now())
+        road = Unreliable(MemoryTransport(api.handle, USER), fate)
+        loop = SchedulingLoop(Client(road), virtual, randomness, "default-scheduler")
+        task = asyncio.get_running_loop().create_task(loop.run())
+        try:
+            await body(client, loop, virtual)
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await api.close()
+
+    asyncio.run(main())
+
+
+async def make_node(client: Client, name: str, pods: str) -> None:
+    await client.create(codec.from_tree(core_v1.Node, {"metadata": {"name": name}}))
+    allocatable = {"cpu": "64", "memory": "64Gi", "pods": pods}
+    await client.patch(core_v1.Node, name, patch={"status": {"allocatable": allocatable}}, subresource="status")
+    await client.patch(core_v1.Node, name, patch={"spec": {"taints": None}})
+
+
+async def make_pod(client: Client, name: str) -> None:
+    tree = {"metadata": {"name": name, "namespace": "default"}, "spec": {"containers": [{"name": "a", "image": "b"}]}}
+    await client.create(codec.from_tree(core_v1.Pod, tree))
+
+
+@pytest.mark.parametrize("fate", ["lost", "unanswered", "500"])
+def test_a_binding_that_fails_is_tried_again_after_its_pause(fate: str) -> None:
+    failures = [fate, ""]
+
+    def once(request: Request) -> str:
+        return failures.pop(0) if request.path.endswith("/binding") and failures else ""
+
+    async def body(client: Client, loop: SchedulingLoop, clock: VirtualClock) -> None:
+        await make_node(client, "node-0", "1")
+        await make_pod(client, "web")
+        async with asyncio.timeout(5):
+            while failures == [fate, ""]:  # noqa: ASYNC110 - the road cannot await
+                await asyncio.sleep(0)
+        await clock.advance(0.9)
+        pod = await client.get(core_v1.Pod, "web", "default")
+        assert pod.spec.node_name == ("node-0" if fate == "unanswered" else "")
+        await clock.advance(0.2)
+        async with asyncio.timeout(5):
+            while not (await client.get(core_v1.Pod, "web", "default")).spec.node_name:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+
+    in_world(once, body)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_fails_every_pod_gets_one_node_and_none_is_overfilled(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def fate(request: Request) -> str:
+        if request.method in ("POST", "PATCH") and chance.random() < 0.4:
+            return chance.choice(["lost", "unanswered", "500"])
+        return ""
+
+    async def body(client: Client, loop: SchedulingLoop, clock: VirtualClock) -> None:
+        for number in range(4):
+            await make_node(client, f"node-{number}", "10")
+        await asyncio.gather(*(make_pod(client, f"web-{number}") for number in range(40)))
+        bound: dict[str, str] = {}
+        for _ in range(200):
+            await clock.advance(1)
+            for pod in (await client.list(core_v1.Pod, "default")).items:
+                if pod.spec.node_name:
+                    assert bound.setdefault(pod.metadata.name, pod.spec.node_name) == pod.spec.node_name
+            if len(bound) == 40:
+                break
+        counts = [sum(node == f"node-{number}" for node in bound.values()) for number in range(4)]
+        assert counts == [10, 10, 10, 10], f"seed {seed}"
+        await clock.advance(1)
+        snapshot = loop._snapshot
+        assert sorted(key for node in snapshot.nodes() for key in node.pods) == sorted(f"default/{n}" for n in bound)
+
+    in_world(fate, body)
+
+
+def test_pods_that_are_deleted_while_they_are_bound_leave_nothing() -> None:
+    async def body(client: Client, loop: SchedulingLoop, clock: VirtualClock) -> None:
+        await make_node(client, "node-0", "110")
+
+        async def come_and_go(name: str) -> None:
+            await make_pod(client, name)
+            try:
+                await client.delete(core_v1.Pod, name, "default", grace_period_seconds=0)
+            except ApiError as error:
+                assert error.reason in ("NotFound", "Conflict")  # noqa: PT017
+
+        await asyncio.gather(*(come_and_go(f"web-{number}") for number in range(30)))
+        for _ in range(5):
+            await clock.advance(1)
+        left = (await client.list(core_v1.Pod, "default")).items
+        (node,) = loop._snapshot.nodes()
+        assert sorted(node.pods) == sorted(f"default/{pod.metadata.name}" for pod in left)
+        assert node.requested.get("cpu", 0) == 0
+        assert len(loop._queue) == 0
+
+    in_world(lambda request: "", body)
