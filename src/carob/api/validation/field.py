@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
-import orjson
-
-from carob.api.scalars import Quantity
+from carob.api.validation import internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,17 +49,7 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return orjson.dumps(_tree(value)).decode()
-
-
-def _tree(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        return {k: _tree(v) for k, v in msgspec.structs.asdict(value).items() if v not in (None, "", [], {})}
-    if isinstance(value, dict):
-        return {k: _tree(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_tree(v) for v in value]
-    return str(value) if isinstance(value, Quantity) else value
+    return internal.shown(value)
 
 
 def _cause(reason: str, path: str, message: str) -> Cause:

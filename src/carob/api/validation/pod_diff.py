@@ -1,13 +1,11 @@
-"""The difference of two Pod specs as upstream shows it: a unified diff of an indented rendering. Pure."""
+"""The difference of two Pod specs as upstream shows it: a unified diff of the indented internal form. Pure."""
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING
 
-import orjson
-
-from carob.api import codec
+from carob.api.validation import internal
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
@@ -24,7 +22,5 @@ def container_difference(old: core_v1.EphemeralContainer, new: core_v1.Ephemeral
 
 
 def _difference(old: object, new: object) -> str:
-    before, after = (
-        orjson.dumps(codec.to_tree(x), option=orjson.OPT_INDENT_2).decode().splitlines(True) for x in (old, new)
-    )
-    return "".join(list(difflib.unified_diff(before, after))[2:]) + "\n"
+    before, after = ((internal.indented(value) + "\n").splitlines(keepends=True) for value in (old, new))
+    return "".join(list(difflib.unified_diff(before, after))[2:])
