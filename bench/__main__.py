@@ -111,11 +111,11 @@ def main() -> int:
             "pods": lambda: measure_pods(bench, values, arguments.runs),
             "api": lambda: measure_api(bench, values, arguments.runs, 30_000),
         }
-        if "up" in wanted:
-            say("up and down")
-            measure_up(bench, values, 2 * arguments.runs - 1)
-        bench.up()
         try:
+            if "up" in wanted:
+                say("up and down")
+                measure_up(bench, values, 2 * arguments.runs - 1)
+            bench.up()
             for name, part in parts.items():
                 if name in wanted:
                     say(name)
