@@ -74,6 +74,8 @@ class MemoryTransport:
         task = asyncio.get_running_loop().create_task(_run_upgrade(response.upgrade, theirs))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # a task that is cancelled before its first step closes nothing itself
+        task.add_done_callback(lambda _: theirs.close())
         headers = [(name.lower(), value) for name, value in response.headers]
         return Response(101, headers=headers), ours
 

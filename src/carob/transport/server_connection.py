@@ -189,7 +189,8 @@ class ServerConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
-            self._task.cancel()
+            # not at once: a task that is cancelled before its first step would leave the handler's coroutine unawaited
+            self._loop.call_soon(self._task.cancel)
         if self._sink is not None:
             self._sink.lost()
         self._drop_segments()

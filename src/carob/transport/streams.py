@@ -108,7 +108,7 @@ def serve_remote_command(
         return refusal
 
     async def run(connection: Connection) -> None:
-        await _RemoteCommand(connection, session, start, attach).run()
+        await _RemoteCommand(connection, session, start, attach=attach, tty=streams.tty).run()
 
     return Response(101, headers=headers, upgrade=run)
 
@@ -128,6 +128,8 @@ def serve_port_forward(
         refusal, protocol, headers = _websocket_headers(request, offered)
         if protocol == portforward.TUNNEL_PROTOCOL:
             session = portforward.SpdyServerSession(portforward.WebSocketTube())
+        elif refusal is not None:
+            return refusal
         else:
             query = parse_qs(request.query)
             try:
@@ -157,12 +159,15 @@ class _RemoteCommand:
         connection: Connection,
         session: ServerSession,
         start: Callable[[], Awaitable[Process]],
+        *,
         attach: bool,
+        tty: bool,
     ) -> None:
         self._connection = connection
         self._session = session
         self._start = start
         self._attach = attach
+        self._tty = tty
         self._stdin = Inbox(STDIN_LIMIT)
         self._ready = asyncio.Event()
         self._process: Process | None = None
@@ -214,7 +219,7 @@ class _RemoteCommand:
     async def _copy_output(self, process: Process) -> None:
         while (piece := await process.read()) is not None:
             stream, data = piece
-            self._session.output(STDERR if stream == STDERR else STDOUT, data)
+            self._session.output(STDERR if stream == STDERR and not self._tty else STDOUT, data)
             self._flush()
             await self._connection.drain()
 
