@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from carob.api import validation
 from carob.api.status import invalid
+from carob.api.validation import validate_create, validate_update
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 def check_create(row: Resource, obj: Any) -> None:
     """Judge a new object. Raises: ApiError 422."""
-    causes = validation.validate_create(row, obj)
+    causes = validate_create(row, obj)
     if causes:
         raise invalid(row, obj.metadata.name, causes)
 
 
 def check_update(row: Resource, new: Any, old: Any, subresource: str = "") -> None:
     """Judge an update. Raises: ApiError 422."""
-    causes = validation.validate_update(row, new, old, subresource)
+    causes = validate_update(row, new, old, subresource)
     if causes:
         raise invalid(row, new.metadata.name, causes)

@@ -141,7 +141,8 @@ async def _replace_once(
         prepare = strategy.prepare_status if context.subresource == "status" else strategy.prepare_update
     prepare(new, old, context)
     rules.check_update(row, new, old, context.subresource)
-    context.warnings += strategy.warnings(new, old)
+    if context.subresource != "status":
+        context.warnings += strategy.warnings(new, old)
     backend.admission.validate(attributes)
     if context.subresource != "status":
         strategy.reserve(new, old, context)

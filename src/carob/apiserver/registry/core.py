@@ -44,5 +44,28 @@ class ClaimStrategy(Strategy):
     """A claim waits for a volume."""
 
     def prepare_create(self, obj: core_v1.PersistentVolumeClaim, context: WriteContext) -> None:
-        """Pending."""
+        """Pending; a source given in one of its two fields is in both."""
         obj.status = type(obj.status)(phase="Pending")
+        _both_sources(obj.spec)
+
+    def prepare_update(
+        self, new: core_v1.PersistentVolumeClaim, old: core_v1.PersistentVolumeClaim, context: WriteContext
+    ) -> None:
+        """As at creation."""
+        super().prepare_update(new, old, context)
+        _both_sources(new.spec)
+
+
+def _both_sources(spec: core_v1.PersistentVolumeClaimSpec) -> None:
+    """Source: `NormalizeDataSources`."""
+    from carob.api.types import core_v1
+
+    source, reference = spec.data_source, spec.data_source_ref
+    if source is not None and reference is None:
+        spec.data_source_ref = core_v1.TypedObjectReference(
+            api_group=source.api_group, kind=source.kind, name=source.name
+        )
+    elif reference is not None and source is None and not reference.namespace:
+        spec.data_source = core_v1.TypedLocalObjectReference(
+            api_group=reference.api_group, kind=reference.kind, name=reference.name
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api.qos import qos_class
 from carob.api.status import bad_request
-from carob.api.types import core_v1
+from carob.api.types import core_v1, meta_v1
 from carob.apiserver.registry.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class PodStrategy(Strategy):
         """Pending, with the class that its resources give it."""
         obj.metadata.generation = 1
         obj.status = core_v1.PodStatus(phase="Pending", qos_class=qos_class(obj))
+        if obj.spec.affinity is not None or obj.spec.topology_spread_constraints:
+            _match_label_keys(obj)
         if obj.spec.scheduling_gates:
             obj.status.conditions.append(
                 core_v1.PodCondition(
@@ -57,6 +59,37 @@ class PodStrategy(Strategy):
         if not obj.spec.node_name or obj.status.phase in FINISHED:
             seconds = 0
         return max(seconds, 1) if seconds < 0 else seconds
+
+
+def _match_label_keys(pod: core_v1.Pod) -> None:
+    """Write the values of `matchLabelKeys` into the selectors that they narrow.
+
+    Source: KEP-3633 (affinity), KEP-3243 (topology spread).
+    """
+    labels = pod.metadata.labels
+    for term in _affinity_terms(pod.spec.affinity):
+        if term.label_selector is not None:
+            _narrow(term.label_selector, term.match_label_keys, "In", labels)
+            _narrow(term.label_selector, term.mismatch_label_keys, "NotIn", labels)
+    for constraint in pod.spec.topology_spread_constraints:
+        if constraint.label_selector is not None:
+            _narrow(constraint.label_selector, constraint.match_label_keys, "In", labels)
+
+
+def _affinity_terms(affinity: core_v1.Affinity | None) -> list[core_v1.PodAffinityTerm]:
+    found: list[core_v1.PodAffinityTerm] = []
+    for side in (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity is not None else ():
+        if side is not None:
+            found += side.required_during_scheduling_ignored_during_execution
+            found += [one.pod_affinity_term for one in side.preferred_during_scheduling_ignored_during_execution]
+    return found
+
+
+def _narrow(selector: meta_v1.LabelSelector, keys: list[str], operator: str, labels: dict[str, str]) -> None:
+    for key in keys:
+        if key in labels:
+            wanted = meta_v1.LabelSelectorRequirement(key=key, operator=operator, values=[labels[key]])
+            selector.match_expressions.append(wanted)
 
 
 def prepare_ephemeral_containers(new: Any, old: Any, context: WriteContext) -> None:

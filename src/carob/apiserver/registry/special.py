@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from carob.apiserver.registry.certificates import CertificateSigningRequestStrategy
 from carob.apiserver.registry.core import ClaimStrategy, NodeStrategy, VolumeStrategy
+from carob.apiserver.registry.extensions import DefinitionStrategy, SliceStrategy
 from carob.apiserver.registry.namespaces import NamespaceStrategy
 from carob.apiserver.registry.pods import PodStrategy
 from carob.apiserver.registry.services import ServiceStrategy
@@ -24,7 +25,9 @@ def special() -> dict[tuple[str, str], type[Strategy]]:
         ("", "persistentvolumes"): VolumeStrategy,
         ("", "pods"): PodStrategy,
         ("", "services"): ServiceStrategy,
+        ("apiextensions.k8s.io", "customresourcedefinitions"): DefinitionStrategy,
         ("apps", "daemonsets"): DaemonSetStrategy,
         ("batch", "jobs"): JobStrategy,
+        ("resource.k8s.io", "resourceslices"): SliceStrategy,
         ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from carob.apiserver.registry.warnings import WARNINGS
 from carob.base.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Strategy:
     def __init__(self, row: Resource) -> None:
         self.row = row
         self.has_status = row.subresource("status") is not None
+        self._warn = WARNINGS.get((row.group, row.plural))
 
     def prepare_create(self, obj: Any, context: WriteContext) -> None:
         """Bring a new object into its first state: no status from the client, generation 1."""
@@ -128,7 +130,7 @@ class Strategy:
 
     def warnings(self, obj: Any, old: Any | None) -> list[str]:
         """What to tell the client of an accepted write."""
-        return []
+        return self._warn(obj) if self._warn is not None else []
 
     def delete_warnings(self, options: DeleteOptions) -> list[str]:
         """What to tell the client of a deletion."""
