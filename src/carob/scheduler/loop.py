@@ -155,11 +155,18 @@ class SchedulingLoop:
         nodes = [node for node in map(self._snapshot.get, self._dirty_nodes) if node is not None]
         self._dirty_nodes.clear()
 
+        # Pods of one controller are all alike: one answer does for all of them
+        answers: dict[bytes, bool] = {}
+
         def could_fit(waiting: Waiting) -> bool:
             if not waiting.rejected_by:
-                return bool(nodes)
-            checks = filters.prepare(waiting.pod)
-            return any(filters.first_rejection(checks, node) is None for node in nodes)
+                return True
+            alike = waiting.pod.fit_key()
+            answer = answers.get(alike)
+            if answer is None:
+                checks = filters.prepare(waiting.pod)
+                answer = answers[alike] = any(filters.first_rejection(checks, node) is None for node in nodes)
+            return answer
 
         if nodes:
             self._queue.wake(self._clock.monotonic(), could_fit)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from carob.api import codec
 from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class PodInfo:
     @property
     def node_name(self) -> str:
         return self.view.spec.node_name
+
+    def fit_key(self) -> bytes:
+        """Equal for Pods that fit on the same nodes."""
+        spec = self.view.spec
+        parts = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
+        return codec.encode(parts)
 
     def counts_as(self, other: PodInfo) -> bool:
         """Whether both take the same of a node, so that one may stand for the other there."""

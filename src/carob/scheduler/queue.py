@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +60,10 @@ class SchedulingQueue:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
+        self._asleep: dict[str, Waiting] = {}
         self._active: list[tuple[int, int, str]] = []
-        self._paused: list[tuple[float, int, str]] = []
+        self._woken: list[tuple[float, int, str]] = []
+        self._failed: list[tuple[float, int, str]] = []
         self._tickets = 0
 
     def __len__(self) -> int:
@@ -76,6 +78,7 @@ class SchedulingQueue:
         gated = bool(pod.view.spec.scheduling_gates)
         waiting = self._waiting.get(pod.key)
         if waiting is None or waiting.pod.uid != pod.uid:
+            self.delete(pod.key)
             waiting = self._waiting[pod.key] = Waiting(pod)
             self._put(waiting, Place.GATED if gated else Place.ACTIVE)
             return
@@ -89,11 +92,13 @@ class SchedulingQueue:
     def delete(self, key: str) -> None:
         """The Pod is gone, or has a node now."""
         self._waiting.pop(key, None)
+        self._asleep.pop(key, None)
 
     def pop(self, now: float) -> Waiting | None:
         """The next Pod to try; None when there is none now (`next_ready` says when there will be)."""
         self._release(now)
-        waiting = self._pop_active() or self._pop_woken()
+        # nothing is active: no reason to let a Pod wait that an event woke. Source: SchedulerPopFromBackoffQ
+        waiting = self._pop(self._active, Place.ACTIVE) or self._pop(self._woken, Place.BACKING_OFF)
         if waiting is None:
             return None
         waiting.place = Place.IN_FLIGHT
@@ -117,7 +122,7 @@ class SchedulingQueue:
 
     def wake(self, now: float, could_fit: Callable[[Waiting], bool]) -> int:
         """Something happened: try those sleepers again that `could_fit` says yes to; how many these are."""
-        woken = [w for w in self._waiting.values() if w.place is Place.UNSCHEDULABLE and could_fit(w)]
+        woken = [waiting for waiting in self._asleep.values() if could_fit(waiting)]
         for waiting in woken:
             waiting.ready_at = waiting.tried_at + waiting.pause_seconds
             self._put(waiting, Place.ACTIVE if waiting.ready_at <= now else Place.BACKING_OFF)
@@ -128,12 +133,15 @@ class SchedulingQueue:
         return self.wake(now, lambda waiting: waiting.tried_at <= now - seconds)
 
     def next_ready(self) -> float | None:
-        """When the next pause ends; None when nobody pauses."""
-        while self._paused:
-            ready_at, ticket, key = self._paused[0]
+        """When the next pause that must be kept ends; None when there is none."""
+        return self._first(self._failed)
+
+    def _first(self, paused: list[tuple[float, int, str]]) -> float | None:
+        while paused:
+            ready_at, ticket, key = paused[0]
             if self._is_current(key, ticket, Place.BACKING_OFF):
                 return ready_at
-            heapq.heappop(self._paused)
+            heapq.heappop(paused)
         return None
 
     def _put(self, waiting: Waiting, place: Place) -> None:
@@ -141,36 +149,30 @@ class SchedulingQueue:
         waiting.place = place
         waiting.ticket = self._tickets
         key = waiting.pod.key
+        if place is Place.UNSCHEDULABLE:
+            self._asleep[key] = waiting
+            return
+        self._asleep.pop(key, None)
         if place is Place.ACTIVE:
             heapq.heappush(self._active, (-waiting.pod.priority, self._tickets, key))
         elif place is Place.BACKING_OFF:
-            heapq.heappush(self._paused, (waiting.ready_at, self._tickets, key))
+            heapq.heappush(self._failed if waiting.failed else self._woken, (waiting.ready_at, self._tickets, key))
 
     def _is_current(self, key: str, ticket: int, place: Place) -> bool:
         waiting = self._waiting.get(key)
         return waiting is not None and waiting.ticket == ticket and waiting.place is place
 
     def _release(self, now: float) -> None:
-        while True:
-            ready_at = self.next_ready()
-            if ready_at is None or ready_at > now:
-                return
-            _, _, key = heapq.heappop(self._paused)
-            self._put(self._waiting[key], Place.ACTIVE)
+        """Those whose pause is over are active again."""
+        for paused in (self._woken, self._failed):
+            while (ready_at := self._first(paused)) is not None and ready_at <= now:
+                _, _, key = heapq.heappop(paused)
+                self._put(self._waiting[key], Place.ACTIVE)
 
-    def _pop_active(self) -> Waiting | None:
-        while self._active:
-            _, ticket, key = heapq.heappop(self._active)
-            if self._is_current(key, ticket, Place.ACTIVE):
-                return self._waiting[key]
-        return None
-
-    def _pop_woken(self) -> Waiting | None:
-        """Nothing is active: no reason to let a Pod wait that an event woke. Source: SchedulerPopFromBackoffQ."""
-        for ready_at, ticket, key in sorted(self._paused):
-            if self._is_current(key, ticket, Place.BACKING_OFF) and not self._waiting[key].failed:
-                self._paused.remove((ready_at, ticket, key))
-                heapq.heapify(self._paused)
+    def _pop(self, heap: list[tuple[Any, int, str]], place: Place) -> Waiting | None:
+        while heap:
+            _, ticket, key = heapq.heappop(heap)
+            if self._is_current(key, ticket, place):
                 return self._waiting[key]
         return None
 

@@ -110,3 +110,16 @@ def test_what_was_deleted_in_flight_does_not_come_back() -> None:
     queue.retry(waiting)
     assert queue.next_ready() is None
     assert len(queue) == 0
+
+
+def test_a_large_backlog_that_wakes_at_once_is_popped_in_order_of_its_pauses() -> None:
+    queue = SchedulingQueue()
+    for number in range(2000):
+        queue.add(pod(f"pod-{number}"))
+    for number in range(2000):
+        failed_once(queue, number / 1000)
+    assert queue.wake(2.0, lambda w: True) == 2000
+    names = popped(queue, 2.0)
+    assert len(names) == 2000
+    assert names[0] == "pod-0"
+    assert queue.wake(9.0, lambda w: True) == 0

@@ -46,3 +46,19 @@ def test_images_are_counted_over_nodes() -> None:
     world.set_node(node_view("a"))
     world.remove_node("b")
     assert world.image_nodes == {}
+
+
+def test_pods_that_differ_in_nothing_that_fits_share_a_key() -> None:
+    assert pod("a", {"cpu": "1"}).fit_key() == pod("b", {"cpu": "1000m"}).fit_key()
+    assert pod("a", {"cpu": "1"}).fit_key() != pod("a", {"cpu": "2"}).fit_key()
+    assert pod("a", nodeSelector={"x": "y"}).fit_key() != pod("a").fit_key()
+
+
+def test_a_change_that_counts_for_nothing_is_told_apart() -> None:
+    world = snapshot(node_view("a"))
+    assert not world.replace_same(pod("web", {"cpu": "1"}, nodeName="a"))
+    assert not world.set_pod(pod("web", {"cpu": "1"}, nodeName="a"))
+    assert world.replace_same(pod("web", {"cpu": "1"}, nodeName="a", status={"phase": "Running"}))
+    assert not world.replace_same(pod("web", {"cpu": "2"}, nodeName="a"))
+    assert world.set_pod(pod("web", {"cpu": "2"}, nodeName="a"))
+    assert world.nodes()[0].requested == {"cpu": 2000}
