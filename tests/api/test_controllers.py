@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -255,6 +256,8 @@ def test_a_node_s_request_is_approved_and_signed_by_its_right(pki: Pki) -> None:
         (condition,) = csr.status.conditions
         assert condition.message == "Auto approving kubelet client certificate after SubjectAccessReview."
         assert base64.b64decode(csr.status.certificate).startswith(b"-----BEGIN CERTIFICATE-----")
+        await world.clock.advance(3700)
+        await world.gone(certificates_v1.CertificateSigningRequest, "good")
 
     in_world(pki, body)
 
@@ -339,5 +342,45 @@ def test_an_object_whose_owner_never_was_goes(pki: Pki) -> None:
         await world.make(core_v1.ConfigMap, "kept", "default", metadata={"ownerReferences": [unknown]})
         await world.gone(core_v1.ConfigMap, "haunted", "default")
         await world.client.get(core_v1.ConfigMap, "kept", "default")
+
+    in_world(pki, body)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_families_end_as_ownership_says(pki: Pki, seed: int) -> None:
+    """Of a random acyclic graph some roots are deleted: exactly those objects go that have owners and lose all."""
+    chance = random.Random(seed)
+
+    async def body(world: World) -> None:
+        owners: dict[str, list[str]] = {}
+        uids: dict[str, str] = {}
+        for number in range(14):
+            name = f"o{number}"
+            owners[name] = chance.sample(sorted(uids), min(len(uids), chance.choice([0, 1, 1, 2])))
+            references = [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "name": o,
+                    "uid": uids[o],
+                    "blockOwnerDeletion": chance.random() < 0.5,
+                }
+                for o in owners[name]
+            ]
+            made = await world.make(core_v1.ConfigMap, name, "default", metadata={"ownerReferences": references})
+            uids[name] = made.metadata.uid
+        roots = [name for name, of in owners.items() if not of]
+        gone = set(chance.sample(roots, (len(roots) + 1) // 2))
+        for name in sorted(gone):
+            policy = chance.choice(["Background", "Foreground"])
+            await world.client.delete(core_v1.ConfigMap, name, "default", propagation_policy=policy)
+        for name, of in owners.items():
+            if of and gone.issuperset(of):
+                gone.add(name)
+        for name in gone:
+            await world.gone(core_v1.ConfigMap, name, "default")
+        for name in owners.keys() - gone:
+            left = [owner for owner in owners[name] if owner not in gone]
+            await world.until(core_v1.ConfigMap, name, "default", lambda f, left=left: _owners(f) == left)  # type: ignore[misc]
 
     in_world(pki, body)

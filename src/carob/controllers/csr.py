@@ -5,9 +5,10 @@
 - A kubelet's serving certificate (signer kubelet-serving) is approved when the node itself asks and every name and
   address in it is one that its Node object has.
 - Whoever approved: the built-in signers sign what keeps their rules; else the request gets the condition Failed.
+- Requests that are done with, or that nobody answered, are removed after a while.
 
 Source: kube-controller-manager certificates/approver (sarapprove.go), certificates/signer (signer.go), apis/certificates
-helpers (ValidateKubeletClientCSR, ValidateKubeletServingCSR).
+helpers (ValidateKubeletClientCSR, ValidateKubeletServingCSR), certificates/cleaner.
 Differs: upstream leaves serving certificates to somebody else's approval.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
 from carob.api.types import authorization_v1, certificates_v1, core_v1
-from carob.base.clock import rfc3339
+from carob.base.clock import parse_rfc3339, rfc3339
 from carob.client.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ LEGACY = "kubernetes.io/legacy-unknown"
 SIGNERS = (CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY)
 NODE_PREFIX, NODES_GROUP = "system:node:", "system:nodes"
 WORKERS = 2
+PENDING_SECONDS = 24 * 3600.0
+ANSWERED_SECONDS = 3600.0
 
 _CLIENT_USAGES = ({"digital signature", "client auth"}, {"key encipherment", "digital signature", "client auth"})
 _SERVING_USAGES = ({"digital signature", "server auth"}, {"key encipherment", "digital signature", "server auth"})
@@ -47,6 +50,16 @@ Csr = certificates_v1.CertificateSigningRequest
 def has_condition(csr: Csr, kind: str) -> bool:
     """Whether the request has this condition, whatever its status says."""
     return any(condition.type == kind for condition in csr.status.conditions)
+
+
+def removed_at(csr: Csr) -> float | None:
+    """When a request is no longer kept (seconds since 1970): an hour after its answer, a day if there is none."""
+    answered = [c.last_update_time for c in csr.status.conditions if c.type in ("Approved", "Denied", "Failed")]
+    since = max(filter(None, answered), default=None)
+    if since is not None:
+        return parse_rfc3339(since) + ANSWERED_SECONDS
+    made = csr.metadata.creation_timestamp
+    return parse_rfc3339(made) + PENDING_SECONDS if made else None
 
 
 def complaint(signer: str, facts: RequestFacts, usages: list[str]) -> str:
@@ -132,7 +145,9 @@ class CsrController:
 
     async def _sync(self, key: str) -> None:
         csr = self._csrs.get(key)
-        if csr is None or csr.spec.signer_name not in SIGNERS or csr.status.certificate:
+        if csr is None or await self._removed(csr):
+            return
+        if csr.spec.signer_name not in SIGNERS or csr.status.certificate:
             return
         if has_condition(csr, "Denied") or has_condition(csr, "Failed"):
             return
@@ -149,6 +164,22 @@ class CsrController:
             await self._sign(csr, facts)
         else:
             await self._approve(csr, facts)
+
+    async def _removed(self, csr: Csr) -> bool:
+        """Remove it if its time is over; else come back when it is."""
+        due = removed_at(csr)
+        if due is None:
+            return False
+        left = due - self._clock.now()
+        if left > 0:
+            self._queue.add_after(csr.metadata.name, left)
+            return False
+        try:
+            await self._client.delete(Csr, csr.metadata.name, uid=csr.metadata.uid)
+        except ApiError as error:
+            if error.reason not in ("NotFound", "Conflict"):
+                raise
+        return True
 
     async def _approve(self, csr: Csr, facts: RequestFacts) -> None:
         for subresource, words in approvals(csr, facts):

@@ -282,10 +282,19 @@ def _attempt(node: netlink.Netlink, message: netlink.Message, failures: list[str
             failures.append(str(error))
 
 
-def forward_obstacles(nftables: Nftables) -> list[str]:
-    """Foreign chains whose policy drops forwarded packets, as `family table chain`; carob must not touch them."""
+def forward_obstacles() -> list[str]:
+    """Foreign chains whose policy drops forwarded packets, as `family table chain`; carob must not touch them.
+
+    With one of them Pods reach neither each other nor the world, unless its owner lets `carob*` interfaces through.
+    Raises: OSError, NftablesError when they cannot be listed.
+    """
+    nftables = open_nftables()
+    try:
+        chains = [entry["chain"] for entry in nftables.query("list chains") if "chain" in entry]
+    finally:
+        nftables.close()
     return [
         f"{chain['family']} {chain['table']} {chain['name']}"
-        for chain in (entry["chain"] for entry in nftables.query("list chains") if "chain" in entry)
+        for chain in chains
         if chain.get("hook") == "forward" and chain.get("policy") == "drop" and not chain["table"].startswith("carob-")
     ]

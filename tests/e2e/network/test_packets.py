@@ -18,7 +18,7 @@ from carob.base.clock import SystemClock
 from carob.host import netlink
 from carob.host.nftables import open_nftables
 from carob.network.layout import NetworkFailure, NetworkLayout
-from carob.network.node import IP_FORWARD, Network, open_network, remove_everything
+from carob.network.node import IP_FORWARD, Network, forward_obstacles, open_network, remove_everything
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -279,3 +279,14 @@ def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Pa
     finally:
         world.outside.close()
         world.node.close()
+
+
+def test_a_foreign_firewall_that_drops_what_is_forwarded_is_named(world: World) -> None:
+    def make() -> list[str]:
+        nftables = open_nftables()
+        nftables.run("table inet fw {\n chain f {\n type filter hook forward priority 0\n policy drop\n }\n}\n")
+        nftables.close()
+        return forward_obstacles()
+
+    assert world.node.call(forward_obstacles) == []
+    assert world.node.call(make) == ["inet fw f"]

@@ -255,3 +255,14 @@ def test_a_node_serves_under_its_own_names_only(
     asked = csr(csrs.KUBELET_SERVING, SERVING_USAGES, username)
     assert csrs.may_serve(asked, facts, known) is serves
     assert not csrs.may_serve(asked, facts, None)
+
+
+def test_requests_are_kept_for_an_hour_after_their_answer_and_for_a_day_without_one() -> None:
+    asked = csr(csrs.CLIENT, CLIENT_USAGES, "x")
+    assert csrs.removed_at(asked) is None
+    asked.metadata.creation_timestamp = rfc3339(NOW)
+    assert csrs.removed_at(asked) == NOW + 24 * 3600
+    asked.status.conditions = [
+        certificates_v1.CertificateSigningRequestCondition(type="Denied", last_update_time=rfc3339(NOW + 5))
+    ]
+    assert csrs.removed_at(asked) == NOW + 3605
