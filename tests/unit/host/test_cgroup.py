@@ -1,0 +1,293 @@
+"""Control groups over recorded machines: cgroup v1, v2 and hybrid."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+
+import pytest
+
+from carob.host.cgroup import CgroupLimits, Cgroups, claim_hybrid, detect
+from carob.host.cgroup_v2 import weight
+from carob.host.recording import FakeHost, faulty
+
+POD = "/carob-x/kubepods/burstable/pod1"
+V1 = ("cpu,cpuacct", "cpuset", "memory", "pids", "hugetlb", "name=systemd")
+LIMITS = CgroupLimits(cpu_shares=512, cpu_quota=50_000, memory_limit=1 << 26, pids_limit=100, cpuset_cpus="0")
+
+
+def mount_line(number: int, point: str, fstype: str, options: str) -> str:
+    return f"{number} 1 0:{number} / {point} rw,relatime shared:{number} - {fstype} {fstype} rw,{options}"
+
+
+def v1_files(path: str) -> Mapping[str, str]:
+    """What the kernel puts into a new v1 group, by its hierarchy."""
+    own = {
+        "cpu,cpuacct": {"cpu.shares": "1024", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"},
+        "cpuset": {"cpuset.cpus": "", "cpuset.mems": ""},
+        "memory": {
+            "memory.limit_in_bytes": "9223372036854771712",
+            "memory.oom_control": "oom_kill_disable 0\noom_kill 0",
+        },
+        "pids": {"pids.max": "max"},
+    }
+    files = {"cgroup.procs": ""}
+    for name, more in own.items():
+        if path.startswith(f"/sys/fs/cgroup/{name}/"):
+            files.update(more)
+    return files
+
+
+V2_FILES = {
+    "cgroup.procs": "",
+    "cgroup.kill": "",
+    "cgroup.controllers": "cpu memory pids cpuset",
+    "cgroup.subtree_control": "",
+    "cpu.weight": "100",
+    "cpu.max": "max 100000",
+    "memory.max": "max",
+    "memory.swap.max": "max",
+    "pids.max": "max",
+    "cpuset.cpus": "",
+    "memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1",
+}
+
+
+def v1_host(unified: bool = False) -> FakeHost:
+    lines = [mount_line(n, f"/sys/fs/cgroup/{c}", "cgroup", c) for n, c in enumerate(V1, 30)]
+    files = {f"/sys/fs/cgroup/{c}/cgroup.procs": "1" for c in V1}
+    files |= {"/sys/fs/cgroup/cpuset/cpuset.cpus": "0-3\n", "/sys/fs/cgroup/cpuset/cpuset.mems": "0\n"}
+    if unified:
+        lines.append(mount_line(50, "/sys/fs/cgroup/unified", "cgroup2", "nsdelegate"))
+        files |= {f"/sys/fs/cgroup/unified/{n}": t for n, t in (("cgroup.procs", "1"), ("cgroup.controllers", "misc"))}
+    files["/proc/thread-self/mountinfo"] = "\n".join(lines)
+    files["/proc/self/cgroup"] = "1:cpu,cpuacct:/\n2:perf_event:/\n0::/\n"
+
+    def born(path: str) -> Mapping[str, str]:
+        if path.startswith("/sys/fs/cgroup/unified/"):
+            return {"cgroup.procs": "", "cgroup.kill": ""}
+        return v1_files(path)
+
+    return FakeHost(files, born)
+
+
+class V2Host(FakeHost):
+    """Enables controllers as the kernel does."""
+
+    def write(self, path: str, text: str) -> None:
+        if path.endswith("/cgroup.subtree_control"):
+            text = " ".join([*self.files[path].split(), *(word.removeprefix("+") for word in text.split())])
+        super().write(path, text)
+
+
+def v2_host() -> FakeHost:
+    root = {"cgroup.procs": "1", "cgroup.controllers": "cpu memory pids cpuset", "cgroup.subtree_control": "cpu"}
+    files = {f"/sys/fs/cgroup/{name}": text for name, text in root.items()}
+    files["/proc/thread-self/mountinfo"] = mount_line(30, "/sys/fs/cgroup", "cgroup2", "nsdelegate")
+    return V2Host(files, lambda _: V2_FILES)
+
+
+def test_the_layout_is_found() -> None:
+    assert detect(v1_host()).mode == "v1"
+    assert detect(v1_host(unified=True)).mode == "hybrid"
+    assert detect(v2_host()).mode == "v2"
+    layout = detect(v1_host(unified=True))
+    assert layout.v1["cpuacct"] == "/sys/fs/cgroup/cpu,cpuacct"
+    assert layout.v1["name=systemd"] == "/sys/fs/cgroup/name=systemd"
+    assert len(layout.mounts()) == len(V1) + 1
+
+
+def test_a_group_is_made_in_every_v1_hierarchy_with_limits() -> None:
+    host = v1_host(unified=True)
+    Cgroups(host).create(POD, LIMITS)
+    for mount in detect(host).mounts():
+        assert host.exists(f"{mount}{POD}/cgroup.procs")
+    assert host.files[f"/sys/fs/cgroup/cpuset{POD}/cpuset.cpus"] == "0"
+    assert host.files[f"/sys/fs/cgroup/cpuset{POD}/cpuset.mems"] == "0"
+    assert host.files["/sys/fs/cgroup/cpuset/carob-x/cpuset.cpus"] == "0-3"
+    assert host.files[f"/sys/fs/cgroup/memory{POD}/memory.limit_in_bytes"] == str(1 << 26)
+    assert host.files[f"/sys/fs/cgroup/cpu,cpuacct{POD}/cpu.cfs_quota_us"] == "50000"
+    assert host.files[f"/sys/fs/cgroup/cpu,cpuacct{POD}/cpu.shares"] == "512"
+    assert host.files[f"/sys/fs/cgroup/pids{POD}/pids.max"] == "100"
+
+
+def test_a_v2_group_gets_controllers_from_every_group_above() -> None:
+    host = v2_host()
+    Cgroups(host).create(POD, LIMITS)
+    assert host.files["/sys/fs/cgroup/cgroup.subtree_control"] == "cpu memory pids cpuset"
+    for above in ("/carob-x", "/carob-x/kubepods", "/carob-x/kubepods/burstable"):
+        assert host.files[f"/sys/fs/cgroup{above}/cgroup.subtree_control"] == "cpu memory pids cpuset"
+    folder = f"/sys/fs/cgroup{POD}"
+    assert host.files[f"{folder}/cpu.weight"] == str(weight(512))
+    assert host.files[f"{folder}/cpu.max"] == "50000 100000"
+    assert host.files[f"{folder}/memory.max"] == str(1 << 26)
+    assert host.files[f"{folder}/pids.max"] == "100"
+    assert host.files[f"{folder}/cgroup.subtree_control"] == ""
+
+
+@pytest.mark.parametrize(("shares", "expected"), [(0, 1), (2, 1), (1024, 100), (262_144, 10_000), (10**9, 10_000)])
+def test_shares_become_weight(shares: int, expected: int) -> None:
+    assert weight(shares) == expected
+
+
+def test_weight_grows_with_shares() -> None:
+    weights = [weight(shares) for shares in range(2, 262_145, 997)]
+    assert weights == sorted(weights)
+
+
+def test_making_a_group_again_only_sets_limits() -> None:
+    host = v1_host()
+    groups = Cgroups(host)
+    groups.create(POD, LIMITS)
+    before = set(host.folder_paths)
+    groups.create(POD, CgroupLimits(pids_limit=-1))
+    assert host.folder_paths == before
+    assert host.files[f"/sys/fs/cgroup/pids{POD}/pids.max"] == "max"
+
+
+@pytest.mark.parametrize("make", [v1_host, v2_host, lambda: v1_host(unified=True)])
+def test_a_group_that_cannot_be_made_leaves_nothing(make: type) -> None:
+    nth = 0
+    while True:
+        nth += 1
+        machine: FakeHost = make()
+        before = set(machine.folder_paths)
+        host, plan = faulty(machine, nth)
+        groups = Cgroups(host)
+        try:
+            groups.create(POD, LIMITS)
+        except OSError:
+            assert plan.failed
+            # the call that fails may be the very one that takes back; all others must
+            assert machine.folder_paths == before
+            continue
+        if not plan.failed:
+            break
+    assert nth > 10
+
+
+def test_removing_goes_from_the_inside_out_and_again_succeeds() -> None:
+    host = v1_host(unified=True)
+    groups = Cgroups(host)
+    groups.create(f"{POD}/c1", None)
+    groups.create(f"{POD}/c2", None)
+    groups.remove(POD)
+    assert not groups.exists(POD)
+    assert groups.exists("/carob-x/kubepods/burstable")
+    groups.remove(POD)
+
+
+def test_a_group_with_processes_is_busy() -> None:
+    host = v1_host()
+    groups = Cgroups(host)
+    groups.create(POD)
+    host.files[f"/sys/fs/cgroup/pids{POD}/cgroup.procs"] = "77\n"
+    assert groups.pids(POD) == [77]
+    with pytest.raises(OSError, match="busy") as failure:
+        groups.remove(POD)
+    assert failure.value.errno == errno.EBUSY
+    assert not groups.remove_if_empty(POD)
+
+
+def test_killing_is_one_write_where_the_kernel_can() -> None:
+    host = v1_host(unified=True)
+    groups = Cgroups(host)
+    groups.create(POD)
+    host.calls.clear()
+    groups.kill(POD)
+    assert host.calls == [("write", (f"/sys/fs/cgroup/unified{POD}/cgroup.kill", "1"))]
+
+
+def test_killing_is_one_by_one_on_v1() -> None:
+    host = v1_host()
+    groups = Cgroups(host)
+    groups.create(f"{POD}/c")
+    pid = host.spawn(["sleep"], {})
+    host.files[f"/sys/fs/cgroup/memory{POD}/c/cgroup.procs"] = f"{pid}\n"
+    host.calls.clear()
+    groups.kill(POD)
+    assert host.calls == [("kill", (pid, 9))]
+
+
+def test_memory_and_swap_are_raised_and_lowered_in_the_order_the_kernel_wants() -> None:
+    def orders(present: int, limit: int) -> list[str]:
+        host = v1_host()
+        groups = Cgroups(host)
+        groups.create(POD)
+        host.files[f"/sys/fs/cgroup/memory{POD}/memory.memsw.limit_in_bytes"] = str(present)
+        host.calls.clear()
+        groups.update(POD, CgroupLimits(memory_limit=limit, memory_swap_limit=limit))
+        return [str(arguments[0]).rsplit("/", 1)[1] for _, arguments in host.calls]
+
+    plain, swap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+    assert orders(100, 200) == [swap, plain]
+    assert orders(200, 100) == [plain, swap]
+
+
+def test_swap_is_left_out_where_the_kernel_does_not_count_it() -> None:
+    host = v1_host()
+    groups = Cgroups(host)
+    groups.create(POD, CgroupLimits(memory_limit=5, memory_swap_limit=5))
+    assert host.files[f"/sys/fs/cgroup/memory{POD}/memory.limit_in_bytes"] == "5"
+
+
+def test_v2_swap_is_counted_alone() -> None:
+    host = v2_host()
+    Cgroups(host).create(POD, CgroupLimits(memory_limit=100, memory_swap_limit=150))
+    assert host.files[f"/sys/fs/cgroup{POD}/memory.swap.max"] == "50"
+
+
+def test_counters_of_v1() -> None:
+    host = v1_host()
+    groups = Cgroups(host)
+    groups.create(POD)
+    host.files |= {
+        f"/sys/fs/cgroup/memory{POD}/memory.usage_in_bytes": "5000\n",
+        f"/sys/fs/cgroup/memory{POD}/memory.stat": "cache 9\ntotal_inactive_file 1000\ntotal_rss 700\ntotal_pgfault 3\n",
+        f"/sys/fs/cgroup/memory{POD}/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+        f"/sys/fs/cgroup/cpu,cpuacct{POD}/cpuacct.usage": "123\n",
+        f"/sys/fs/cgroup/pids{POD}/pids.current": "4\n",
+    }
+    stats = groups.stats(POD)
+    assert stats is not None
+    assert (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes) == (5000, 4000, 700)
+    assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.oom_kills, stats.page_faults) == (123, 4, 2, 3)
+
+
+def test_counters_of_v2() -> None:
+    host = v2_host()
+    groups = Cgroups(host)
+    groups.create(POD)
+    folder = f"/sys/fs/cgroup{POD}"
+    host.files |= {
+        f"{folder}/memory.current": "5000\n",
+        f"{folder}/memory.stat": "anon 700\ninactive_file 6000\npgfault 3\npgmajfault 1\n",
+        f"{folder}/cpu.stat": "usage_usec 123\nuser_usec 1\n",
+        f"{folder}/pids.current": "4\n",
+    }
+    stats = groups.stats(POD)
+    assert stats is not None
+    assert (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes) == (5000, 0, 700)
+    assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.major_page_faults) == (123_000, 4, 1)
+    assert groups.oom_kills(POD) == 1
+
+
+def test_counters_of_a_group_that_is_gone() -> None:
+    groups = Cgroups(v2_host())
+    assert groups.stats("/none") is None
+    assert groups.oom_kills("/none") is None
+    assert groups.pids("/none") == []
+
+
+def test_a_hybrid_machines_lonely_controllers_are_claimed() -> None:
+    host = v1_host(unified=True)
+    assert claim_hybrid(host) == ["perf_event", "misc"]
+    assert ("mount", ("misc", "/sys/fs/cgroup/misc", "cgroup", 0, "misc")) in host.calls
+    assert claim_hybrid(v1_host(unified=True), live=False) == ["perf_event"]
+
+
+@pytest.mark.parametrize("make", [v1_host, v2_host])
+def test_nothing_is_claimed_elsewhere(make: type) -> None:
+    host: FakeHost = make()
+    assert claim_hybrid(host) == []
+    assert host.calls == []
