@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
     from carob.apiserver.authn.jws import SigningKey
     from carob.apiserver.discovery import Discovery
+    from carob.apiserver.dispatch import Answer
     from carob.apiserver.metrics import Metrics
     from carob.apiserver.options import ApiServerOptions
     from carob.apiserver.types import RequestInfo
@@ -51,7 +52,7 @@ class Paths:
             self._fixed["/.well-known/openid-configuration"] = lambda: well_known.openid_configuration(options, key)
             self._fixed["/openid/v1/jwks"] = lambda: well_known.keys(key)
 
-    def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+    def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Answer:
         """The answer. Raises: ApiError 404, 405."""
         path = info.path.rstrip("/")
         if path.startswith("/openapi/v3"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
@@ -99,7 +100,13 @@ def openapi(path: str, **headers: str) -> Response:
     table = ResourceTable()
     name, _, query = path.partition("?")
     request = Request("GET", name, query, headers)
-    return OpenApi(table).answer(name, parse("GET", name, query, table), request)
+    answers, info = OpenApi(table), parse("GET", name, query, table)
+
+    async def ask() -> Response:
+        answer = answers.answer(name, info, request)
+        return answer if isinstance(answer, Response) else await answer
+
+    return asyncio.run(ask())
 
 
 def test_the_index_names_each_document_with_its_hash() -> None:

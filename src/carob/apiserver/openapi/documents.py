@@ -8,6 +8,7 @@ Source: KEP-2896; kube-openapi `handler3`.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from functools import cache
@@ -30,7 +31,9 @@ from carob.apiserver.openapi.operations import (
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
-    from carob.api.resources import ResourceTable
+    from collections.abc import Awaitable, Sequence
+
+    from carob.api.resources import Resource, ResourceTable
     from carob.apiserver.types import RequestInfo
     from carob.transport.http import Request
 
@@ -38,7 +41,7 @@ Tree = dict[str, Any]
 
 _API_VERSION = "1.36"
 _SECURITY = {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}}
-_EVERYWHERE = ("DeleteOptions", "WatchEvent")
+_EVERYWHERE = frozenset((META + "DeleteOptions", META + "WatchEvent"))
 # path of the document -> operation name, tag, answer's media type and schema
 _SMALL: dict[str, tuple[str, str, str, Tree]] = {
     ".well-known/openid-configuration": (
@@ -102,12 +105,15 @@ class OpenApi:
     def __init__(self, table: ResourceTable) -> None:
         self._table = table
         self._documents: dict[str, tuple[bytes, str]] = {}
+        self._being_made: dict[str, asyncio.Future[tuple[bytes, str]]] = {}
+        self._index_body = b""
 
     def refresh(self) -> None:
         """The table changed: forget the documents."""
         self._documents.clear()
+        self._index_body = b""
 
-    def answer(self, path: str, info: RequestInfo, request: Request) -> Response:
+    def answer(self, path: str, info: RequestInfo, request: Request) -> Response | Awaitable[Response]:
         """The index, a document, or an empty 404. Raises: ApiError 405."""
         if request.method not in ("GET", "HEAD"):
             raise method_not_supported(None, info.verb)
@@ -116,7 +122,29 @@ class OpenApi:
             return Response(body=self._index(), content_type=TEXT)
         if name not in self._names():
             return Response(404, content_type="")
-        packed, etag = self._document(name)
+        known = self._documents.get(name)
+        if known is None:
+            return self._make(name, info, request)
+        return self._send(known, info, request)
+
+    async def _make(self, name: str, info: RequestInfo, request: Request) -> Response:
+        """A large document takes tens of milliseconds: a thread makes it, once for all who ask meanwhile."""
+        future = self._being_made.get(name)
+        if future is None:
+            rows, etag = tuple(self._table), self._hash(name)
+            loop = asyncio.get_running_loop()
+            future = self._being_made[name] = loop.run_in_executor(
+                None, _document, name, self._names()[name], rows, etag
+            )
+            future.add_done_callback(lambda _: self._being_made.pop(name, None))
+        made = await asyncio.shield(future)
+        if made[1] == self._hash(name):
+            self._documents[name] = made
+        return self._send(made, info, request)
+
+    @staticmethod
+    def _send(document: tuple[bytes, str], info: RequestInfo, request: Request) -> Response:
+        packed, etag = document
         headers = [("ETag", f'"{etag}"'), ("Vary", "Accept")]
         if info.first("hash") == etag:
             headers.append(("Cache-Control", "public, immutable"))
@@ -138,10 +166,11 @@ class OpenApi:
         return names
 
     def _index(self) -> bytes:
-        paths = {
-            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._hash(name)}"} for name in sorted(self._names())
-        }
-        return orjson.dumps({"paths": paths})
+        if not self._index_body:
+            urls = {name: f"/openapi/v3/{name}?hash={self._hash(name)}" for name in sorted(self._names())}
+            paths = {name: {"serverRelativeURL": url} for name, url in urls.items()}
+            self._index_body = orjson.dumps({"paths": paths})
+        return self._index_body
 
     def _hash(self, name: str) -> str:
         """What changes when the document may have changed: made of its inputs, so that the index costs no document."""
@@ -152,72 +181,67 @@ class OpenApi:
         rows = [repr(row) for row in self._table if row.group == group and row.version == version]
         return hashlib.sha512("\n".join([name, _fingerprint(), *rows]).encode()).hexdigest().upper()
 
-    def _document(self, name: str) -> tuple[bytes, str]:
-        known = self._documents.get(name)
-        if known is None:
-            etag = self._hash(name)
-            body = orjson.dumps(self._tree(name))
-            known = self._documents[name] = gzip.compress(body, 5, mtime=0), etag
-        return known
 
-    def _tree(self, name: str) -> Tree:
-        group, version = self._names()[name]
-        if version:
-            rows = sorted(
-                (row for row in self._table if row.group == group and row.version == version and not row.custom),
-                key=lambda row: row.plural,
-            )
-            paths = GroupVersionPaths(group, version).build(rows)
-        else:
-            paths = self._small(name, group)
-        tree: Tree = {
-            "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": _API_VERSION},
-            "paths": paths,
-            "components": {"securitySchemes": _SECURITY},
-        }
-        schemas = self._schemas(paths, group, version)
-        if schemas:
-            tree["components"]["schemas"] = schemas
-        return tree
+# Making a document: pure functions of the rows, because a thread runs them.
 
-    def _small(self, name: str, group: str) -> Tree:
-        media: tuple[str, ...] = MEDIA
-        if name in _SMALL:
-            operation, tag, form, schema = _SMALL[name]
-            media = (form,)
-        elif name == "api":
-            operation, tag, schema = "getCoreAPIVersions", "core", reference(META + "APIVersions")
-        elif name == "apis":
-            operation, tag, schema = "getAPIVersions", "apis", reference(META + "APIGroupList")
-        else:
-            tag, camel = words(group)
-            operation, schema = f"get{camel}APIGroup", reference(META + "APIGroup")
-        answers = responses(schema, media=media)
-        return {f"/{name}/": {"get": {"tags": [tag], "operationId": operation, "responses": answers}}}
 
-    def _schemas(self, paths: Tree, group: str, version: str) -> Tree:
-        definitions, prose = _load("definitions.json.gz"), _load("descriptions.json.gz")
-        waiting: set[str] = set()
-        _references(paths, waiting)
-        found: Tree = {}
-        while waiting:
-            name = waiting.pop()
-            if name in found or name not in definitions:
-                continue
-            schema = definitions[name]
-            _references(schema, waiting)
-            if name in (META + kind for kind in _EVERYWHERE):
-                schema = self._of_every_group(schema, group, version)
-            found[name] = described(schema, prose[name]) if name in prose else schema
-        return dict(sorted(found.items()))
+def _document(name: str, group_version: tuple[str, str], rows: Sequence[Resource], etag: str) -> tuple[bytes, str]:
+    group, version = group_version
+    if version:
+        own = [row for row in rows if row.group == group and row.version == version and not row.custom]
+        paths = GroupVersionPaths(group, version).build(sorted(own, key=lambda row: row.plural))
+    else:
+        paths = _small(name, group)
+    tree: Tree = {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": _API_VERSION},
+        "paths": paths,
+        "components": {"securitySchemes": _SECURITY},
+    }
+    schemas = _schemas(paths, group, version)
+    if schemas:
+        tree["components"]["schemas"] = schemas
+    return gzip.compress(orjson.dumps(tree), 5, mtime=0), etag
 
-    @staticmethod
-    def _of_every_group(schema: Tree, group: str, version: str) -> Tree:
-        """DeleteOptions and WatchEvent belong to each group version, too."""
-        own = schema["x-kubernetes-group-version-kind"]
-        more = [{"group": group, "kind": own[0]["kind"], "version": version}] if group else []
-        return schema | {"x-kubernetes-group-version-kind": own + more}
+
+def _small(name: str, group: str) -> Tree:
+    media: tuple[str, ...] = MEDIA
+    if name in _SMALL:
+        operation, tag, form, schema = _SMALL[name]
+        media = (form,)
+    elif name == "api":
+        operation, tag, schema = "getCoreAPIVersions", "core", reference(META + "APIVersions")
+    elif name == "apis":
+        operation, tag, schema = "getAPIVersions", "apis", reference(META + "APIGroupList")
+    else:
+        tag, camel = words(group)
+        operation, schema = f"get{camel}APIGroup", reference(META + "APIGroup")
+    answers = responses(schema, media=media)
+    return {f"/{name}/": {"get": {"tags": [tag], "operationId": operation, "responses": answers}}}
+
+
+def _schemas(paths: Tree, group: str, version: str) -> Tree:
+    definitions, prose = _load("definitions.json.gz"), _load("descriptions.json.gz")
+    waiting: set[str] = set()
+    _references(paths, waiting)
+    found: Tree = {}
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in definitions:
+            continue
+        schema = definitions[name]
+        _references(schema, waiting)
+        if name in _EVERYWHERE:
+            schema = _of_every_group(schema, group, version)
+        found[name] = described(schema, prose[name]) if name in prose else schema
+    return dict(sorted(found.items()))
+
+
+def _of_every_group(schema: Tree, group: str, version: str) -> Tree:
+    """DeleteOptions and WatchEvent belong to each group version, too."""
+    own = schema["x-kubernetes-group-version-kind"]
+    more = [{"group": group, "kind": own[0]["kind"], "version": version}] if group else []
+    return schema | {"x-kubernetes-group-version-kind": own + more}
 
 
 @cache
