@@ -1,0 +1,97 @@
+"""Requests and limits as the kernel takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from carob.kubelet.resources import (
+    cgroup_parent,
+    container_resources,
+    oom_score_adj,
+    pod_requests,
+    pod_resources,
+    qos_class,
+    quota_microseconds,
+    shares,
+)
+from tests.unit.kubelet.pods import pod
+
+GIB = 1 << 30
+
+
+def with_resources(*containers: dict[str, Any], **spec: Any) -> Any:
+    made = [{"name": f"c{i}", "image": "i", "resources": resources} for i, resources in enumerate(containers)]
+    return pod(containers=made, **spec)
+
+
+FULL = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "quality"),
+    [
+        ({}, "BestEffort"),
+        (FULL, "Guaranteed"),
+        ({"limits": FULL["limits"]}, "Guaranteed"),
+        ({"requests": {"cpu": "1"}}, "Burstable"),
+        ({"limits": {"cpu": "1"}}, "Burstable"),
+    ],
+)
+def test_quality_of_service(resources: dict[str, Any], quality: str) -> None:
+    given = with_resources(resources)
+    assert qos_class(given) == quality
+    assert cgroup_parent("/carob-x", given) == f"/carob-x/kubepods/{quality.lower()}/podu-1"
+
+
+@pytest.mark.parametrize(("millicores", "wanted"), [(0, 2), (1, 2), (100, 102), (1000, 1024), (10_000_000, 262_144)])
+def test_shares(millicores: int, wanted: int) -> None:
+    assert shares(millicores) == wanted
+
+
+@pytest.mark.parametrize(("millicores", "wanted"), [(0, 0), (1, 1000), (200, 20_000), (2500, 250_000)])
+def test_quota(millicores: int, wanted: int) -> None:
+    assert quota_microseconds(millicores) == wanted
+
+
+def test_a_limit_counts_as_the_request() -> None:
+    given = with_resources({"limits": {"cpu": "500m", "memory": "64Mi"}})
+    made = container_resources(given, given.spec.containers[0], GIB)
+    assert (made.cpu_shares, made.cpu_quota, made.memory_limit) == (512, 50_000, 64 << 20)
+
+
+def test_the_pod_is_limited_only_when_every_container_is() -> None:
+    both = pod_resources(with_resources(FULL, FULL))
+    assert (both.cpu_quota, both.memory_limit, both.cpu_shares) == (200_000, 2 * GIB, 2048)
+    one = pod_resources(with_resources(FULL, {}))
+    assert (one.cpu_quota, one.memory_limit) == (0, 0)
+    assert pod_resources(with_resources({})).cpu_shares == 2
+
+
+@pytest.mark.parametrize(
+    ("resources", "wanted"),
+    [({}, 1000), (FULL, -997), ({"requests": {"memory": "256Mi"}}, 750), ({"requests": {"cpu": "1"}}, 999)],
+)
+def test_whom_the_kernel_kills_first(resources: dict[str, Any], wanted: int) -> None:
+    given = with_resources(resources)
+    assert oom_score_adj(given, given.spec.containers[0], GIB) == wanted
+
+
+def test_what_a_pod_needs_at_its_greediest() -> None:
+    def asks(cpu: str) -> dict[str, Any]:
+        return {"requests": {"cpu": cpu}}
+
+    side = {"name": "s", "image": "i", "restartPolicy": "Always", "resources": asks("1")}
+    init = {"name": "i", "image": "i", "resources": asks("5")}
+    assert pod_requests(with_resources(asks("2"), asks("1")))["cpu"] == "3"
+    assert pod_requests(with_resources(asks("2"), initContainers=[init]))["cpu"] == "5"
+    # a sidecar that started before the greedy init container runs beside it
+    assert pod_requests(with_resources(asks("2"), initContainers=[side, init]))["cpu"] == "6"
+    assert pod_requests(with_resources(asks("2"), initContainers=[init, side]))["cpu"] == "5"
+    assert pod_requests(with_resources(asks("2"), overhead={"cpu": "250m"}))["cpu"] == "2250m"
+
+
+def test_huge_pages() -> None:
+    given = with_resources({"limits": {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi", "cpu": "1"}})
+    assert container_resources(given, given.spec.containers[0], GIB).hugepage_limits == {"2MB": 4 << 20, "1GB": GIB}
