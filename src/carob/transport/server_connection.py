@@ -38,6 +38,9 @@ SEGMENTS_PER_TURN_BYTES = 1 << 20
 """How much of a large answer one connection may send before others have their turn."""
 LINGER_SECONDS = 2.0
 
+_NOTHING, _HEAD, _BODY = 0, 1, 2
+"""For which part of a request the present deadline was set."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -136,6 +139,7 @@ class ServerConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._mid_message = False
+        self._allowed_for = _NOTHING
         self._read_paused = self._write_paused = False
         self._lingering = self._lost = self._peer_ended = self._handed_over = False
         self._sink: StreamSink | None = None
@@ -215,7 +219,6 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._begin_message()
         self._mid_message = True
-        self._allow(self._limits.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -230,14 +233,15 @@ class ServerConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._allow(self._limits.body_seconds)
         headers = self._headers
         if "host" not in headers and self._parser.get_http_version() == "1.1":
             self._refuse(_failure(400, "BadRequest", "missing required Host header"))
-        elif int(headers.get("content-length", "0") or "0") > self._limits.body_bytes:
+        elif "content-length" in headers and int(headers["content-length"]) > self._limits.body_bytes:
             self._refuse(self._too_large())
-        elif headers.get("expect", "").lower() == "100-continue" and self._current is None and not self._pending:
-            self._transport.write(_CONTINUE)
+        elif "expect" in headers and self._current is None and not self._pending:
+            # who sends behind another request, or expects something else, gets no leave and sends all the same
+            if headers["expect"].lower() == "100-continue":
+                self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
@@ -251,6 +255,7 @@ class ServerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._mid_message = False
+        self._allowed_for = _NOTHING
         self._head_bytes = 0
         if self._refused:
             return
@@ -268,9 +273,12 @@ class ServerConnection(asyncio.Protocol):
             self._peer_address,
             target,
         )
-        # HTTP/1.0 clients get no second request on a connection: nobody who matters needs it
-        modern = self._parser.get_http_version() != "1.0"
-        self._pending.append(_Exchange(request, modern and self._parser.should_keep_alive(), modern))
+        keep_alive = modern = self._parser.should_keep_alive()
+        if not keep_alive or "connection" in self._headers:
+            # HTTP/1.0 clients get no second request on a connection: nobody who matters needs it
+            modern = self._parser.get_http_version() != "1.0"
+            keep_alive = keep_alive and modern
+        self._pending.append(_Exchange(request, keep_alive, modern))
 
     # Reading.
 
@@ -295,7 +303,16 @@ class ServerConnection(asyncio.Protocol):
                 self._early_bytes += len(rest)
         except (httptools.HttpParserError, ValueError):
             self._refuse(_failure(400, "BadRequest", "the request is not valid HTTP"))
-        if self._in_head and not self._pending and self._head_bytes > self._limits.head_bytes:
+        if self._mid_message:
+            self._on_incomplete()
+
+    def _on_incomplete(self) -> None:
+        """A request has begun and not ended: it has a time for its head and a time for its body, however it trickles."""
+        part = _HEAD if self._in_head else _BODY
+        if part != self._allowed_for:
+            self._allowed_for = part
+            self._allow(self._limits.head_seconds if part == _HEAD else self._limits.body_seconds)
+        if part == _HEAD and not self._pending and self._head_bytes > self._limits.head_bytes:
             self._refuse(_failure(431, "", "Request Header Fields Too Large"))
 
     def _refuse(self, refusal: Response) -> None:
