@@ -1,24 +1,26 @@
 """The `carob` command: one file a verb, imported only when that verb is used, so that `carob get pods` starts fast.
 
-A verb's module offers `add_arguments(parser)` and `run(arguments) -> int`; its docstring is its help. Verbs of
-carob's own (up, down, status, doctor, image, server, node) speak carob's words; verbs that kubectl has speak
+A verb's module offers `add_flags(flags)` and `run(arguments) -> int`; its docstring is its help, with the examples
+behind a line `Examples:`. A verb with verbs of its own (`create configmap`) offers `VERBS`, a table as the one below.
+Verbs of carob's own (up, down, status, doctor, image, server, node) speak carob's words; verbs that kubectl has speak
 kubectl's: same flags, same output, same exit codes.
 
-May import anything below. Errors that a user can cause are `CommandError`: one line on standard error, exit code 1.
+May import anything below. Errors that a user can cause are `CommandError`: its text on standard error, exit code 1.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
 
 from carob.cli.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 # verb -> (module, one line); the order is the help's order
-GROUPS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "The cluster": {
         "up": ("up", "Start a cluster in the background, or find the one that runs"),
         "down": ("down", "Stop a cluster and remove every trace of it"),
@@ -30,64 +32,47 @@ GROUPS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "server": ("server", "API server, scheduler and controllers"),
         "node": ("node", "A node: kubelet, runtime, network"),
     },
-    "As kubectl": {
+    "Look": {
         "get": ("get", "Display one or many resources"),
         "describe": ("describe", "Show details of a specific resource or group of resources"),
-        "apply": ("apply", "Apply a configuration to a resource by file name or stdin"),
-        "delete": ("delete", "Delete resources by file names, stdin, resources and names, or label selector"),
         "logs": ("logs", "Print the logs for a container in a pod"),
-        "exec": ("exec", "Execute a command in a container"),
+        "events": ("events", "List events"),
         "wait": ("wait", "Wait for a specific condition on one or many resources"),
+        "explain": ("explain", "Get documentation for a resource"),
+        "api-resources": ("api_resources", "Print the supported API resources on the server"),
+        "api-versions": ("api_versions", 'Print the supported API versions, in the form of "group/version"'),
+        "auth": ("auth", "Inspect authorization: can-i, whoami"),
+    },
+    "Change": {
+        "run": ("run", "Run a particular image on the cluster"),
+        "create": ("create", "Create a resource from a file, from stdin, or from flags"),
+        "apply": ("apply", "Apply a configuration to a resource by file name or stdin"),
+        "edit": ("edit", "Edit a resource on the server"),
+        "patch": ("patch", "Update fields of a resource"),
+        "label": ("label", "Update the labels on a resource"),
+        "annotate": ("annotate", "Update the annotations on a resource"),
+        "scale": ("scale", "Set a new size for a deployment, replica set, or replication controller"),
+        "expose": ("expose", "Make a service for a pod, service, deployment or replica set"),
+        "cordon": ("cordon", "Mark node as unschedulable"),
+        "uncordon": ("uncordon", "Mark node as schedulable"),
+        "delete": ("delete", "Delete resources by file names, stdin, resources and names, or label selector"),
+    },
+    "Reach inside": {
+        "exec": ("exec", "Execute a command in a container"),
+        "attach": ("attach", "Attach to a running container"),
+        "port-forward": ("port_forward", "Forward one or more local ports to a pod"),
+        "cp": ("cp", "Copy files and directories to and from containers"),
     },
 }
-
-COMMON_HELP = """usage: carob VERB [arguments]
-
-Pods, the whole way, on this machine. `carob VERB --help` shows a verb's arguments and examples.
-"""
-
-
-def _help() -> str:
-    lines = [COMMON_HELP]
-    for title, verbs in GROUPS.items():
-        lines.append(f"{title}:")
-        lines += [f"  {verb:12} {line}" for verb, (_, line) in verbs.items()]
-        lines.append("")
-    lines.append("Begin with: carob up && carob get pods -A")
-    return "\n".join(lines)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0
-    if arguments[0] in ("--version", "version", "-V"):
-        from importlib.metadata import version
-
-        print(f"carob {version('carob')}")
-        return 0
-    verbs = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
-    entry = verbs.get(arguments[0])
-    if entry is None:
-        print(f'error: unknown command "{arguments[0]}" for "carob"\nSee `carob --help`.', file=sys.stderr)
-        return 1
-    return _run_verb(arguments[0], entry[0], arguments[1:])
-
-
-def _run_verb(verb: str, module_name: str, arguments: Sequence[str]) -> int:
-    import argparse
-    import importlib
-
-    module = importlib.import_module(f"carob.cli.{module_name}")
-    parser = argparse.ArgumentParser(
-        prog=f"carob {verb}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(arguments)))
+        return _run(list(arguments))
     except CommandError as error:
-        print(error, file=sys.stderr)
+        if str(error):
+            print(error, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # the reader (head, less) has gone; that is its right
@@ -95,3 +80,88 @@ def _run_verb(verb: str, module_name: str, arguments: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: list[str]) -> int:
+    arguments = _verb_first(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        return _help(arguments[1:])
+    if arguments[0] in ("--version", "version", "-V"):
+        from importlib.metadata import version
+
+        print(f"carob {version('carob')}")
+        return 0
+    verbs = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
+    return _run_verb("carob", verbs, arguments)
+
+
+def _help(words: Sequence[str]) -> int:
+    if words:
+        return _run([*words, "--help"])
+    from carob.cli.help import main_help
+
+    print(main_help(GROUPS))
+    return 0
+
+
+def _verb_first(arguments: list[str]) -> list[str]:
+    """`carob -n kube-system get pods` is `carob get pods -n kube-system`: the common flags may come first."""
+    if not arguments or not arguments[0].startswith("-") or arguments[0] in ("-h", "--help", "-V", "--version"):
+        return arguments
+    from carob.cli.connection import add_connection_flags
+    from carob.cli.flags import Flags
+
+    flags = Flags("carob")
+    add_connection_flags(flags)
+    end = flags.first_word(arguments)
+    return [*arguments[end : end + 1], *arguments[:end], *arguments[end + 1 :]]
+
+
+def _run_verb(command: str, verbs: Mapping[str, tuple[str, str]], arguments: list[str]) -> int:
+    entry = verbs.get(arguments[0])
+    if entry is None:
+        from carob.cli.help import unknown_verb
+
+        raise unknown_verb(command, arguments[0], verbs)
+    module = _load(entry[0])
+    command = f"{command} {arguments[0]}"
+    inner: Mapping[str, tuple[str, str]] | None = getattr(module, "VERBS", None)
+    if inner is not None and arguments[1:] and (arguments[1] in inner or not hasattr(module, "run")):
+        if arguments[1] in ("-h", "--help"):
+            return _show_help(command, module)
+        return _run_verb(command, inner, arguments[1:])
+    return _run_module(command, module, arguments[1:])
+
+
+def _load(name: str) -> Any:
+    """`get` is a module, `image:Ls` a class in one."""
+    import importlib
+
+    module, _, inner = name.partition(":")
+    loaded = importlib.import_module(f"carob.cli.{module}")
+    return getattr(loaded, inner) if inner else loaded
+
+
+def _run_module(command: str, module: Any, arguments: list[str]) -> int:
+    from carob.cli.flags import Flags, HelpWanted
+
+    if not hasattr(module, "run"):
+        return _show_help(command, module)
+    flags = Flags(command)
+    module.add_flags(flags)
+    try:
+        parsed = flags.parse(arguments)
+    except HelpWanted:
+        return _show_help(command, module)
+    return int(module.run(parsed))
+
+
+def _show_help(command: str, module: Any) -> int:
+    from carob.cli.flags import Flags
+    from carob.cli.help import verb_help
+
+    flags = Flags(command)
+    if hasattr(module, "add_flags"):
+        module.add_flags(flags)
+    print(verb_help(flags, module.__doc__ or "", getattr(module, "VERBS", {})))
+    return 0

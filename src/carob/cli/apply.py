@@ -10,42 +10,38 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import Connection, add_connection_arguments, connect
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.selection import Manifest, Selection, exists, read_manifests
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
+    from carob.cli.flags import Arguments, Flags
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MANAGER = "kubectl-client-side-apply"
 CONFLICT_RETRIES = 5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl apply's flags."""
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="file, folder, URL or -")
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders with their folders")
-    parser.add_argument("--server-side", action="store_true", help="the server merges")
-    parser.add_argument("--force-conflicts", action="store_true", help="with --server-side: take fields from others")
-    parser.add_argument("--field-manager", default="", metavar="NAME", help="who manages these fields")
-    parser.add_argument("--dry-run", default="none", choices=("none", "client", "server"), help="change nothing")
-    parser.add_argument("--validate", default="strict", metavar="MODE", help="strict, warn or ignore (default: strict)")
-    parser.add_argument("--overwrite", type=_boolean, default=True, metavar="BOOL", help=argparse.SUPPRESS)
-    parser.add_argument("-o", "--output", default="", choices=("", "json", "yaml", "name"), help="how to print")
-    add_connection_arguments(parser)
-
-
-def _boolean(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
+    flags.texts("filename", "f", meta="FILE", help="file, folder, URL or -")
+    flags.switch("recursive", "R", help="folders with their folders")
+    flags.switch("server-side", help="the server merges")
+    flags.switch("force-conflicts", help="with --server-side: take fields from others")
+    flags.text("field-manager", meta="NAME", help="who manages these fields")
+    flags.text("dry-run", default="none", help="change nothing")
+    flags.text("validate", default="strict", meta="MODE", help="strict, warn or ignore (default: strict)")
+    flags.switch("overwrite", default=True)
+    flags.text("output", "o", help="how to print")
+    add_connection_flags(flags)
 
 
 def field_validation(mode: str) -> str:
@@ -58,7 +54,7 @@ def field_validation(mode: str) -> str:
     return chosen
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Apply every object, in order; errors of one do not stop the others."""
     connection = connect(arguments)
     try:
@@ -84,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 class Apply:
     """Applies objects one after another."""
 
-    def __init__(self, connection: Connection, arguments: argparse.Namespace) -> None:
+    def __init__(self, connection: Connection, arguments: Arguments) -> None:
         self._connection = connection
         self._arguments = arguments
         self.patching = False

@@ -13,22 +13,18 @@ from carob.base.layout import RUN_ROOT, STATE_ROOT, Cluster
 from carob.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
+
+    from carob.cli.flags import Arguments, Flags
 
 # the name becomes part of interface, cgroup and nftables names
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,22}[a-z0-9])?")
 
 
-def add_name_argument(parser: argparse.ArgumentParser) -> None:
+def add_name_flags(flags: Flags, default: str = "default") -> None:
     """`--name` and `--data-dir`: which cluster is meant."""
-    parser.add_argument("--name", default="default", metavar="N", help="which cluster (default: %(default)s)")
-    parser.add_argument(
-        "--data-dir",
-        default=str(STATE_ROOT),
-        metavar="D",
-        help="where clusters keep their state (default: %(default)s)",
-    )
+    flags.text("name", default=default, meta="N", help="which cluster")
+    flags.text("data-dir", default=str(STATE_ROOT), meta="D", help="where clusters keep their state")
 
 
 def check_name(name: str) -> None:
@@ -39,7 +35,7 @@ def check_name(name: str) -> None:
         )
 
 
-def load(arguments: argparse.Namespace) -> Cluster | None:
+def load(arguments: Arguments) -> Cluster | None:
     """The cluster that the arguments name, or None if it does not exist."""
     check_name(arguments.name)
     file = Path(arguments.data_dir) / arguments.name / "cluster.json"
@@ -51,7 +47,7 @@ def load(arguments: argparse.Namespace) -> Cluster | None:
         raise CommandError(f"error: {error}; `carob down --name {arguments.name}` clears it away") from error
 
 
-def existing(arguments: argparse.Namespace) -> Cluster:
+def existing(arguments: Arguments) -> Cluster:
     """The cluster that the arguments name. Raises: CommandError if it does not exist."""
     cluster = load(arguments)
     if cluster is None:

@@ -10,7 +10,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -19,50 +18,37 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
 from carob.cli.apply import kind_and_name
-from carob.cli.connection import Connection, add_connection_arguments, connect
-from carob.cli.durations import parse_duration
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.selection import Selection, read_manifests
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
+    from carob.cli.flags import Arguments, Flags
 
 FOREVER_SECONDS = 7 * 24 * 3600.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl delete's flags."""
-    parser.add_argument("words", nargs="*", metavar="TYPE[/NAME] [NAME...]", help="what to delete")
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="file, folder, URL or -")
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders with their folders")
-    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="label selector")
-    parser.add_argument("--field-selector", default="", metavar="SELECTOR", help="field selector")
-    parser.add_argument("--all", action="store_true", help="all of the kind in the namespace")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="across all namespaces")
-    parser.add_argument("--grace-period", type=int, default=-1, metavar="SECONDS", help="time to end by itself")
-    parser.add_argument("--now", action="store_true", help="as --grace-period=1")
-    parser.add_argument("--force", action="store_true", help="with --grace-period=0: do not wait for the node")
-    parser.add_argument(
-        "--cascade",
-        nargs="?",
-        const="background",
-        default="background",
-        metavar="HOW",
-        help="background, orphan or foreground",
-    )
-    parser.add_argument("--ignore-not-found", action="store_true", help="a missing object is no error")
-    parser.add_argument(
-        "--wait", type=_boolean, nargs="?", const=True, default=None, metavar="BOOL", help="wait until gone"
-    )
-    parser.add_argument("--timeout", default="0s", metavar="T", help="how long to wait (0: for ever)")
-    parser.add_argument("--dry-run", default="none", choices=("none", "client", "server"), help="delete nothing")
-    parser.add_argument("-o", "--output", default="", choices=("", "name"), help="how to print")
-    add_connection_arguments(parser)
-
-
-def _boolean(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
+    flags.usage = "TYPE[/NAME] [NAME...] [flags]"
+    flags.texts("filename", "f", meta="FILE", help="file, folder, URL or -")
+    flags.switch("recursive", "R", help="folders with their folders")
+    flags.text("selector", "l", meta="SELECTOR", help="label selector")
+    flags.text("field-selector", meta="SELECTOR", help="field selector")
+    flags.switch("all", help="all of the kind in the namespace")
+    flags.switch("all-namespaces", "A", help="across all namespaces")
+    flags.number("grace-period", default=-1, meta="SECONDS", help="time to end by itself")
+    flags.switch("now", help="as --grace-period=1")
+    flags.switch("force", help="with --grace-period=0: do not wait for the node")
+    flags.text("cascade", default="background", meta="HOW", bare="background", help="background, orphan or foreground")
+    flags.switch("ignore-not-found", help="a missing object is no error")
+    flags.switch("wait", default=True, help="wait until gone (default: true)")
+    flags.duration("timeout", help="how long to wait (0: for ever)")
+    flags.text("dry-run", default="none", help="delete nothing")
+    flags.text("output", "o", help="how to print")
+    add_connection_flags(flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +60,7 @@ class Target:
     name: str
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Delete, then wait."""
     connection = connect(arguments)
     try:
@@ -88,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 class Delete:
     """One `delete`."""
 
-    def __init__(self, connection: Connection, arguments: argparse.Namespace) -> None:
+    def __init__(self, connection: Connection, arguments: Arguments) -> None:
         self._connection = connection
         self._arguments = arguments
         self._failed = False
@@ -121,7 +107,7 @@ class Delete:
             print("No resources found")
             return 0
         waiting = [(target, uid) for target in targets if (uid := self._delete(target)) is not None]
-        wait = self._arguments.wait if self._arguments.wait is not None else not self._forced
+        wait = self._arguments.wait and not self._forced
         if wait and self._arguments.dry_run == "none":
             self._wait(waiting)
         return 1 if self._failed else 0
@@ -193,7 +179,7 @@ class Delete:
         print(f'{kind} "{target.name}" {what}{where}{suffix}')
 
     def _wait(self, waiting: list[tuple[Target, str]]) -> None:
-        timeout = parse_duration(self._arguments.timeout) or FOREVER_SECONDS
+        timeout = self._arguments.timeout or FOREVER_SECONDS
         deadline = time.monotonic() + timeout
         for target, uid in waiting:
             wait_gone(self._connection, target, uid, deadline)

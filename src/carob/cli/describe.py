@@ -8,39 +8,33 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import Connection, add_connection_arguments, connect
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.selection import Selected, Selection, exists, read_manifests
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
+    from carob.cli.flags import Arguments, Flags
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl describe's flags."""
-    parser.add_argument("words", nargs="*", metavar="TYPE[/NAME] [NAME...]", help="what to describe")
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="what the files name")
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders with their folders")
-    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="label selector")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="across all namespaces")
-    parser.add_argument(
-        "--show-events",
-        type=lambda t: t.lower() in ("1", "t", "true"),
-        default=True,
-        metavar="BOOL",
-        help="with events (default: true)",
-    )
-    parser.add_argument("--chunk-size", type=int, default=500, metavar="N", help=argparse.SUPPRESS)
-    add_connection_arguments(parser)
+    flags.usage = "TYPE[/NAME] [NAME...] [flags]"
+    flags.texts("filename", "f", meta="FILE", help="what the files name")
+    flags.switch("recursive", "R", help="folders with their folders")
+    flags.text("selector", "l", meta="SELECTOR", help="label selector")
+    flags.switch("all-namespaces", "A", help="across all namespaces")
+    flags.switch("show-events", default=True, help="with events (default: true)")
+    flags.number("chunk-size", default=500, meta="N")
+    add_connection_flags(flags)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Fetch and describe."""
     connection = connect(arguments)
     try:
@@ -51,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         connection.close()
 
 
-def _describe(connection: Connection, arguments: argparse.Namespace) -> int:
+def _describe(connection: Connection, arguments: Arguments) -> int:
     selection = Selection(connection)
     if arguments.filename:
         files = read_manifests(arguments.filename, selection, recursive=arguments.recursive)

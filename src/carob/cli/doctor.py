@@ -9,7 +9,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -19,6 +18,10 @@ from pathlib import Path
 
 from carob.cli import clusters
 from carob.cli.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.cli.flags import Arguments, Flags
 
 # command -> Debian package, what for
 TOOLS: dict[str, tuple[str, str]] = {
@@ -48,12 +51,12 @@ def missing_packages() -> list[str]:
     return [package for tool, (package, _) in TOOLS.items() if shutil.which(tool, path=path) is None]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """The verb's flags."""
-    parser.add_argument("--fix", action="store_true", help="install what is missing")
+    flags.switch("fix", help="install what is missing")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Report, and repair when asked to."""
     if arguments.fix:
         _install(missing_packages())

@@ -10,7 +10,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -18,18 +17,22 @@ from carob.base.layout import LOG_ROOT, RUN_ROOT, Cluster, new_cluster
 from carob.cli import clusters, processes
 from carob.cli.progress import Progress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.cli.flags import Arguments, Flags
+
 NODE_GRACE_SECONDS = 10.0
 SERVER_GRACE_SECONDS = 10.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """The verb's flags."""
-    clusters.add_name_argument(parser)
-    parser.add_argument("--keep-data", action="store_true", help="keep the state, so that `carob up` goes on with it")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing while it goes well")
+    clusters.add_name_flags(flags)
+    flags.switch("keep-data", help="keep the state, so that `carob up` goes on with it")
+    flags.switch("quiet", "q", help="say nothing while it goes well")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Stop and remove."""
     clusters.need_root("carob down")
     progress = Progress(arguments.quiet)

@@ -12,7 +12,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import JSON_ACCEPT, TABLE_ACCEPT, Connection, add_connection_arguments, connect
+from carob.cli.connection import JSON_ACCEPT, TABLE_ACCEPT, Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.printers.table import TableOptions, TablePrinter
@@ -29,40 +28,40 @@ from carob.cli.selection import Selected, Selection, read_manifests
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from carob.cli.flags import Arguments, Flags
+
 FORMATS = (
     "custom-columns, custom-columns-file, go-template, go-template-file, json, jsonpath, jsonpath-as-json, "
     "jsonpath-file, name, template, templatefile, wide, yaml"
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl get's flags."""
-    parser.add_argument("words", nargs="*", metavar="TYPE[/NAME] [NAME...]", help="what to show")
-    parser.add_argument(
-        "-o", "--output", default="", metavar="FORMAT", help="wide, json, yaml, name, jsonpath=..., ..."
-    )
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="across all namespaces")
-    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="label selector")
-    parser.add_argument("--field-selector", default="", metavar="SELECTOR", help="field selector")
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="what the files name")
-    parser.add_argument("-R", "--recursive", action="store_true", help="folders with their folders")
-    parser.add_argument("-w", "--watch", action="store_true", help="list, then watch for changes")
-    parser.add_argument("--watch-only", action="store_true", help="watch for changes without listing first")
-    parser.add_argument("--output-watch-events", action="store_true", help="print the event's type as well")
-    parser.add_argument("--sort-by", default="", metavar="JSONPATH", help="sort by this field")
-    parser.add_argument("--no-headers", action="store_true", help="no header line")
-    parser.add_argument("--show-labels", action="store_true", help="a last column with all labels")
-    parser.add_argument("--show-kind", action="store_true", help="the kind in front of names")
-    parser.add_argument("-L", "--label-columns", action="append", default=[], metavar="LABEL", help="labels as columns")
-    parser.add_argument("--ignore-not-found", action="store_true", help="a missing object is no error")
-    parser.add_argument("--show-managed-fields", action="store_true", help="keep managedFields in json and yaml")
-    parser.add_argument("--chunk-size", type=int, default=500, metavar="N", help="list in pieces of this size")
-    parser.add_argument("--subresource", default="", metavar="NAME", help="get this subresource, such as status")
-    parser.add_argument("--raw", default="", metavar="PATH", help="the answer of this path, as it is")
-    add_connection_arguments(parser)
+    flags.usage = "TYPE[/NAME] [NAME...] [flags]"
+    flags.text("output", "o", meta="FORMAT", help="wide, json, yaml, name, jsonpath=..., ...")
+    flags.switch("all-namespaces", "A", help="across all namespaces")
+    flags.text("selector", "l", meta="SELECTOR", help="label selector")
+    flags.text("field-selector", meta="SELECTOR", help="field selector")
+    flags.texts("filename", "f", meta="FILE", help="what the files name")
+    flags.switch("recursive", "R", help="folders with their folders")
+    flags.switch("watch", "w", help="list, then watch for changes")
+    flags.switch("watch-only", help="watch for changes without listing first")
+    flags.switch("output-watch-events", help="print the event's type as well")
+    flags.text("sort-by", meta="JSONPATH", help="sort by this field")
+    flags.switch("no-headers", help="no header line")
+    flags.switch("show-labels", help="a last column with all labels")
+    flags.switch("show-kind", help="the kind in front of names")
+    flags.texts("label-columns", "L", meta="LABEL", help="labels as columns")
+    flags.switch("ignore-not-found", help="a missing object is no error")
+    flags.switch("show-managed-fields", help="keep managedFields in json and yaml")
+    flags.number("chunk-size", default=500, meta="N", help="list in pieces of this size")
+    flags.text("subresource", meta="NAME", help="get this subresource, such as status")
+    flags.text("raw", meta="PATH", help="the answer of this path, as it is")
+    add_connection_flags(flags)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Fetch and print."""
     connection = connect(arguments)
     try:
@@ -85,7 +84,7 @@ def _raw(connection: Connection, target: str) -> int:
 class Get:
     """One `get`: what is selected, how it is printed."""
 
-    def __init__(self, connection: Connection, arguments: argparse.Namespace) -> None:
+    def __init__(self, connection: Connection, arguments: Arguments) -> None:
         self._connection = connection
         self._arguments = arguments
         self._namespace = "" if arguments.all_namespaces else connection.namespace

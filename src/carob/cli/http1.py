@@ -6,14 +6,14 @@ not take longer than kubectl does.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+# the package's own module would load its URL parser as well
+from httptools.parser.errors import HttpParserUpgrade
+from httptools.parser.parser import HttpResponseParser
 
-import httptools
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 RECEIVE_BYTES = 256 * 1024
 
@@ -21,17 +21,19 @@ RECEIVE_BYTES = 256 * 1024
 class Answer:
     """One answer; its body is read as it comes."""
 
-    def __init__(self, sock: socket.socket, *, head_request: bool = False) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.warnings: list[str] = []
         self.keep_alive = True
+        self.rest = b""
+        """Behind a 101: what came of the other protocol already."""
         self._socket = sock
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._buffer = b""
         self._headed = False
         self._complete = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = HttpResponseParser(self)
         while not self._headed:
             self._receive()
 
@@ -68,7 +70,10 @@ class Answer:
                 self._complete, self.keep_alive = True, False
                 return
             raise ConnectionResetError("the server closed the connection before it had answered")
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._complete, self.keep_alive, self.rest = True, False, data[upgrade.args[0] :]
 
     def read_some(self) -> bytes:
         """The next piece; empty at the end. Raises: ConnectionError when it was cut."""
@@ -77,7 +82,8 @@ class Answer:
             return piece
         while not self._pieces and not self._complete:
             self._receive()
-        return self._pieces.popleft() if self._pieces else b""
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read(self) -> bytes:
         """The whole rest."""
@@ -99,11 +105,11 @@ class Answer:
 
 
 def send(
-    sock: socket.socket, method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None
+    sock: socket.socket, method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes | None
 ) -> None:
     """Write one request."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"{name}: {value}" for name, value in headers]
     if body is not None or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body or b'')}")
     head = "\r\n".join(lines).encode() + b"\r\n\r\n"

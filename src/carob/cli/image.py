@@ -11,15 +11,14 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from carob.cli import clusters
-from carob.cli.durations import parse_duration
 from carob.cli.errors import CommandError
 from carob.cli.printers.columns import Columns
 from carob.cli.progress import Progress
@@ -27,67 +26,34 @@ from carob.cli.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verbs of `carob image`."""
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, help_text in (
-        ("ls", "what is on the node"),
-        ("pull", "fetch from a registry"),
-        ("load", "from a docker-archive or OCI tar"),
-        ("build", "one layer made of a folder, and a configuration"),
-        ("rm", "remove by name or id"),
-    ):
-        sub = verbs.add_parser(verb, help=help_text)
-        clusters.add_name_argument(sub)
-        sub.add_argument("--node", default="node-0", metavar="NODE", help="which node (default: %(default)s)")
-        sub.add_argument("--timeout", default="0s", metavar="T", help="give up after this time (0: never)")
-        _ARGUMENTS[verb](sub)
+    from carob.cli.flags import Arguments, Flags
 
 
-def _pull_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument("--username", default="", help="for the registry")
-    parser.add_argument("--password-stdin", action="store_true", help="read the registry's password from stdin")
-
-
-def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("archives", nargs="+", metavar="FILE")
-
-
-def _build_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", nargs="?", metavar="FOLDER", help="what the image's file system holds")
-    parser.add_argument("-t", "--tag", required=True, metavar="NAME", help="the image's name")
-    parser.add_argument("--web", action="store_true", help="instead of a folder: a web server from busybox")
-    parser.add_argument("--cmd", default="", metavar="JSON", help='such as \'["/app", "-v"]\'')
-    parser.add_argument("--entrypoint", default="", metavar="JSON", help="such as '[\"/entry\"]'")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
-    parser.add_argument("--workdir", default="", metavar="DIR", help="the working directory")
-    parser.add_argument("--user", default="", metavar="USER[:GROUP]", help="who runs it")
-
-
-def _remove_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-
-
-_ARGUMENTS = {
-    "ls": lambda parser: None,
-    "pull": _pull_arguments,
-    "load": _load_arguments,
-    "build": _build_arguments,
-    "rm": _remove_arguments,
+VERBS = {
+    "ls": ("image:Ls", "What is on the node"),
+    "pull": ("image:Pull", "Fetch from a registry"),
+    "load": ("image:Load", "From a docker-archive or OCI tar"),
+    "build": ("image:Build", "One layer made of a folder, and a configuration"),
+    "rm": ("image:Remove", "Remove by name or id"),
 }
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Ask the node."""
+def _node_flags(flags: Flags) -> None:
+    flags.section = "Which node"
+    clusters.add_name_flags(flags)
+    flags.text("node", default="node-0", meta="NODE", help="which node")
+    flags.duration("timeout", help="give up after this time (default: never)")
+
+
+def _node(arguments: Arguments) -> Node:
     cluster = clusters.existing(arguments)
-    try:
-        timeout = parse_duration(arguments.timeout)
-    except ValueError as error:
-        raise CommandError(f"error: --timeout: {error}") from error
-    node = Node(str(cluster.node_run_dir(arguments.node) / "images.sock"), timeout or None)
-    return _RUN[arguments.verb](node, arguments)
+    return Node(str(cluster.node_run_dir(arguments.node) / "images.sock"), arguments.timeout or None)
+
+
+def _need(words: list[str], what: str) -> list[str]:
+    if not words:
+        raise CommandError(f"error: {what}")
+    return words
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -135,55 +101,135 @@ def _lines(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _ls(node: Node, arguments: argparse.Namespace) -> int:
-    rows = [["IMAGE", "ID", "SIZE"]]
-    for image in node.ask("GET", "/images"):
-        for name in image.get("tags") or image.get("digests") or ["<none>"]:
-            rows.append([name, image["id"].removeprefix("sha256:")[:12], human_size(image.get("size_bytes", 0))])
-    for line in Columns().lines(rows):
-        print(line)
-    return 0
+class Ls:
+    """What is on the node."""
+
+    @staticmethod
+    def add_flags(flags: Flags) -> None:
+        _node_flags(flags)
+
+    @staticmethod
+    def run(arguments: Arguments) -> int:
+        rows = [["IMAGE", "ID", "SIZE"]]
+        for image in _node(arguments).ask("GET", "/images"):
+            for name in image.get("tags") or image.get("digests") or ["<none>"]:
+                rows.append([name, image["id"].removeprefix("sha256:")[:12], human_size(image.get("size_bytes", 0))])
+        for line in Columns().lines(rows):
+            print(line)
+        return 0
 
 
-def _pull(node: Node, arguments: argparse.Namespace) -> int:
-    auth = None
-    if arguments.username:
-        import sys
+class Pull:
+    """Fetch images from a registry.
 
-        password = sys.stdin.readline().rstrip("\n") if arguments.password_stdin else ""
-        auth = {"username": arguments.username, "password": password}
-    for name in arguments.images:
-        with Progress().step(f"pulling {name}"):
-            node.ask("POST", "/images/pull", {"name": name, "auth": auth})
-    return 0
+    Examples:
+      carob image pull busybox:1.36
+    """
 
+    @staticmethod
+    def add_flags(flags: Flags) -> None:
+        flags.usage = "IMAGE... [flags]"
+        flags.text("username", meta="NAME", help="for the registry")
+        flags.switch("password-stdin", help="read the registry's password from stdin")
+        _node_flags(flags)
 
-def _load(node: Node, arguments: argparse.Namespace) -> int:
-    for archive in arguments.archives:
-        if not os.path.exists(archive):
-            raise CommandError(f'error: the path "{archive}" does not exist')
-        with Progress().step(f"loading {archive}"):
-            images = node.ask("POST", "/images/load", {"archive": os.path.abspath(archive)})
-        for image in images:
-            print("\n".join(image.get("tags") or [image["id"]]))
-    return 0
-
-
-def _build(node: Node, arguments: argparse.Namespace) -> int:
-    if bool(arguments.root) == arguments.web:
-        raise CommandError("error: name either a FOLDER or --web")
-    request: dict[str, Any] = {"tag": arguments.tag, "web": arguments.web}
-    if arguments.root:
-        if not os.path.isdir(arguments.root):
-            raise CommandError(f'error: the folder "{arguments.root}" does not exist')
-        request["root"] = os.path.abspath(arguments.root)
-        request["config"] = _config(arguments)
-    with Progress().step(f"building {arguments.tag}"):
-        node.ask("POST", "/images/build", request)
-    return 0
+    @staticmethod
+    def run(arguments: Arguments) -> int:
+        auth = None
+        if arguments.username:
+            password = sys.stdin.readline().rstrip("\n") if arguments.password_stdin else ""
+            auth = {"username": arguments.username, "password": password}
+        node = _node(arguments)
+        for name in _need(arguments.words, "name the images to pull"):
+            with Progress().step(f"pulling {name}"):
+                node.ask("POST", "/images/pull", {"name": name, "auth": auth})
+        return 0
 
 
-def _config(arguments: argparse.Namespace) -> dict[str, Any]:
+class Load:
+    """Take images from docker-archive or OCI tar files.
+
+    Examples:
+      carob image load web.tar
+    """
+
+    @staticmethod
+    def add_flags(flags: Flags) -> None:
+        flags.usage = "FILE... [flags]"
+        _node_flags(flags)
+
+    @staticmethod
+    def run(arguments: Arguments) -> int:
+        node = _node(arguments)
+        for archive in _need(arguments.words, "name the files to load"):
+            if not os.path.exists(archive):
+                raise CommandError(f'error: the path "{archive}" does not exist')
+            with Progress().step(f"loading {archive}"):
+                images = node.ask("POST", "/images/load", {"archive": os.path.abspath(archive)})
+            for image in images:
+                print("\n".join(image.get("tags") or [image["id"]]))
+        return 0
+
+
+class Build:
+    """Make an image of one layer from a folder and a configuration.
+
+    Examples:
+      carob image build -t carob.local/app:v1 --cmd '["/app"]' ./rootfs
+      carob image build --web -t carob.local/web:v1     # a small web server from this machine's busybox
+    """
+
+    @staticmethod
+    def add_flags(flags: Flags) -> None:
+        flags.usage = "(FOLDER | --web) -t NAME [flags]"
+        flags.text("tag", "t", meta="NAME", help="the image's name")
+        flags.switch("web", help="instead of a folder: a web server from busybox")
+        flags.text("cmd", meta="JSON", help='such as \'["/app", "-v"]\'')
+        flags.text("entrypoint", meta="JSON", help="such as '[\"/entry\"]'")
+        flags.texts("env", meta="NAME=VALUE", help="may be repeated")
+        flags.text("workdir", meta="DIR", help="the working directory")
+        flags.text("user", meta="USER[:GROUP]", help="who runs it")
+        _node_flags(flags)
+
+    @staticmethod
+    def run(arguments: Arguments) -> int:
+        if not arguments.tag:
+            raise CommandError("error: name the image with -t")
+        if len(arguments.words) + arguments.web != 1:
+            raise CommandError("error: name either a FOLDER or --web")
+        request: dict[str, Any] = {"tag": arguments.tag, "web": arguments.web}
+        if arguments.words:
+            root = arguments.words[0]
+            if not os.path.isdir(root):
+                raise CommandError(f'error: the folder "{root}" does not exist')
+            request["root"] = os.path.abspath(root)
+            request["config"] = _config(arguments)
+        with Progress().step(f"building {arguments.tag}"):
+            _node(arguments).ask("POST", "/images/build", request)
+        return 0
+
+
+class Remove:
+    """Remove images by name or id.
+
+    Examples:
+      carob image rm busybox:1.36
+    """
+
+    @staticmethod
+    def add_flags(flags: Flags) -> None:
+        flags.usage = "IMAGE... [flags]"
+        _node_flags(flags)
+
+    @staticmethod
+    def run(arguments: Arguments) -> int:
+        node = _node(arguments)
+        for name in _need(arguments.words, "name the images to remove"):
+            node.ask("POST", "/images/remove", {"name": name})
+        return 0
+
+
+def _config(arguments: Arguments) -> dict[str, Any]:
     """The OCI configuration that the flags ask for."""
     config: dict[str, Any] = {}
     for flag, key in (("cmd", "Cmd"), ("entrypoint", "Entrypoint")):
@@ -203,15 +249,6 @@ def _config(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.user:
         config["User"] = arguments.user
     return config
-
-
-def _rm(node: Node, arguments: argparse.Namespace) -> int:
-    for name in arguments.images:
-        node.ask("POST", "/images/remove", {"name": name})
-    return 0
-
-
-_RUN = {"ls": _ls, "pull": _pull, "load": _load, "build": _build, "rm": _rm}
 
 
 def human_size(count: int) -> str:

@@ -8,13 +8,11 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import Connection, add_connection_arguments, connect
-from carob.cli.durations import parse_duration
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.selection import Selection
@@ -22,28 +20,30 @@ from carob.cli.selection import Selection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from carob.cli.flags import Arguments, Flags
+
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl logs' flags."""
-    parser.add_argument("words", nargs="*", metavar="POD [CONTAINER]", help="a Pod, or TYPE/NAME")
-    parser.add_argument("-c", "--container", default="", metavar="NAME", help="which container")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on while the container writes")
-    parser.add_argument("-p", "--previous", action="store_true", help="of the previous run of the container")
-    parser.add_argument("--all-containers", action="store_true", help="of every container of the Pod")
-    parser.add_argument("--prefix", action="store_true", help="each line with its Pod and container")
-    parser.add_argument("--tail", type=int, default=-1, metavar="N", help="only the last lines")
-    parser.add_argument("--since", default="0s", metavar="T", help="only newer than this duration")
-    parser.add_argument("--since-time", default="", metavar="TIME", help="only after this time (RFC 3339)")
-    parser.add_argument("--timestamps", action="store_true", help="each line with its time")
-    parser.add_argument("--limit-bytes", type=int, default=0, metavar="N", help="at most so many bytes")
-    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="of the Pods with these labels")
-    parser.add_argument("--ignore-errors", action="store_true", help="go on when a container's log cannot be read")
-    add_connection_arguments(parser)
+    flags.usage = "POD [CONTAINER] [flags]"
+    flags.text("container", "c", meta="NAME", help="which container")
+    flags.switch("follow", "f", help="go on while the container writes")
+    flags.switch("previous", "p", help="of the previous run of the container")
+    flags.switch("all-containers", help="of every container of the Pod")
+    flags.switch("prefix", help="each line with its Pod and container")
+    flags.number("tail", default=-1, meta="N", help="only the last lines")
+    flags.duration("since", help="only newer than this duration")
+    flags.text("since-time", meta="TIME", help="only after this time (RFC 3339)")
+    flags.switch("timestamps", help="each line with its time")
+    flags.number("limit-bytes", meta="N", help="at most so many bytes")
+    flags.text("selector", "l", meta="SELECTOR", help="of the Pods with these labels")
+    flags.switch("ignore-errors", help="go on when a container's log cannot be read")
+    add_connection_flags(flags)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Fetch and copy."""
     connection = connect(arguments)
     try:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         connection.close()
 
 
-def _pods(connection: Connection, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _pods(connection: Connection, arguments: Arguments) -> list[dict[str, Any]]:
     path = f"/api/v1/namespaces/{connection.namespace}/pods"
     if arguments.selector:
         if arguments.words:
@@ -92,7 +92,7 @@ def _pods(connection: Connection, arguments: argparse.Namespace) -> list[dict[st
     return list(found.get("items") or [])[:1]
 
 
-def _containers(pod: dict[str, Any], arguments: argparse.Namespace, *, several: bool) -> Sequence[str]:
+def _containers(pod: dict[str, Any], arguments: Arguments, *, several: bool) -> Sequence[str]:
     spec = pod["spec"]
     names = [
         c["name"] for field in ("initContainers", "containers", "ephemeralContainers") for c in spec.get(field) or []
@@ -118,7 +118,7 @@ def default_container(pod: dict[str, Any], *, quiet: bool = False) -> str:
     return str(names[0])
 
 
-def _copy(connection: Connection, pod: dict[str, Any], container: str, arguments: argparse.Namespace) -> None:
+def _copy(connection: Connection, pod: dict[str, Any], container: str, arguments: Arguments) -> None:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     query: dict[str, str | list[str]] = {"container": container}
     for flag in ("follow", "previous", "timestamps"):
@@ -126,10 +126,7 @@ def _copy(connection: Connection, pod: dict[str, Any], container: str, arguments
             query[flag] = "true"
     if arguments.tail >= 0:
         query["tailLines"] = str(arguments.tail)
-    try:
-        since = parse_duration(arguments.since)
-    except ValueError as error:
-        raise CommandError(f'error: invalid argument "{arguments.since}" for "--since" flag: {error}') from error
+    since = arguments.since
     if since and arguments.since_time:
         raise CommandError("error: at most one of `sinceTime` or `sinceSeconds` may be specified")
     if since:

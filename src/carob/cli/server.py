@@ -6,18 +6,20 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
-
 from carob.cli import clusters
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.cli.flags import Arguments, Flags
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_flags(flags: Flags) -> None:
     """The verb's flags."""
-    clusters.add_name_argument(parser)
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    clusters.add_name_flags(flags)
+    flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Run until SIGTERM or SIGINT."""
     from carob import standalone
 

@@ -7,7 +7,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from pathlib import Path
@@ -16,14 +15,17 @@ from carob.base.layout import Cluster, known_clusters
 from carob.cli import clusters, processes
 from carob.cli.printers.columns import Columns
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.cli.flags import Arguments, Flags
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_flags(flags: Flags) -> None:
     """The verb's flags."""
-    clusters.add_name_argument(parser)
-    parser.set_defaults(name="")
+    clusters.add_name_flags(flags, default="")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print a line a process; 1 when the named cluster does not run wholly."""
     found = known_clusters(Path(arguments.data_dir))
     if arguments.name:

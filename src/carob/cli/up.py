@@ -11,7 +11,6 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import socket
 import time
@@ -20,39 +19,37 @@ from pathlib import Path
 from carob.base.layout import Cluster, NodeLayout, known_clusters, new_cluster
 from carob.base.readiness import LISTENING, READY
 from carob.cli import clusters, processes
-from carob.cli.durations import parse_duration
 from carob.cli.errors import CommandError
 from carob.cli.progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.cli.flags import Arguments, Flags
 
 FIRST_NODE = "node-0"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """The verb's flags."""
-    clusters.add_name_argument(parser)
-    parser.add_argument("--api-port", type=int, metavar="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
-    parser.add_argument("--nodes", type=int, default=1, metavar="K", help="how many nodes (default: %(default)s)")
-    parser.add_argument("--wait", default="60s", metavar="T", help="how long to wait until it is usable (default: 60s)")
-    parser.add_argument(
-        "--registry-mirror",
-        action="append",
-        default=[],
-        metavar="HOST=URL",
+    clusters.add_name_flags(flags)
+    flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
+    flags.number("nodes", default=1, meta="K", help="how many nodes")
+    flags.duration("wait", default=60.0, help="how long to wait until it is usable")
+    flags.texts(
+        "registry-mirror",
+        meta="HOST=URL",
         help="fetch images of HOST from URL; http:// allows a registry without TLS; may be repeated",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing while it goes well")
+    flags.switch("quiet", "q", help="say nothing while it goes well")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Start or find the cluster."""
     clusters.need_root("carob up")
     clusters.check_name(arguments.name)
     if arguments.nodes != 1:
         raise CommandError("error: --nodes: one node for now; several nodes on one machine come with a later release")
-    try:
-        deadline = time.monotonic() + parse_duration(arguments.wait)
-    except ValueError as error:
-        raise CommandError(f"error: --wait: {error}") from error
+    deadline = time.monotonic() + arguments.wait
     progress = Progress(arguments.quiet)
     started = time.monotonic()
     with clusters.locked(arguments.name):
@@ -69,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _decide(arguments: argparse.Namespace) -> Cluster:
+def _decide(arguments: Arguments) -> Cluster:
     taken = known_clusters(Path(arguments.data_dir))
     for other in taken:
         if other.name == arguments.name:
@@ -78,7 +75,7 @@ def _decide(arguments: argparse.Namespace) -> Cluster:
                 "with --data-dir, or choose another --name"
             )
     cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir), _own_routes())
-    if arguments.api_port is not None:
+    if "api-port" in arguments.changed:
         cluster.api_port = arguments.api_port
         _check_port(cluster.api_port)
     else:

@@ -8,15 +8,13 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import Connection, add_connection_arguments, connect
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.delete import Target, wait_gone
-from carob.cli.durations import parse_duration
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.selection import Selection, read_manifests
@@ -25,36 +23,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carob.api.resources import Resource
+    from carob.cli.flags import Arguments, Flags
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_flags(flags: Flags) -> None:
     """kubectl wait's flags."""
-    parser.add_argument("words", nargs="*", metavar="TYPE[/NAME] [NAME...]", help="what to wait for")
-    parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="what the files name")
-    parser.add_argument(
-        "--for",
-        dest="condition",
-        default="",
-        metavar="CONDITION",
-        help="create, delete, condition=NAME[=VALUE], jsonpath='{PATH}'[=VALUE]",
-    )
-    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="label selector")
-    parser.add_argument("--all", action="store_true", help="all of the kind in the namespace")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="across all namespaces")
-    parser.add_argument("--timeout", default="30s", metavar="T", help="how long to wait (default: 30s)")
-    add_connection_arguments(parser)
+    flags.usage = "TYPE[/NAME] [NAME...] [flags]"
+    flags.texts("filename", "f", meta="FILE", help="what the files name")
+    flags.text("for", meta="CONDITION", help="create, delete, condition=NAME[=VALUE], jsonpath={PATH}[=VALUE]")
+    flags.text("selector", "l", meta="SELECTOR", help="label selector")
+    flags.switch("all", help="all of the kind in the namespace")
+    flags.switch("all-namespaces", "A", help="across all namespaces")
+    flags.duration("timeout", default=30.0, help="how long to wait")
+    add_connection_flags(flags)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Wait for each, one after another, all before one deadline."""
     connection = connect(arguments)
     try:
-        deadline = time.monotonic() + (parse_duration(arguments.timeout) or 1)
+        deadline = time.monotonic() + (arguments.timeout or 1)
         targets = _targets(connection, arguments)
         if not targets:
             raise CommandError("error: no matching resources found")
         for target in targets:
-            _wait_one(connection, target, arguments.condition, deadline)
+            _wait_one(connection, target, getattr(arguments, "for"), deadline)
         return 0
     except ApiError as error:
         raise server_error(error) from error
@@ -62,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         connection.close()
 
 
-def _targets(connection: Connection, arguments: argparse.Namespace) -> list[Target]:
+def _targets(connection: Connection, arguments: Arguments) -> list[Target]:
     selection = Selection(connection)
     namespace = connection.namespace
     if arguments.filename:
