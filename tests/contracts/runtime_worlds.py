@@ -226,10 +226,13 @@ def traces(folder: Path) -> list[str]:
             try:
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 groups = (process / "cgroup").read_text()
+                status = (process / "stat").read_text().rsplit(")", 1)[1].split()
             except OSError:
                 continue
+            if status[:2] == ["Z", "1"]:
+                continue  # init has not reaped it yet
             if str(folder) in words or f"/carob-{CLUSTER}/" in groups:
-                found.append(f"process {process.name} {words}")
+                found.append(f"process {process.name} {words} {status[:2]}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found += [f"mount {line.split()[4]}" for line in mounts if str(folder) in line]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/carob-{CLUSTER}*")]

@@ -22,6 +22,7 @@ from carob.runtime.types import ContainerConfig, Image, NamespaceMode, RuntimeFa
 _log = get_logger("runtime")
 _START_FAILED_CODE = 128
 _START_FAILED_REASON = "StartError"
+_MONITOR_PATIENCE_SECONDS = 2.0
 CREATE_FAILED = "CreateContainerError"
 RUN_FAILED = "RunContainerError"
 
@@ -127,7 +128,8 @@ class Launcher:
             if monitor is not None and record.id not in parts.host.read(f"/proc/{monitor.pid}/cmdline"):
                 monitor = None
         if monitor is not None:
-            end_process(parts.host, monitor)
+            # it ends soon after its container, and is the one to reap it
+            end_process(parts.host, monitor, _MONITOR_PATIENCE_SECONDS)
         parts.containers.remove(record)
         parts.container_records.delete(record.id)
 
@@ -148,7 +150,11 @@ class Launcher:
             record.started_at = self._parts.clock.now()
             if not container.ended.is_set():
                 record.phase = Phase.RUNNING
-            self._parts.container_records.save(record)
+            try:
+                self._parts.container_records.save(record)
+            except OSError as error:
+                # it runs: a restarted agent will see so from crun's start pipe, which is gone
+                _log.warning("start of container cannot be recorded: %s", pairs(container=record.id, error=error))
 
     async def remove(self, container: Container) -> None:
         """Kill it if it runs, and remove all but its log. Raises: RuntimeFailure."""

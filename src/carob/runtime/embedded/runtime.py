@@ -128,6 +128,8 @@ class EmbeddedRuntime:
         except asyncio.CancelledError:
             task.add_done_callback(_report)
             raise
+        except OSError as error:
+            raise RuntimeFailure(f"failed to {name}: {error}") from error
 
     async def start(self) -> None:
         """Take over what an earlier agent left running."""

@@ -255,17 +255,19 @@ class Sandboxes:
         return None
 
 
-def end_process(host: Host, process: Identity) -> None:
-    """SIGKILL, and wait until it is gone. Raises: TimeoutError."""
+def end_process(host: Host, process: Identity, patience_seconds: float = 0.0) -> None:
+    """Give it time to end by itself, then SIGKILL, and wait until it is gone. Raises: TimeoutError."""
     try:
         descriptor = host.pidfd_open(process.pid)
     except OSError:
         return
     try:
-        if not host.kill(process, signal.SIGKILL):
-            return
         waiter = select.poll()
         waiter.register(descriptor, select.POLLIN)
+        if host.identity(process.pid) != process:
+            return
+        if not waiter.poll(patience_seconds * 1000):
+            host.kill(process, signal.SIGKILL)
         if not waiter.poll(_END_TIMEOUT_SECONDS * 1000):
             raise TimeoutError(f"process {process.pid} did not end after SIGKILL")
         # a child of this agent leaves a zombie, an earlier agent's child does not

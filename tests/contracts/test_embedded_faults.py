@@ -1,0 +1,228 @@
+"""A failure at any step leaves nothing behind: every call to the host fails once, in turn.
+
+And what was half done when the agent was killed is cleared away by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carob.host.real import RealHost
+from carob.host.recording import faulty
+from carob.host.types import Host
+from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
+from carob.runtime.embedded.runtime import EmbeddedRuntime
+from carob.runtime.types import ContainerState, Runtime, RuntimeFailure
+from tests.contracts.runtime_worlds import RealWorld, container, sandbox, traces
+from tests.contracts.test_runtime import SLEEP, started
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+_MOST_CALLS = 120
+# these take back what a failed call leaves: that they fail too is another test
+_CLEANING = ("umount", "rmtree", "unlink", "rmdir")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[RealWorld]:
+    """A cluster of the test's own: a failure must not spoil the next one."""
+    made = RealWorld(tmp_path)
+    try:
+        yield made
+    finally:
+        made.clear()
+    assert traces(tmp_path) == []
+
+
+def left(world: RealWorld) -> list[str]:
+    """Files and mounts that belong to a sandbox or container."""
+    places = world.places
+    folders = [places.containers, places.sandboxes, places.crun_root, places.exits, places.streams]
+    folders += [places.sandbox_records, places.container_records]
+    found = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
+    mounts = Path("/proc/thread-self/mountinfo").read_text().splitlines()
+    found += [
+        line for line in mounts if "/rootfs " in line or "/ns/" in line or ("/shm " in line and "/dev" not in line)
+    ]
+    return [line for line in found if str(world.logs.parent) in line]
+
+
+async def alone(world: RealWorld, host: Host) -> EmbeddedRuntime:
+    world.host = host
+    agent = world.runtime()
+    await agent.start()
+    return agent
+
+
+async def each_call_fails_once(world: RealWorld, ready: bool) -> list[str]:
+    """Make a Pod again and again with the nth call failing, until none fails; the calls that failed.
+
+    `ready`: fail only in making the container, in a sandbox that stands.
+    """
+    failed: list[str] = []
+    good = RealHost()
+    for nth in range(1, _MOST_CALLS):
+        armed = [False]
+        host, plan = faulty(good, nth, lambda verb, _, armed=armed: armed[0] and verb not in _CLEANING)
+        agent = await alone(world, host)
+        failure: RuntimeFailure | None = None
+        made = None
+        try:
+            armed[0] = not ready
+            made = await agent.run_sandbox(sandbox(world))
+            armed[0] = True
+            container_id = await agent.create_container(made.id, container(*SLEEP))
+            await agent.start_container(container_id)
+        except RuntimeFailure as error:
+            failure = error
+        armed[0] = False
+        if failure is not None:
+            assert plan.failed, failure
+            assert failure.cleanup == (), plan.failed
+            assert made is None or await agent.list_containers() == [] or "start" in str(failure)
+            failed.append(plan.failed)
+        if made is not None:
+            await agent.remove_sandbox(made.id)
+        await agent.close()
+        assert left(world) == [], f"after {plan.failed}"
+        assert world.network.attached == set()
+        if not plan.failed:
+            return failed
+    raise AssertionError("calls without end")
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["sandbox", "container"])
+def test_a_failure_at_any_step_leaves_nothing(world: RealWorld, ready: bool) -> None:
+    failed: list[str] = []
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.close()
+        failed.extend(await each_call_fails_once(world, ready))
+
+    world.run(body)
+    assert len(failed) >= (15 if not ready else 6), failed
+
+
+def test_a_failed_removal_can_be_repeated(world: RealWorld) -> None:
+    async def body(runtime: Runtime) -> None:
+        await runtime.close()
+        for verb in ("rmtree", "umount", "rmdir"):
+            armed = [False]
+            host, plan = faulty(RealHost(), 1, lambda name, _, verb=verb, armed=armed: armed[0] and name == verb)
+            agent = await alone(world, host)
+            sandbox_id, _ = await started(agent, world, *SLEEP)
+            armed[0] = True
+            with pytest.raises(RuntimeFailure):
+                await agent.remove_sandbox(sandbox_id)
+            assert plan.failed
+            await agent.remove_sandbox(sandbox_id)
+            assert left(world) == []
+            await agent.close()
+
+    world.run(body)
+
+
+def test_what_a_killed_agent_left_half_done_is_cleared(world: RealWorld) -> None:
+    """Records say making or removing; files and mounts without a record are nobody's."""
+    ids: list[str] = []
+
+    async def first(runtime: Runtime) -> None:
+        for _ in range(3):
+            ids.extend(await started(runtime, world, *SLEEP))
+
+    async def spoil(runtime: Runtime) -> None:
+        await runtime.close()
+        host, places = RealHost(), world.places
+        sandboxes = Records(host, places.sandbox_records, SandboxRecord)
+        containers = Records(host, places.container_records, ContainerRecord)
+        found = {r.id: r for r in sandboxes.load()}
+        found[ids[0]].phase, found[ids[0]].pause, found[ids[0]].network = Phase.MAKING, None, False
+        sandboxes.save(found[ids[0]])
+        held = {r.id: r for r in containers.load()}
+        making = held[ids[3]]
+        making.phase, making.process, making.monitor = Phase.MAKING, None, None
+        containers.save(making)
+        containers.delete(ids[5])
+        host.mkdir(f"{places.containers}/orphan/rootfs")
+        host.mkdir(f"{places.sandboxes}/orphan/ns")
+        host.create(f"{places.exits}/orphan", b"0")
+
+    async def second(runtime: Runtime) -> None:
+        assert {s.id for s in await runtime.list_sandboxes()} == {ids[2], ids[4]}
+        assert await runtime.list_containers() == []
+        for sandbox_id in (ids[2], ids[4]):
+            container_id = await runtime.create_container(sandbox_id, container(*SLEEP))
+            await runtime.start_container(container_id)
+            await runtime.remove_sandbox(sandbox_id)
+        assert left(world) == []
+
+    world.run(first, spoil, second)
+
+
+def test_after_the_machine_was_started_anew_everything_has_ended(world: RealWorld) -> None:
+    ids: list[str] = []
+
+    async def first(runtime: Runtime) -> None:
+        ids.extend(await started(runtime, world, *SLEEP))
+        await runtime.stop_container(ids[1], 0)
+
+    async def reboot(runtime: Runtime) -> None:
+        await runtime.close()
+        host = RealHost()
+        containers = Records(host, world.places.container_records, ContainerRecord)
+        record = containers.load()[0]
+        assert record.boot_id == boot_id(host)
+        # as if the power had been cut while it ran: its numbers belong to other processes now
+        record.phase, record.process, record.monitor = Phase.RUNNING, (1, 1), (1, 1)
+        containers.save(record)
+        host.unlink(f"{world.places.exits}/{record.id}")
+
+    async def second(runtime: Runtime) -> None:
+        status = await runtime.container_status(ids[1])
+        assert (status.state, status.exit_code) == (ContainerState.EXITED, 137)
+        assert status.reason == "ContainerStatusUnknown"
+        await runtime.remove_sandbox(ids[0])
+
+    world.run(first, reboot, second)
+
+
+def test_a_full_disk_refuses_new_pods_and_keeps_the_old(world: RealWorld) -> None:
+    async def body(runtime: Runtime) -> None:
+        await runtime.close()
+        full = [False]
+        host, _ = faulty(RealHost(), 1, lambda verb, _: full[0] and verb == "write_atomic")
+        agent = await alone(world, host)
+        sandbox_id, container_id = await started(agent, world, *SLEEP)
+        full[0] = True
+        with pytest.raises(RuntimeFailure, match="recorded"):
+            await agent.run_sandbox(sandbox(world))
+        full[0] = False
+        assert (await agent.exec_sync(container_id, ["true"], 20))[0] == 0
+        await agent.remove_sandbox(sandbox_id)
+        assert left(world) == []
+        await agent.close()
+
+    world.run(body)
+
+
+def test_nothing_waits_for_ever(world: RealWorld) -> None:
+    """Closing an agent while Pods come and go completes what was begun."""
+
+    async def body(runtime: Runtime) -> None:
+        tasks = [asyncio.create_task(started(runtime, world, *SLEEP)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(30):
+            await runtime.close()
+
+    async def second(runtime: Runtime) -> None:
+        for status in await runtime.list_sandboxes():
+            await runtime.remove_sandbox(status.id)
+        assert left(world) == []
+
+    world.run(body, second)
