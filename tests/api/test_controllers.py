@@ -150,6 +150,24 @@ def test_a_deleted_namespace_takes_its_content_with_it(pki: Pki) -> None:
     in_world(pki, body)
 
 
+def test_a_namespace_ends_with_its_last_pod_without_waiting(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await world.node("node-0")
+        await world.make(core_v1.Namespace, "a")
+        await world.until(core_v1.ServiceAccount, "default", "a", lambda found: found is not None)
+        spec = {"containers": [{"name": "main", "image": "web"}], "nodeName": "node-0"}
+        await world.make(core_v1.Pod, "web", "a", spec=spec)
+        await world.client.delete(core_v1.Namespace, "a")
+        await world.until(core_v1.Pod, "web", "a", lambda f: f is not None and bool(f.metadata.deletion_timestamp))
+        await asyncio.sleep(0.05)
+        await world.client.get(core_v1.Namespace, "a")
+        # what the kubelet does when the last container has ended
+        await world.client.delete(core_v1.Pod, "web", "a", grace_period_seconds=0)
+        await world.gone(core_v1.Namespace, "a")
+
+    in_world(pki, body)
+
+
 def test_pods_of_a_vanished_node_go_after_its_quarantine(pki: Pki) -> None:
     async def body(world: World) -> None:
         await world.node("node-0")

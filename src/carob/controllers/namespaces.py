@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.client.informer import Informer
     from carob.client.rest import Client
+    from carob.controllers.views import PodView
 
 FINALIZER = "kubernetes"
 WORKERS = 4
-# what ends by itself (Pods within their grace) is looked at again after this time at the latest
+# Pods that end wake us; whatever else ends by itself is looked at again after this time
 RECHECK_SECONDS = 1.0
 
 
@@ -114,9 +115,12 @@ def conditions(
 class NamespaceController:
     """Keys are names of namespaces."""
 
-    def __init__(self, client: Client, namespaces: Informer[core_v1.Namespace], clock: Clock) -> None:
+    def __init__(
+        self, client: Client, namespaces: Informer[core_v1.Namespace], pods: Informer[PodView], clock: Clock
+    ) -> None:
         self._client = client
         self._namespaces = namespaces
+        self._pods = pods
         self._clock = clock
         self._queue = WorkQueue(clock)
         self._kinds = deletable()
@@ -125,7 +129,13 @@ class NamespaceController:
         """Until cancelled."""
         await self._namespaces.wait_synced()
         self._namespaces.subscribe(lambda key, old, new: self._queue.add(key))
+        self._pods.subscribe(self._pod_changed)
         await self._queue.work(self._sync, WORKERS, "namespaces")
+
+    def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
+        namespace = key.partition("/")[0]
+        if new is None and reconcile(self._namespaces.get(namespace)):
+            self._queue.add(namespace)
 
     async def _sync(self, key: str) -> None:
         namespace = self._namespaces.get(key)

@@ -72,7 +72,7 @@ class Controllers:
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
-            "namespaces": NamespaceController(client, namespaces, clock).run,
+            "namespaces": NamespaceController(client, namespaces, pods, clock).run,
             "node taints": NodeTaintController(client, nodes, clock).run,
             "node lifecycle": NodeLifecycle(client, nodes, leases, pods, node_events, clock).run,
             "taint eviction": TaintEviction(client, pods, nodes, eviction_events, clock).run,
