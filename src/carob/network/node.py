@@ -170,6 +170,7 @@ class Network:
 
         Blocking (about 20 ms). Raises: NetworkFailure.
         """
+        self._drop_dead_leases()
         leases = self._addresses.leases()
         self.node.set_up(leases)
         self._host_ports.restore(leases)
@@ -177,6 +178,16 @@ class Network:
             self.services.reset(kubernetes_service(self.layout))
         except NftablesError as error:
             raise NetworkFailure(f"cannot set up services: {error}") from error
+
+    def _drop_dead_leases(self) -> None:
+        """After a reboot, or a kill in the middle of an attach, a sandbox holds an address but has no interface."""
+        try:
+            alive = {link.name for link in self._netlink.links()}
+        except OSError as error:
+            raise NetworkFailure(f"cannot list interfaces: {error}") from error
+        for lease in self._addresses.leases():
+            if self.layout.interface_name(lease.sandbox_id) not in alive:
+                self._addresses.release(lease.sandbox_id)
 
     def close(self) -> None:
         """Let go of sockets; everything stays as it is."""

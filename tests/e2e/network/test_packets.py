@@ -202,6 +202,24 @@ def test_a_restarted_agent_knows_what_it_gave_out(world: World) -> None:
     assert world.pod(Request("sandbox-2"))[1] != address
 
 
+def test_what_a_vanished_sandbox_held_is_free_after_a_restart(world: World) -> None:
+    assert world.network is not None
+    world.pod(Request("alive", (Mapping(8080, 80),)))
+    world.pod(Request("dead", (Mapping(9090, 80),)))
+    world.network.close()
+
+    def vanish() -> None:
+        with netlink.Netlink() as node:
+            link = node.link(LAYOUT.interface_name("dead"))
+            assert link is not None
+            node.send(netlink.delete_link(link.index))
+
+    world.node.call(vanish)
+    network = world.start()
+    assert [lease.sandbox_id for lease in network.pods.leases()] == ["alive"]
+    world.pod(Request("new", (Mapping(9090, 80),)))
+
+
 def test_addresses_run_out_clearly_and_come_back(world: World) -> None:
     for number in range(5):
         world.pod(Request(f"sandbox-{number}"))
