@@ -238,10 +238,8 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(_failure(400, "BadRequest", "missing required Host header"))
         elif "content-length" in headers and int(headers["content-length"]) > self._limits.body_bytes:
             self._refuse(self._too_large())
-        elif "expect" in headers and self._current is None and not self._pending:
-            # who sends behind another request, or expects something else, gets no leave and sends all the same
-            if headers["expect"].lower() == "100-continue":
-                self._transport.write(_CONTINUE)
+        elif headers.get("expect", "").lower() == "100-continue" and self._current is None and not self._pending:
+            self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
