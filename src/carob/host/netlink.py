@@ -20,6 +20,31 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from carob.host.netlink_answers import (
+    IFA_ADDRESS,
+    IFA_LOCAL,
+    IFF_UP,
+    IFLA_ADDRESS,
+    IFLA_IFALIAS,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    RT_TABLE_MAIN,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTN_UNICAST,
+    Address,
+    Link,
+    Route,
+    attributes_of,
+    decode_address,
+    decode_link,
+    decode_route,
+    text_of,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
@@ -36,15 +61,13 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH = 28
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 18, 20
 IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 1, 2, 1, 1
-IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
+IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 2, 1, 1
+RTA_PREFSRC = 7
 NDA_DST, NDA_LLADDR = 1, 2
-RT_TABLE_MAIN, RTN_UNICAST, RTN_UNREACHABLE, RTNH_F_ONLINK = 254, 1, 7, 4
+RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
-IFF_UP, NUD_PERMANENT = 1, 0x80
+NUD_PERMANENT = 0x80
 LONGEST_INTERFACE_NAME = 15
 LONGEST_ALIAS = 255
 
@@ -66,41 +89,6 @@ class Message:
     kind: int
     flags: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A network interface. `mac` is text, such as `0a:58:0a:2a:00:01`."""
-
-    index: int
-    name: str
-    up: bool
-    mtu: int = 0
-    mac: str = ""
-    alias: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An IPv4 address of an interface."""
-
-    index: int
-    address: str
-    prefix_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """An IPv4 route; `index` 0: no interface (unreachable)."""
-
-    destination: str
-    prefix_length: int
-    index: int
-    gateway: str = ""
-    table: int = RT_TABLE_MAIN
-    protocol: int = 0
-    kind: int = RTN_UNICAST
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -285,23 +273,23 @@ class Netlink:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        return _link(found[0])
+        return decode_link(found[0])
 
     def links(self) -> list[Link]:
         """Every interface of the namespace."""
-        return [_link(body) for body in self._dump("list interfaces", RTM_GETLINK, RTM_NEWLINK, _ifinfo())]
+        return [decode_link(body) for body in self._dump("list interfaces", RTM_GETLINK, RTM_NEWLINK, _ifinfo())]
 
     def addresses(self) -> list[Address]:
         """Every IPv4 address of the namespace."""
         bodies = self._dump(
             "list addresses", RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)
         )
-        return [_address(body) for body in bodies]
+        return [decode_address(body) for body in bodies]
 
     def routes(self) -> list[Route]:
         """Every IPv4 route of the main table."""
         head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
-        routes = [_route(body) for body in self._dump("list routes", RTM_GETROUTE, RTM_NEWROUTE, head)]
+        routes = [decode_route(body) for body in self._dump("list routes", RTM_GETROUTE, RTM_NEWROUTE, head)]
         return [route for route in routes if route.table == RT_TABLE_MAIN]
 
     def _dump(self, what: str, kind: int, answer: int, body: bytes) -> list[bytes]:
@@ -351,60 +339,7 @@ def _refusal(what: str, flags: int, body: bytes) -> NetlinkError | None:
         # behind the error code stands our own message: its header alone, or all of it
         (echoed,) = struct.unpack_from("=I", body, 4)
         start = 4 + (16 if flags & NLM_F_CAPPED else (echoed + 3) & ~3)
-        explained = _attributes(body, start).get(1)
+        explained = attributes_of(body, start).get(1)
         if explained:
-            text += f" ({_string(explained)})"
+            text += f" ({text_of(explained)})"
     return NetlinkError(-code, f"cannot {what}: {text}")
-
-
-def _attributes(body: bytes, offset: int) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while offset + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, offset)
-        if length < 4:
-            break
-        found[kind & 0x3FFF] = body[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
-
-
-def _string(value: bytes) -> str:
-    return value.rstrip(b"\0").decode("utf-8", "replace")
-
-
-def _link(body: bytes) -> Link:
-    _, _, index, flags, _ = struct.unpack_from("=BxHiII", body)
-    attributes = _attributes(body, 16)
-    info = _attributes(attributes.get(IFLA_LINKINFO, b""), 0)
-    return Link(
-        index,
-        _string(attributes.get(IFLA_IFNAME, b"")),
-        bool(flags & IFF_UP),
-        struct.unpack("=I", attributes[IFLA_MTU])[0] if IFLA_MTU in attributes else 0,
-        attributes.get(IFLA_ADDRESS, b"").hex(":"),
-        _string(attributes.get(IFLA_IFALIAS, b"")),
-        _string(info.get(IFLA_INFO_KIND, b"")),
-    )
-
-
-def _address(body: bytes) -> Address:
-    _, prefix_length, _, _, index = struct.unpack_from("=BBBBi", body)
-    attributes = _attributes(body, 8)
-    packed = attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS]
-    return Address(index, socket.inet_ntoa(packed), prefix_length)
-
-
-def _route(body: bytes) -> Route:
-    _, prefix_length, _, _, table, protocol, _, kind, _ = struct.unpack_from("=BBBBBBBBI", body)
-    attributes = _attributes(body, 12)
-    if RTA_TABLE in attributes:
-        (table,) = struct.unpack("=I", attributes[RTA_TABLE])
-    return Route(
-        socket.inet_ntoa(attributes[RTA_DST]) if RTA_DST in attributes else "0.0.0.0",
-        prefix_length,
-        struct.unpack("=I", attributes[RTA_OIF])[0] if RTA_OIF in attributes else 0,
-        socket.inet_ntoa(attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else "",
-        table,
-        protocol,
-        kind,
-    )
