@@ -29,6 +29,7 @@ from carob.kubelet.pod_record import PodRecord
 from carob.kubelet.pod_worker import PodWorker
 from carob.kubelet.probes.manager import Probes
 from carob.kubelet.server import KubeletServer
+from carob.kubelet.slots import Slots
 from carob.kubelet.status_manager import StatusManager
 from carob.kubelet.steps.admission import admit
 from carob.kubelet.tokens import Tokens
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("kubelet")
 WORKERS = 8
+MIN_STARTS_AT_ONCE = 4
 
 
 class Kubelet:
@@ -99,6 +101,7 @@ class Kubelet:
             tokens=tokens,
             probes=Probes(runtime, clock, self._recorder, self._queue.add),
             hooks=Hooks(runtime, clock, self._address),
+            slots=Slots(max(MIN_STARTS_AT_ONCE, 2 * self.node.machine.cpus)),
             node=lambda: self.node.facts,
             services=self._services.items,
             read_text=read_text,

@@ -21,7 +21,7 @@ from carob.kubelet.machine import read_machine, read_usage
 from carob.kubelet.tools import NodeFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from carob.base.clock import Clock
     from carob.client.events import EventRecorder
@@ -33,6 +33,7 @@ _log = get_logger("kubelet.node")
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 7.0
+LONGEST_SUPERVISED_SECONDS = 1.0
 
 
 class NodeManager:
@@ -84,8 +85,11 @@ class NodeManager:
             await self._register()
         async with TaskGroup() as group:
             group.spawn(self._informer.run(), "own node")
-            group.spawn(supervise("node status", self._keep_status, self._clock), "node status")
-            group.spawn(supervise("node lease", self._keep_lease, self._clock), "node lease")
+            group.spawn(self._supervised("node status", self._keep_status), "node status")
+            group.spawn(self._supervised("node lease", self._keep_lease), "node lease")
+
+    async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        await supervise(name, run, self._clock, longest_delay_seconds=LONGEST_SUPERVISED_SECONDS)
 
     async def _register(self) -> None:
         """Create the Node, or take over the one there is; tried until it works."""

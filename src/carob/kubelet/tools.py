@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from carob.kubelet.options import KubeletOptions
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.probes.manager import Probes
+    from carob.kubelet.slots import Slots
     from carob.kubelet.tokens import Tokens
     from carob.kubelet.volumes.manager import Volumes
     from carob.kubelet.volumes.setup import Places
@@ -51,6 +52,7 @@ class Tools:
     tokens: Tokens
     probes: Probes
     hooks: Hooks
+    slots: Slots
     node: Callable[[], NodeFacts]
     services: Callable[[], Iterable[core_v1.Service]]
     read_text: Callable[[str], str]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.pod_record import Failure
 from carob.kubelet.sandbox_config import sandbox_config
+from carob.kubelet.slots import Turn
 from carob.runtime.types import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:
             tools.events(record).normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        status = await tools.runtime.run_sandbox(config)
+        async with tools.slots.hold(Turn.SANDBOX):
+            status = await tools.runtime.run_sandbox(config)
     except (RuntimeFailure, ValueError, OSError) as error:
         backoff = record.crashes.setdefault("", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
         backoff.advance(now, now)

@@ -23,6 +23,7 @@ from carob.kubelet.failures import StepFailure
 from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.resources import container_resources
 from carob.kubelet.security import security_context
+from carob.kubelet.slots import Turn
 from carob.kubelet.tools import pod_ips
 from carob.runtime.types import RuntimeFailure
 
@@ -88,7 +89,8 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
     )
     events = tools.events(record)
     try:
-        container_id = await tools.runtime.create_container(sandbox.id, config)
+        async with tools.slots.hold(Turn.CONTAINER):
+            container_id = await tools.runtime.create_container(sandbox.id, config)
     except RuntimeFailure as error:
         raise StepFailure(error.reason or failures.CREATE_CONTAINER_ERROR, str(error)) from error
     events.normal("Created", "Container created", name)
