@@ -17,6 +17,7 @@ from carob.api.status import ApiError, internal, too_many_requests
 from carob.apiserver import paths, request_info
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
+from carob.apiserver.admission.resource_quotas import QuotaAdmission
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
 from carob.apiserver.authn.jws import SigningKey
@@ -85,7 +86,8 @@ class ApiServer:
         self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
         self._authenticator = Authenticator(reader, self._clock, self._tokens, options.static_tokens)
         self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
-        self._admission.use(default_plugins(reader, self.authorizer, self._randomness))
+        quota = QuotaAdmission(reader, self.engine)
+        self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota))
         self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
         self._dispatcher = Dispatcher(self.engine.handle, self._paths.answer, self.discovery.groups)
         self._register_virtual()
@@ -93,6 +95,7 @@ class ApiServer:
         await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
+        self._spawn(supervise("quota charges", quota.run, self._clock), "quota charges")
         self._stage = "ready"
 
     def _register_virtual(self) -> None:

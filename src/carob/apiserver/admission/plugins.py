@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction
 from carob.apiserver.admission.priorities import PriorityAdmission
@@ -20,15 +21,19 @@ from carob.apiserver.admission.storage_in_use import (
 from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
 
 if TYPE_CHECKING:
+    from carob.apiserver.admission.resource_quotas import QuotaAdmission
     from carob.apiserver.authz.authorizer import Authorizer
     from carob.apiserver.types import AdmissionPlugin, Reader
     from carob.base.ids import Randomness
 
 
-def default_plugins(reader: Reader, authorizer: Authorizer, randomness: Randomness) -> list[AdmissionPlugin]:
+def default_plugins(
+    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission
+) -> list[AdmissionPlugin]:
     """Every plugin, ready to be put into the chain."""
     return [
         NamespaceLifecycle(reader),
+        LimitRanger(reader),
         ServiceAccountAdmission(reader, randomness),
         NodeRestriction(reader),
         TaintNodesByCondition(),
@@ -38,4 +43,5 @@ def default_plugins(reader: Reader, authorizer: Authorizer, randomness: Randomne
         StorageObjectInUseProtection(),
         DefaultIngressClass(reader),
         RoleEscalation(authorizer),
+        quota,
     ]

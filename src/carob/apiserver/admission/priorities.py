@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from carob.apiserver.types import Attributes, Reader
 
 PRIORITY_CLASSES = row("scheduling.k8s.io", "v1", "priorityclasses")
+_SYSTEM_CLASSES = frozenset(("system-node-critical", "system-cluster-critical"))
 _DEFAULT_POLICY = "PreemptLowerPriority"
 
 
@@ -37,7 +38,11 @@ class PriorityAdmission:
         return self._classes
 
     def admit(self, attributes: Attributes) -> None:
-        """Fill in a Pod's priority and its preemption policy."""
+        """Fill in a Pod's priority and its preemption policy; keep the system's own classes."""
+        if attributes.resource.plural == PRIORITY_CLASSES.plural and attributes.operation is Operation.DELETE:
+            if attributes.name in _SYSTEM_CLASSES:
+                raise refused(attributes, "this is a system priority class and cannot be deleted")
+            return
         if not writes(attributes, PODS):
             return
         spec = attributes.obj.spec
