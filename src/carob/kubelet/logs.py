@@ -78,7 +78,8 @@ class LogWriter:
             return b""
         text = content if tag.startswith(b"P") else content + b"\n"
         if self._options.timestamps and self._line_start:
-            text = stamp + b" " + text
+            # conmon writes UTC as an offset, Go writes it as Z
+            text = stamp.replace(b"+00:00", b"Z") + b" " + text
         self._line_start = not tag.startswith(b"P")
         if self._left is not None:
             text = text[: self._left]
