@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     UpdateRule = Callable[[list[Cause], Any, Any], None]
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "core_v1": ("core",),
+    "core_v1": ("core", "service", "small"),
+    "apps_v1": ("apps",),
+    "rbac_v1": ("rbac",),
+    "scheduling_v1": ("small",),
+    "node_v1": ("small",),
+    "policy_v1": ("small",),
+    "autoscaling_v1": ("small",),
     "events_v1": ("events",),
     "coordination_v1": ("coordination",),
 }

@@ -75,6 +75,11 @@ def raw_invalid(path: str, rendered: str, detail: str) -> Cause:
     return _cause("FieldValueInvalid", path, _with(f"Invalid value: {rendered}", detail))
 
 
+def omitted(path: str, detail: str) -> Cause:
+    """As `invalid`, without repeating the value."""
+    return _cause("FieldValueInvalid", path, f"Invalid value: {detail}")
+
+
 def type_invalid(path: str, rendered: str, detail: str) -> Cause:
     """The value has the wrong type."""
     return _cause("FieldValueTypeInvalid", path, _with(f"Invalid value: {rendered}", detail))

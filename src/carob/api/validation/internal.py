@@ -48,6 +48,7 @@ _NAMES = {
 }
 # fields that the internal type keeps in another order than the API's
 _ORDERS = {
+    "RoleRef": ["apiGroup", "kind", "name"],
     "PodSpec": [
         "volumes",
         "initContainers",
