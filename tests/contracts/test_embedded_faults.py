@@ -194,7 +194,7 @@ def test_a_full_disk_refuses_new_pods_and_keeps_the_old(world: RealWorld) -> Non
     async def body(runtime: Runtime) -> None:
         await runtime.close()
         full = [False]
-        host, _ = faulty(RealHost(), 1, lambda verb, _: full[0] and verb == "write_atomic")
+        host, _ = faulty(RealHost(), 1, lambda verb, _: full[0] and verb in ("create", "overwrite"))
         agent = await alone(world, host)
         sandbox_id, container_id = await started(agent, world, *SLEEP)
         full[0] = True

@@ -65,6 +65,15 @@ class RealHost:
         finally:
             os.close(descriptor)
 
+    def overwrite(self, path: str, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            padded = data.ljust(os.fstat(descriptor).st_size)
+            if os.write(descriptor, padded) != len(padded):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        finally:
+            os.close(descriptor)
+
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
 

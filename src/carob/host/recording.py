@@ -65,6 +65,10 @@ class FakeHost:
         self._in_folder(path)
         self.files[path] = data.decode()
 
+    def overwrite(self, path: str, data: bytes) -> None:
+        self._record("overwrite", path, data)
+        self.files[path] = data.decode().ljust(len(self.read(path)))
+
     def _in_folder(self, path: str) -> None:
         if os.path.dirname(path) not in self.folder_paths:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)

@@ -114,3 +114,14 @@ def test_files_renamed_into_a_folder_are_told(tmp_path: Path) -> None:
         assert seen == ["one", "two"]
 
     asyncio.run(body())
+
+
+def test_overwriting_never_shortens(host: RealHost, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError):
+        host.overwrite(str(path), b"x")
+    host.create(str(path), b'{"long": true}')
+    host.overwrite(str(path), b"{}")
+    assert path.read_bytes() == b"{}            "
+    host.overwrite(str(path), b'{"longer": "than before"}')
+    assert path.read_bytes() == b'{"longer": "than before"}'

@@ -71,6 +71,7 @@ class Launcher:
             config=config,
             boot_id=self._parts.boot_id,
             created_at=self._parts.clock.now(),
+            image=image.id,
             image_id=image.digests[0] if image.digests else image.id,
             log_path=log_path,
             cgroup=f"{shared.cgroup_parent}/{new_id}",

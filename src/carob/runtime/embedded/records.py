@@ -1,8 +1,8 @@
 """What the runtime remembers of a sandbox and a container: one small JSON file each, replaced whole.
 
-A record is written *before* anything is made, and again after each step that a restarted agent must know of. Writing
-is atomic but not synced: what a record speaks of does not outlive the machine's power either, and a record of an
-earlier boot says so itself (`boot_id`).
+A record is written *before* anything is made, and again after each step that a restarted agent must know of. A kill
+at any time leaves the old record or the new. Nothing is synced: what a record speaks of does not outlive the
+machine's power either, and a record of an earlier boot says so itself (`boot_id`).
 
 Invariant: what exists without a record was never acknowledged and may be removed.
 """
@@ -20,6 +20,7 @@ from carob.host.types import Host, Identity
 from carob.runtime.types import ContainerConfig, SandboxConfig
 
 _log = get_logger("runtime.records")
+_PAGE_BYTES = 4096
 
 
 class Phase(StrEnum):
@@ -52,7 +53,10 @@ class ContainerRecord(Struct, kw_only=True):
     boot_id: str
     created_at: float
     phase: Phase = Phase.MAKING
+    image: str = ""
+    """The image's own id, by which its layers are kept."""
     image_id: str = ""
+    """What people see: with the name and digest where there is one."""
     log_path: str = ""
     cgroup: str = ""
     stop_signal: str = "SIGTERM"
@@ -79,8 +83,17 @@ class Records(Generic[Record]):
         self._decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(kind)
 
     def save(self, record: Record) -> None:
-        """Blocking for about a tenth of a millisecond. Raises: OSError, with the old record kept."""
-        self._host.write_atomic(f"{self._folder}/{record.id}.json", msgspec.json.encode(record))
+        """Blocking, for less than a tenth of a millisecond. Raises: OSError."""
+        path, text = f"{self._folder}/{record.id}.json", msgspec.json.encode(record)
+        if len(text) > _PAGE_BYTES:
+            # a write of several pages may be cut between them
+            self._host.write_atomic(path, text)
+            return
+        try:
+            self._host.overwrite(path, text)
+        except FileNotFoundError:
+            # torn when killed here, and then removed: nothing was made yet
+            self._host.create(path, text)
 
     def delete(self, record_id: str) -> None:
         """Idempotent."""

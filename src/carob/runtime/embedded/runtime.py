@@ -34,7 +34,7 @@ from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.port_forward import connect
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id, identity
-from carob.runtime.embedded.sandboxes import Sandboxes, limits
+from carob.runtime.embedded.sandboxes import Sandboxes, limits, merged
 from carob.runtime.embedded.seccomp import Filters
 from carob.runtime.embedded.state import Inventory, Sandbox
 from carob.runtime.embedded.stats import Stats
@@ -235,8 +235,8 @@ class EmbeddedRuntime:
     async def _stop_sandbox(self, sandbox: Sandbox) -> None:
         parts, record = self._parts, sandbox.record
         async with sandbox.lock:
-            for container in parts.inventory.containers_of(record.id):
-                await self._endings.stop(container, 0.0)
+            held = parts.inventory.containers_of(record.id)
+            await asyncio.gather(*(self._endings.stop(container, 0.0) for container in held))
             sandbox.unwatch()
             self._pause_ended(sandbox)
             left = await parts.threads.run(lambda: parts.sandboxes.stop(record))
@@ -257,8 +257,8 @@ class EmbeddedRuntime:
         async with sandbox.lock:
             if record.id not in parts.inventory.sandboxes:
                 return
-            for container in parts.inventory.containers_of(record.id):
-                await self._launcher.remove(container)
+            held = parts.inventory.containers_of(record.id)
+            await asyncio.gather(*(self._launcher.remove(container) for container in held))
             record.phase = Phase.REMOVING
             parts.sandbox_records.save(record)
             left = await parts.threads.run(lambda: parts.sandboxes.remove(record))
@@ -309,7 +309,7 @@ class EmbeddedRuntime:
             await self._parts.threads.run(lambda: self._parts.cgroups.update(record.cgroup, limits(resources)))
         except OSError as error:
             raise RuntimeFailure(f'failed to update resources of container "{container_id}": {error}') from error
-        record.config.resources = resources
+        record.config.resources = merged(record.config.resources, resources)
         self._parts.container_records.save(record)
 
     async def reopen_log(self, container_id: str) -> None:
@@ -348,7 +348,7 @@ class EmbeddedRuntime:
     def container_using(self, image_id: str) -> str:
         """The id of a container made from this image, or empty: such an image must not be removed."""
         containers = self._parts.inventory.containers.values()
-        return next((c.record.id for c in containers if c.record.image_id == image_id), "")
+        return next((c.record.id for c in containers if c.record.image == image_id), "")
 
     async def image_status(self, name: str) -> Image | None:
         return await self._images.image_status(name)

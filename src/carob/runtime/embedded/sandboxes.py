@@ -14,6 +14,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from msgspec import structs
+
 from carob.base.log import get_logger, pairs
 from carob.host.cgroup import CgroupLimits, Cgroups
 from carob.host.types import (
@@ -72,6 +74,13 @@ def limits(resources: Resources) -> CgroupLimits:
         pids_limit=resources.pids_limit,
         hugepage_limits=resources.hugepage_limits,
     )
+
+
+def merged(present: Resources, asked: Resources) -> Resources:
+    """An update names only what it changes; the zero value leaves things as they are."""
+    untouched = Resources()
+    changes = {f: getattr(asked, f) for f in Resources.__struct_fields__ if getattr(asked, f) != getattr(untouched, f)}
+    return structs.replace(present, **changes)
 
 
 def resolv_conf(dns: DnsConfig) -> str:
