@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +26,10 @@ class FakeApi:
         self.requests: list[Request] = []
         self.fail: list[Exception | ApiError] = []
         """What the next requests raise instead of being answered."""
+        self.page = 1000
+        self.before: Callable[[Request], None] = lambda request: None
+        """Called with every request before it is answered."""
+        self.snapshots: dict[int, list[Tree]] = {}
         self.written: dict[str, Tree] = {}
         """What was created, by path."""
         self.answers: list[Tree] = []
@@ -76,6 +81,7 @@ class FakeApi:
 
     def __call__(self, request: Request) -> Response:
         self.requests.append(request)
+        self.before(request)
         if self.fail:
             failure = self.fail.pop(0)
             if isinstance(failure, ApiError):
@@ -86,8 +92,24 @@ class FakeApi:
             return self._write(request)
         if "watch" in query:
             return self._watch(int(query["resourceVersion"][0]))
-        body = {"metadata": {"resourceVersion": str(self.revision)}, "items": list(self.objects.values())}
-        return Response(body=orjson.dumps(body))
+        return self._list(query)
+
+    def _list(self, query: dict[str, list[str]]) -> Response:
+        """Pages of at most `page` objects, all of them as of the first page's version."""
+        start = 0
+        revision = self.revision
+        objects = list(self.objects.values())
+        if "continue" in query:
+            start, revision = map(int, query["continue"][0].split("."))
+            if revision < self.oldest:
+                error = gone("the continue parameter is too old")
+                return Response(error.code, error.body())
+            objects = self.snapshots[revision]
+        self.snapshots[revision] = objects
+        metadata = {"resourceVersion": str(revision)}
+        if len(objects) > start + self.page:
+            metadata["continue"] = f"{start + self.page}.{revision}"
+        return Response(body=orjson.dumps({"metadata": metadata, "items": objects[start : start + self.page]}))
 
     def _write(self, request: Request) -> Response:
         if self.answers:

@@ -31,6 +31,7 @@ _log = get_logger("informer")
 
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 10.0
+PAGE_OBJECTS = 1000
 # The server ends every watch after this time, spread so that all watches of a process do not end at once.
 # Source: client-go Reflector, minWatchTimeout.
 WATCH_SECONDS = 300
@@ -165,17 +166,25 @@ class Informer(Generic[T]):
         return 1.0 + self._randomness.token(1)[0] / 256
 
     async def _list(self) -> None:
-        page = await self._client.list(
-            self._kind,
-            self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-        )
+        """Page by page, so that others have their turn while many objects are decoded."""
         fresh: set[str] = set()
-        for obj in page.items:
-            key = key_of(obj)
-            fresh.add(key)
-            self._put(key, obj)
+        continue_ = ""
+        while True:
+            page = await self._client.list(
+                self._kind,
+                self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                limit=PAGE_OBJECTS,
+                continue_=continue_,
+            )
+            for obj in page.items:
+                key = key_of(obj)
+                fresh.add(key)
+                self._put(key, obj)
+            continue_ = page.continue_
+            if not continue_:
+                break
         for key in [key for key in self._items if key not in fresh]:
             self._remove(key)
         self._version = page.resource_version

@@ -20,6 +20,7 @@ from carob.base.ids import SeededRandomness
 from carob.base.tasks import TaskGroup
 from carob.client.informer import Informer, split_key
 from carob.client.rest import Client
+from carob.transport.http import Request
 from carob.transport.memory import MemoryTransport
 from tests.fakes.object_api import FakeApi
 
@@ -166,6 +167,27 @@ def test_an_error_in_the_stream_leads_to_a_new_list() -> None:
             await stage.settle(5)
             assert stage.content() == stage.expected()
             assert stage.lists() == 2
+
+    play(scenario)
+
+
+def test_it_lists_page_by_page_and_starts_anew_when_a_page_has_expired() -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.api.page = 2
+        for name in "abcde":
+            stage.api.put(name)
+
+        def expire(request: Request) -> None:
+            if "continue=4" in request.query and stage.lists() == 3:
+                stage.api.remove("a")
+                stage.api.compact()
+
+        stage.api.before = expire
+        async with running(stage):
+            await stage.settle(5)
+            assert stage.content() == stage.expected()
+            assert set(stage.content()) == {"default/b", "default/c", "default/d", "default/e"}
+            assert stage.lists() == 3 + 2
 
     play(scenario)
 
