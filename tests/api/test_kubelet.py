@@ -461,6 +461,237 @@ def test_the_node_is_registered_and_lives(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def hooked(**lifecycle: Any) -> list[dict[str, Any]]:
+    made = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "lifecycle": lifecycle}
+    return [made]
+
+
+def test_a_post_start_hook_comes_before_running(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=hooked(postStart={"exec": {"command": ["true"]}}))
+        await world.until("hello-pod", ready)
+        assert ("exec_sync", world.running()) in world.runtime.calls
+
+    in_world(tmp_path, body)
+
+
+def test_a_post_start_hook_that_fails_ends_the_container(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=hooked(postStart={"exec": {"command": ["sh", "echo no; exit 1"]}}))
+        await world.until("hello-pod", waiting("PostStartHookError"))
+        failed, killing = await world.events("FailedPostStartHook", "Killing")
+        assert failed.message.startswith("PostStartHook failed: ")
+        assert killing.message == "FailedPostStartHook"
+
+    in_world(tmp_path, body)
+
+
+def test_a_pre_stop_hook_comes_before_the_signal(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=hooked(preStop={"exec": {"command": ["true"]}}))
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+        verbs = [verb for verb, _ in world.runtime.calls]
+        assert verbs.index("exec_sync") < verbs.index("stop_container")
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_a_pre_stop_hook_has_no_more_than_the_grace_period(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(containers=hooked(preStop={"sleep": {"seconds": 60}}), terminationGracePeriodSeconds=60)
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default", grace_period_seconds=1)
+        await world.gone("hello-pod")
+        (failed,) = await world.events("FailedPreStopHook")
+        assert failed.type == "Warning"
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_a_shorter_grace_period_ends_what_ignores_the_signal(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        stubborn = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "command": ["trap"]}
+        await world.pod(containers=[stubborn])
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await eventually(lambda: any(verb == "stop_container" for verb, _ in world.runtime.calls))
+        await world.client.delete(core_v1.Pod, "hello-pod", "default", grace_period_seconds=1)
+        await world.gone("hello-pod")
+
+    in_world(tmp_path, body)
+
+
+def test_a_forced_deletion_leaves_nothing_on_the_node(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default", grace_period_seconds=0)
+        await eventually(lambda: not world.runtime.sandboxes and not world.kubelet._records)
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_is_deleted_while_its_image_is_pulled(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        async def never(name: str, auth: Any = None, progress: Any = None) -> Any:
+            await asyncio.get_running_loop().create_future()
+
+        world.runtime.pull_image = never  # type: ignore[method-assign]
+        await world.pod(containers=[{"name": "c", "image": "far:1"}])
+        await world.events("Pulling")
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+        await eventually(lambda: not world.runtime.sandboxes)
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_a_sandbox_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.runtime.fail_next("run_sandbox", RuntimeFailure("no address left"))
+        await world.pod()
+        (failed,) = await world.events("FailedCreatePodSandBox")
+        assert failed.message == "Failed to create pod sandbox: no address left"
+        await world.until("hello-pod", ready)
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_whose_pause_process_dies_gets_a_new_sandbox(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        before = await world.pod()
+        await world.until("hello-pod", ready)
+        (sandbox,) = world.runtime.sandboxes
+        world.runtime.kill_pause(sandbox)
+        pod = await world.until("hello-pod", lambda p: ready(p) and p.status.pod_ip == "10.42.0.3")
+        assert [ip.ip for ip in pod.status.pod_ips] == ["10.42.0.3"]
+        assert pod.status.container_statuses[0].restart_count == 1
+        assert pod.metadata.uid == before.metadata.uid
+        await world.events("SandboxChanged")
+
+    in_world(tmp_path, body)
+
+
+def test_a_sidecar_runs_beside_and_ends_last(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        shared = {"image": "web:latest", "imagePullPolicy": "Never"}
+        side = {"name": "side", "restartPolicy": "Always", **shared}
+        await world.pod(initContainers=[side])
+        pod = await world.until("hello-pod", ready)
+        assert pod.status.init_container_statuses[0].started
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+        stopped = [what for verb, what in world.runtime.calls if verb == "stop_container"]
+        created = [what for verb, what in world.runtime.calls if verb == "create_container"]
+        assert created == ["side", "hello-ctr"]
+        assert len(stopped) == 2
+        # container-2 is the sidecar: it was made first and goes last
+        assert stopped == sorted(stopped, reverse=True)
+
+    in_world(tmp_path, body)
+
+
+def test_a_failed_liveness_probe_restarts_the_container(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.runtime.programs[("check",)] = (1, b"", b"not well")
+        probe = {"exec": {"command": ["check"]}, "failureThreshold": 1}
+        made = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "livenessProbe": probe}
+        await world.pod(containers=[made])
+        await world.until("hello-pod", lambda p: any(s.restart_count == 1 for s in p.status.container_statuses))
+        unhealthy, killing = await world.events("Unhealthy", "Killing")
+        assert unhealthy.message == "Liveness probe failed: not well"
+        assert killing.message == "Container c failed liveness probe, will be restarted"
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_a_pod_may_be_active_only_so_long(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(activeDeadlineSeconds=1)
+        pod = await world.until("hello-pod", lambda p: p.status.phase == "Failed")
+        assert pod.status.reason == "DeadlineExceeded"
+        assert pod.status.message == "Pod was active on the node longer than the specified deadline"
+        await eventually(lambda: not any(s.state is ContainerState.RUNNING for s in world.runtime.containers.values()))
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_in_the_nodes_network(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(hostNetwork=True)
+        pod = await world.until("hello-pod", ready)
+        assert pod.status.pod_ip == "10.42.0.1"
+        (sandbox,) = world.runtime.sandboxes.values()
+        assert sandbox.config.network.value == "node"
+        mounts = {m.container_path: m.host_path for m in world.runtime.configs[world.running()].mounts}
+        assert text_of(mounts["/etc/hosts"]).startswith("# Kubernetes-managed hosts file (host network).")
+
+    in_world(tmp_path, body)
+
+
+def test_what_a_container_said_last_is_told(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(restartPolicy="Never")
+        await world.until("hello-pod", ready)
+        container_id = world.running()
+        mounts = {m.container_path: m.host_path for m in world.runtime.configs[container_id].mounts}
+        write_log(mounts["/dev/termination-log"], "out of luck")
+        world.runtime.finish(container_id, 2)
+        pod = await world.until("hello-pod", lambda p: p.status.phase == "Failed")
+        terminated = pod.status.container_statuses[0].state.terminated
+        assert terminated is not None
+        assert terminated.message == "out of luck"
+
+    in_world(tmp_path, body)
+
+
+def test_a_container_that_ended_while_the_agent_was_away(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(restartPolicy="Never")
+        await world.until("hello-pod", ready)
+        container_id = world.running()
+        await world.stop()
+        world.runtime.finish(container_id, 5)
+        await world.start()
+        pod = await world.until("hello-pod", lambda p: p.status.phase == "Failed")
+        terminated = pod.status.container_statuses[0].state.terminated
+        assert terminated is not None
+        assert terminated.exit_code == 5
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_deleted_while_the_agent_was_away_goes(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        await world.stop()
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.start()
+        await world.gone("hello-pod")
+
+    in_world(tmp_path, body)
+
+
+def test_a_new_pod_of_the_same_name_is_another_pod(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        await world.client.delete(core_v1.Pod, "hello-pod", "default", grace_period_seconds=0)
+        new = await world.pod()
+        pod = await world.until("hello-pod", ready)
+        assert pod.metadata.uid == new.metadata.uid
+        await eventually(lambda: {s.config.uid for s in world.runtime.sandboxes.values()} == {new.metadata.uid})
+
+    in_world(tmp_path, body)
+
+
 def test_logs_are_served(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.pod()
@@ -471,7 +702,7 @@ def test_logs_are_served(tmp_path: Path) -> None:
         path = "/containerLogs/default/hello-pod/hello-ctr"
         assert await world.ask(path) == (200, "one\ntwo\n")
         assert await world.ask(path, "tailLines=2") == (200, "two\n")
-        assert await world.ask(path, "timestamps=true&limitBytes=39") == (200, f"{stamp} one")
+        assert await world.ask(path, "timestamps=true&limitBytes=34") == (200, "2026-11-23T05:53:00.123456789Z one")
         status, text = await world.ask(path, "previous=true")
         assert (status, text) == (400, 'previous terminated container "hello-ctr" in pod "hello-pod" not found')
         assert (await world.ask("/containerLogs/default/hello-pod/other"))[0] == 404

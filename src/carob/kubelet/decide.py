@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from carob.runtime.types import ContainerStatus
 
 
+# a grace period that is shorter by less than this is the same one, seen a moment later
+NOTICEABLE_SECONDS = 0.2
+
+
 class Work(StrEnum):
     """How far something is that must be done once before a start."""
 
@@ -49,7 +53,7 @@ class ContainerView:
     image: Work = Work.NONE
     starting: bool = False
     stop_grace_seconds: float | None = None
-    """Not None: it is being stopped with this grace."""
+    """Not None: it is being stopped, and so much of its grace period is left."""
     wait_seconds: float = 0.0
     kill: Kill | None = None
     first_attempt: int = 0
@@ -255,7 +259,7 @@ def _terminate(snapshot: Snapshot, decision: Decision) -> None:
 
 def _stop(snapshot: Snapshot, decision: Decision, name: str, view: ContainerView) -> None:
     assert view.latest is not None
-    if view.stop_grace_seconds is not None and view.stop_grace_seconds <= snapshot.grace_seconds:
+    if view.stop_grace_seconds is not None and view.stop_grace_seconds <= snapshot.grace_seconds + NOTICEABLE_SECONDS:
         return
     decision.actions.append(StopContainer(name, view.latest.id, snapshot.grace_seconds))
 

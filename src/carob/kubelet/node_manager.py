@@ -14,7 +14,7 @@ from carob.api.status import ApiError
 from carob.api.types import coordination_v1, core_v1, meta_v1
 from carob.base.clock import rfc3339, rfc3339_micro
 from carob.base.log import get_logger, pairs
-from carob.base.tasks import Signal, TaskGroup, supervise
+from carob.base.tasks import Signal, TaskGroup
 from carob.client.informer import Informer
 from carob.kubelet import node_status
 from carob.kubelet.machine import read_machine, read_usage
@@ -33,7 +33,7 @@ _log = get_logger("kubelet.node")
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 7.0
-LONGEST_SUPERVISED_SECONDS = 1.0
+LONGEST_KEEP_RETRY_SECONDS = 1.0
 
 
 class NodeManager:
@@ -83,13 +83,25 @@ class NodeManager:
         """Register, then keep status and lease until cancelled."""
         if self._options.register_node:
             await self._register()
+        self._event("Starting", "Starting kubelet.")
         async with TaskGroup() as group:
             group.spawn(self._informer.run(), "own node")
-            group.spawn(self._supervised("node status", self._keep_status), "node status")
-            group.spawn(self._supervised("node lease", self._keep_lease), "node lease")
+            group.spawn(self._keep("status", self._tell_status, self._options.status_check_seconds), "node status")
+            group.spawn(self._keep("lease", self._renew, self._options.lease_renew_seconds), "node lease")
 
-    async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        await supervise(name, run, self._clock, longest_delay_seconds=LONGEST_SUPERVISED_SECONDS)
+    async def _keep(self, what: str, act: Callable[[], Awaitable[None]], period_seconds: float) -> None:
+        """Do it now and again; while the API does not answer, try often and complain once."""
+        wait, failing = 0.0, False
+        while True:
+            await self._clock.sleep(wait)
+            try:
+                await act()
+                wait, failing = period_seconds, False
+            except (ApiError, OSError) as error:
+                if not failing:
+                    _log.warning("cannot write %s", pairs(what=what, node=self._options.node_name, error=error))
+                wait = min(max(RETRY_SECONDS, 2 * wait), LONGEST_KEEP_RETRY_SECONDS) if failing else RETRY_SECONDS
+                failing = True
 
     async def _register(self) -> None:
         """Create the Node, or take over the one there is; tried until it works."""
@@ -118,13 +130,6 @@ class NodeManager:
             patch={"metadata": {"labels": wanted.metadata.labels}},
             patch_type="strategic",
         )
-
-    async def _keep_status(self) -> None:
-        await self._tell_status()
-        self._event("Starting", "Starting kubelet.")
-        while True:
-            await self._clock.sleep(self._options.status_check_seconds)
-            await self._tell_status()
 
     async def _tell_status(self) -> None:
         await self.refresh()
@@ -190,11 +195,6 @@ class NodeManager:
         name = self._options.node_name
         reference = core_v1.ObjectReference(kind="Node", api_version="v1", name=name, uid=name)
         self._recorder.event(reference, "Normal", reason, message)
-
-    async def _keep_lease(self) -> None:
-        while True:
-            await self._renew()
-            await self._clock.sleep(self._options.lease_renew_seconds)
 
     async def _renew(self) -> None:
         name = self._options.node_name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
 from carob.base.log import get_logger, pairs
-from carob.kubelet.decide import Work
+from carob.kubelet.decide import NOTICEABLE_SECONDS, Work
 from carob.kubelet.lifecycle import HookFailure
 from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.steps.image import ensure_image
@@ -67,10 +67,11 @@ class Operations:
 
     def stop_container(self, record: PodRecord, container_id: str, grace_seconds: float, message: str) -> None:
         """End a container; called again with a shorter grace, the shorter one counts."""
-        begun = container_id in record.stop_graces
-        if begun and record.stop_graces[container_id] <= grace_seconds:
+        deadline = self._tools.clock.monotonic() + grace_seconds
+        begun = container_id in record.stop_deadlines
+        if begun and record.stop_deadlines[container_id] <= deadline + NOTICEABLE_SECONDS:
             return
-        record.stop_graces[container_id] = grace_seconds
+        record.stop_deadlines[container_id] = deadline
         key = f"stop:{container_id}"
         earlier = record.operations.pop(key, None)
         if earlier is not None:
@@ -136,7 +137,7 @@ class Operations:
     def _forget_failure(self, record: PodRecord, key: str) -> None:
         kind, _, name = key.partition(":")
         if kind == "stop":
-            record.stop_graces.pop(name, None)
+            record.stop_deadlines.pop(name, None)
         elif kind == "release":
             record.released = Work.NONE
 
@@ -157,7 +158,7 @@ class Operations:
             self._tools.events(record).warning("FailedPostStartHook", f"PostStartHook failed: {failure}", name)
             now = self._tools.clock.monotonic()
             record.failures[name] = Failure("PostStartHookError", str(failure), now + 10.0)
-            self.stop_container(record, container_id, self._grace(record), f"FailedPostStartHook: {name}")
+            self.stop_container(record, container_id, self._grace(record), "FailedPostStartHook")
         finally:
             record.hooked.discard(container_id)
 
@@ -169,7 +170,7 @@ class Operations:
         self, record: PodRecord, container_id: str, grace_seconds: float, message: str, *, hook: bool
     ) -> None:
         await stop_container(self._tools, record, container_id, grace_seconds, message, hook=hook)
-        record.stop_graces.pop(container_id, None)
+        record.stop_deadlines.pop(container_id, None)
 
     async def _release(self, record: PodRecord) -> None:
         await release(self._tools, record)

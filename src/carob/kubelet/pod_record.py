@@ -64,8 +64,8 @@ class PodRecord:
         default_factory=lambda: Backoff(VOLUME_RETRY_FIRST_SECONDS, VOLUME_RETRY_LONGEST_SECONDS)
     )
     crashes: dict[str, Backoff] = field(default_factory=dict)
-    stop_graces: dict[str, float] = field(default_factory=dict)
-    """By container id."""
+    stop_deadlines: dict[str, float] = field(default_factory=dict)
+    """By container id: when (monotonic) the grace period of one that is being stopped is over."""
     hooked: set[str] = field(default_factory=set)
     """Ids of containers whose postStart hook is still at work."""
     messages: dict[str, str] = field(default_factory=dict)
@@ -193,12 +193,17 @@ def _view(
         latest=latest,
         image=image,
         starting=f"start:{name}" in record.operations,
-        stop_grace_seconds=record.stop_graces.get(latest.id) if latest is not None else None,
+        stop_grace_seconds=_stop_grace(record, latest, now),
         wait_seconds=wait,
         first_attempt=_lost_attempts(record.pod, name) if latest is None else 0,
         kill=kills.get(latest.id) if latest is not None else None,
         started=latest is not None and latest.id in started and latest.id not in record.hooked,
     )
+
+
+def _stop_grace(record: PodRecord, latest: ContainerStatus | None, now: float) -> float | None:
+    deadline = record.stop_deadlines.get(latest.id) if latest is not None else None
+    return None if deadline is None else max(0.0, deadline - now)
 
 
 def _lost_attempts(pod: core_v1.Pod, name: str) -> int:
