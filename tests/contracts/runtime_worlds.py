@@ -151,11 +151,22 @@ class RealWorld:
     real = True
 
     def __init__(self, folder: Path) -> None:
+        busybox_root(folder / "image")
+        self._open(folder)
+
+    def _open(self, folder: Path) -> None:
         self.logs = folder / "logs"
         self.places = Places(str(folder / "state"), str(folder / "run"))
         self.network = NoNetwork()
-        self.images = OneImage(busybox_root(folder / "image"))
+        self.images = OneImage(folder / "image")
         self.host: Host = RealHost()
+
+    @classmethod
+    def again(cls, folder: Path) -> RealWorld:
+        """The same world seen from another process."""
+        made = cls.__new__(cls)
+        made._open(folder)
+        return made
 
     def runtime(self) -> EmbeddedRuntime:
         """A new agent; call it on the loop, in the world's thread."""

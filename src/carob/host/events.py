@@ -12,6 +12,7 @@ import termios
 from collections.abc import Callable
 
 from carob.host import syscalls
+from carob.host.types import Host, Identity
 
 _EVENT_HEAD = struct.Struct("iIII")
 
@@ -62,6 +63,21 @@ async def wait_child(pid: int) -> int:
         os.close(descriptor)
     # it has ended: this does not block
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222
+
+
+def pidfd_of(host: Host, process: Identity | None) -> int | None:
+    """A descriptor of exactly this process, never of a later one with its number; None when it is gone."""
+    if process is None:
+        return None
+    try:
+        descriptor = host.pidfd_open(process.pid)
+    except OSError:
+        return None
+    # opened first, compared then: the number cannot go to another process while we hold the descriptor
+    if host.identity(process.pid) == process:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def watch_end(descriptor: int, ended: Callable[[], None]) -> Callable[[], None]:

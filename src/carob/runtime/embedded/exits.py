@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
-from carob.host.events import FolderWatch, watch_end
+from carob.host.events import FolderWatch, pidfd_of, watch_end
 from carob.host.types import Host, Identity
 
 
@@ -42,14 +41,8 @@ class Exits:
         """Tell of this container's end; at once when it has ended already."""
         if self.collect(container_id):
             return
-        descriptor = -1
-        if monitor is not None:
-            with suppress(OSError):
-                descriptor = self._host.pidfd_open(monitor.pid)
-        # opened first, compared then: the number cannot go to another process while we hold the descriptor
-        if monitor is None or descriptor < 0 or self._host.identity(monitor.pid) != monitor:
-            if descriptor >= 0:
-                os.close(descriptor)
+        descriptor = pidfd_of(self._host, monitor)
+        if descriptor is None:
             self._gone(container_id)
             return
         self._monitors[container_id] = watch_end(descriptor, lambda: self._gone(container_id))

@@ -9,7 +9,6 @@ Order of every change: record written, kernel asked, record written again. Sourc
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,7 +17,6 @@ from carob.base.clock import Clock
 from carob.base.ids import Randomness
 from carob.base.log import get_logger, pairs
 from carob.host.cgroup import Cgroups
-from carob.host.events import watch_end
 from carob.host.threads import Threads
 from carob.host.types import Host
 from carob.runtime.embedded.attach import attach
@@ -33,10 +31,11 @@ from carob.runtime.embedded.mount_namespace import find_tool
 from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.port_forward import connect
-from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id, identity
+from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
+from carob.runtime.embedded.sandbox_life import SandboxLife
 from carob.runtime.embedded.sandboxes import Sandboxes, limits, merged
 from carob.runtime.embedded.seccomp import Filters
-from carob.runtime.embedded.state import Inventory, Sandbox
+from carob.runtime.embedded.state import Inventory
 from carob.runtime.embedded.stats import Stats
 from carob.runtime.embedded.takeover import take_over
 from carob.runtime.types import (
@@ -106,6 +105,7 @@ class EmbeddedRuntime:
         )
         self._endings = Endings(self._parts)
         self._launcher = Launcher(self._parts, self._endings, images, self._new_id)
+        self._sandboxes = SandboxLife(self._parts, self._endings, self._launcher, self._new_id)
         self._stats = Stats(self._parts)
 
     def _new_id(self) -> str:
@@ -136,7 +136,7 @@ class EmbeddedRuntime:
         for folder in self._parts.places.folders():
             self._parts.host.mkdir(folder, 0o711)
         self._endings.exits.start()
-        await take_over(self._parts, self._launcher, self._endings, self._watch_pause)
+        await take_over(self._parts, self._launcher, self._endings, self._sandboxes.watch)
 
     async def close(self) -> None:
         """Let go; containers run on."""
@@ -160,112 +160,17 @@ class EmbeddedRuntime:
     # --- sandboxes
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        return await self._complete(self._run_sandbox(config), f"run sandbox of {config.namespace}/{config.name}")
-
-    async def _run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        parts = self._parts
-        if not config.cgroup_parent.startswith("/"):
-            raise RuntimeFailure(f'cgroup parent "{config.cgroup_parent}" is not an absolute path')
-        record = SandboxRecord(
-            id=self._new_id(), config=config, boot_id=parts.boot_id, created_at=self._clock.now(), phase=Phase.MAKING
-        )
-        sandbox = Sandbox(record)
-        try:
-            parts.sandbox_records.save(record)
-        except OSError as error:
-            raise RuntimeFailure(f"sandbox cannot be recorded: {error}") from error
-        parts.inventory.sandboxes[record.id] = sandbox
-        try:
-            await parts.threads.run_apart(lambda: parts.sandboxes.make(record))
-            record.phase = Phase.RUNNING
-            parts.sandbox_records.save(record)
-        except (RuntimeFailure, OSError) as error:
-            await self._undo_sandbox(sandbox, error)
-        self._watch_pause(sandbox)
-        return sandbox.status(parts.places)
-
-    async def _undo_sandbox(self, sandbox: Sandbox, error: RuntimeFailure | OSError) -> None:
-        parts, record = self._parts, sandbox.record
-        left = list(error.cleanup) if isinstance(error, RuntimeFailure) else []
-        if not isinstance(error, RuntimeFailure):
-            left = await parts.threads.run(lambda: parts.sandboxes.stop(record) + parts.sandboxes.remove(record))
-        del parts.inventory.sandboxes[record.id]
-        if not left:  # else the next start finds the record and tries again
-            parts.sandbox_records.delete(record.id)
-        if isinstance(error, RuntimeFailure):
-            raise error
-        raise RuntimeFailure(f"sandbox cannot be recorded: {error}", cleanup=left) from error
-
-    def _watch_pause(self, sandbox: Sandbox) -> None:
-        """Tell when the pause process ends; at once when it has ended already."""
-        host, pause = self._parts.host, identity(sandbox.record.pause)
-        descriptor = -1
-        if pause is not None:
-            with suppress(OSError):
-                descriptor = host.pidfd_open(pause.pid)
-        if pause is None or descriptor < 0 or host.identity(pause.pid) != pause:
-            if descriptor >= 0:
-                os.close(descriptor)
-            self._pause_ended(sandbox)
-            return
-        sandbox.unwatch = watch_end(descriptor, lambda: self._pause_ended(sandbox))
-
-    def _pause_ended(self, sandbox: Sandbox) -> None:
-        record = sandbox.record
-        if record.pause is not None:
-            # only when it is this agent's child, and nobody waited for it yet
-            with suppress(ChildProcessError):
-                os.waitpid(record.pause[0], os.WNOHANG)
-        if record.phase is not Phase.RUNNING:
-            return
-        record.phase = Phase.ENDED
-        try:
-            self._parts.sandbox_records.save(record)
-        except OSError as error:
-            _log.warning("end of sandbox cannot be recorded: %s", pairs(sandbox=record.id, error=error))
-        self._notify(Exited(record.id, ""))
+        return await self._complete(self._sandboxes.run(config), f"run sandbox of {config.namespace}/{config.name}")
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
-        if sandbox_id not in self._parts.inventory.sandboxes:
-            return
-        await self._complete(
-            self._stop_sandbox(self._parts.inventory.sandbox(sandbox_id)), f"stop sandbox {sandbox_id}"
-        )
-
-    async def _stop_sandbox(self, sandbox: Sandbox) -> None:
-        parts, record = self._parts, sandbox.record
-        async with sandbox.lock:
-            held = parts.inventory.containers_of(record.id)
-            await asyncio.gather(*(self._endings.stop(container, 0.0) for container in held))
-            sandbox.unwatch()
-            self._pause_ended(sandbox)
-            left = await parts.threads.run(lambda: parts.sandboxes.stop(record))
-            if left:
-                raise RuntimeFailure(f'failed to stop sandbox "{record.id}": {"; ".join(left)}', cleanup=left)
-            record.pause = None
-            parts.sandbox_records.save(record)
+        if sandbox_id in self._parts.inventory.sandboxes:
+            sandbox = self._parts.inventory.sandbox(sandbox_id)
+            await self._complete(self._sandboxes.stop(sandbox), f"stop sandbox {sandbox_id}")
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
-        if sandbox_id not in self._parts.inventory.sandboxes:
-            return
-        sandbox = self._parts.inventory.sandbox(sandbox_id)
-        await self._complete(self._remove_sandbox(sandbox), f"remove sandbox {sandbox_id}")
-
-    async def _remove_sandbox(self, sandbox: Sandbox) -> None:
-        parts, record = self._parts, sandbox.record
-        await self._stop_sandbox(sandbox)
-        async with sandbox.lock:
-            if record.id not in parts.inventory.sandboxes:
-                return
-            held = parts.inventory.containers_of(record.id)
-            await asyncio.gather(*(self._launcher.remove(container) for container in held))
-            record.phase = Phase.REMOVING
-            parts.sandbox_records.save(record)
-            left = await parts.threads.run(lambda: parts.sandboxes.remove(record))
-            if left:
-                raise RuntimeFailure(f'failed to remove sandbox "{record.id}": {"; ".join(left)}', cleanup=left)
-            parts.sandbox_records.delete(record.id)
-            del parts.inventory.sandboxes[record.id]
+        if sandbox_id in self._parts.inventory.sandboxes:
+            sandbox = self._parts.inventory.sandbox(sandbox_id)
+            await self._complete(self._sandboxes.remove(sandbox), f"remove sandbox {sandbox_id}")
 
     async def sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         return self._parts.inventory.sandbox(sandbox_id).status(self._parts.places)
@@ -310,7 +215,8 @@ class EmbeddedRuntime:
         except OSError as error:
             raise RuntimeFailure(f'failed to update resources of container "{container_id}": {error}') from error
         record.config.resources = merged(record.config.resources, resources)
-        self._parts.container_records.save(record)
+        if container_id in self._parts.inventory.containers:
+            self._parts.container_records.save(record)
 
     async def reopen_log(self, container_id: str) -> None:
         container = self._parts.inventory.container(container_id)
