@@ -75,7 +75,14 @@ ALWAYS = {
     "core/v1.ContainerStateTerminated": ("startedAt", "finishedAt"),
     "batch/v1.JobCondition": ("lastProbeTime", "lastTransitionTime"),
     "core/v1.NodeCondition": ("lastHeartbeatTime", "lastTransitionTime"),
-    "core/v1.Event": ("firstTimestamp", "lastTimestamp", "eventTime", "reportingComponent", "reportingInstance", "source"),
+    "core/v1.Event": (
+        "firstTimestamp",
+        "lastTimestamp",
+        "eventTime",
+        "reportingComponent",
+        "reportingInstance",
+        "source",
+    ),
     "events/v1.Event": ("eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"),
     "policy/v1.PodDisruptionBudgetStatus": ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"),
     "apps/v1.StatefulSetStatus": ("availableReplicas",),
@@ -235,7 +242,10 @@ class Generator:
                 else:
                     default = f"default_factory={zero[form]}"
             else:
-                default = "default=" + {"str": '""', "int": "0", "float": "0.0", "bool": "False", "list": "[]", "map": "{}"}[form]
+                default = (
+                    "default="
+                    + {"str": '""', "int": "0", "float": "0.0", "bool": "False", "list": "[]", "map": "{}"}[form]
+                )
                 if form in ("list", "map"):
                     default = "default_factory=" + ("list" if form == "list" else "dict")
             lines.append(f"    {py}: {typ} = field({', '.join([default, *args])})")
@@ -260,7 +270,7 @@ class Generator:
                 ref = short_name(full)
         entry = {
             "ref": ref,
-            "form": {"array": "list", "object": "map"}.get(kind or "", None) if ref or kind in ("array", "object") else None,
+            "form": {"array": "list", "object": "map"}.get(kind or "") if ref or kind in ("array", "object") else None,
             "list": prop.get("x-kubernetes-list-type"),
             "keys": prop.get("x-kubernetes-list-map-keys"),
             "map": prop.get("x-kubernetes-map-type"),

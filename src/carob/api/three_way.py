@@ -71,6 +71,7 @@ class ThreeWay:
         patch: dict[str, Any],
     ) -> None:
         before = original if isinstance(original, dict) else {}
+        inner: dict[str, Any]
         if facts.get("form") == "map" and facts.get("ref"):
             # a map of structs: its values are of the type that `ref` names
             inner = {k: self._maps(facts["ref"], before.get(k) or {}, v, there.get(k) or {}) for k, v in wanted.items()}
