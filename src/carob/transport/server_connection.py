@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
-from carob.api.status import ApiError, internal
+from carob.api.status import internal
 from carob.base.log import get_logger
-from carob.transport.heads import answer_start, header_lines, header_name, split_target
-from carob.transport.http import Chunk, Request, Response
+from carob.transport.heads import answer_start, header_lines
+from carob.transport.http import Request, Response
 from carob.transport.pipe import pipe
+from carob.transport.request_reader import HEAD, NOTHING, Exchange, RequestReader
 from carob.transport.road import SocketConnection
+from carob.transport.sink import StreamSink
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Iterator
 
     from carob.transport.http import Connection, Upgrade
     from carob.transport.server import Server
@@ -38,90 +37,7 @@ SEGMENTS_PER_TURN_BYTES = 1 << 20
 """How much of a large answer one connection may send before others have their turn."""
 LINGER_SECONDS = 2.0
 
-_NOTHING, _HEAD, _BODY = 0, 1, 2
-"""For which part of a request the present deadline was set."""
-
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """A request and how to go on behind it; `refusal` is the answer when the request cannot even be read."""
-
-    request: Request | None
-    keep_alive: bool
-    chunks: bool = True
-    """False for HTTP/1.0 clients: a streamed answer then ends with the connection."""
-    refusal: Response | None = None
-
-
-class StreamSink:
-    """The `Sink` of one streamed answer."""
-
-    __slots__ = ("_callbacks", "_chunked", "_connection", "_done")
-
-    def __init__(self, connection: ServerConnection, chunked: bool) -> None:
-        self._connection = connection
-        self._chunked = chunked
-        self._done = False
-        self._callbacks: list[Callable[[], None]] = []
-
-    def write(self, data: bytes | Chunk) -> None:
-        """Send a piece; ignored once the sink is closed."""
-        if self._done:
-            return
-        if isinstance(data, Chunk):
-            piece = data.framed if self._chunked else data.payload
-            if data.payload:
-                self._connection.gather(piece)
-        elif data:
-            self._connection.gather(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    @property
-    def buffered(self) -> int:
-        """Bytes accepted but not yet taken by the peer."""
-        return 0 if self._done else self._connection.buffered
-
-    async def drain(self) -> None:
-        """Return when little is buffered. Raises: ConnectionError when the peer has gone."""
-        if self._done:
-            raise ConnectionResetError("the answer has ended")
-        await self._connection.drain()
-
-    def close(self) -> None:
-        """End the answer properly; idempotent."""
-        if not self._done:
-            if self._chunked:
-                self._connection.gather(b"0\r\n\r\n")
-            self._end()
-            self._connection.stream_ended()
-
-    def abort(self) -> None:
-        """Cut the connection, so that the peer knows the answer is incomplete."""
-        if not self._done:
-            self._end()
-            self._connection.cut()
-
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once when the peer has gone or the sink was closed; at once if it is closed already."""
-        if self._done:
-            callback()
-        else:
-            self._callbacks.append(callback)
-
-    def lost(self) -> None:
-        """The peer has gone."""
-        if not self._done:
-            self._end()
-
-    def _end(self) -> None:
-        self._done = True
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception:  # noqa: BLE001 - one watcher's mistake must not keep the others from being told
-                _log.exception("a callback of a closed stream raised")
 
 
 class ServerConnection(asyncio.Protocol):
@@ -131,15 +47,13 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
-        self._pending: deque[_Exchange] = deque()
-        self._current: _Exchange | None = None
+        self._pending: deque[Exchange] = deque()
+        self._current: Exchange | None = None
         self._advancing = False
         self._early: deque[bytes] = deque()
         self._early_bytes = 0
-        self._head_bytes = 0
-        self._in_head = True
-        self._mid_message = False
-        self._allowed_for = _NOTHING
+        self._allowed_for = NOTHING
+        """For which part of a request the present deadline was set."""
         self._read_paused = self._write_paused = False
         self._lingering = self._lost = self._peer_ended = self._handed_over = False
         self._sink: StreamSink | None = None
@@ -151,7 +65,6 @@ class ServerConnection(asyncio.Protocol):
         self._drainers: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._begin_message()
 
     # asyncio calls these.
 
@@ -163,10 +76,11 @@ class ServerConnection(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        self._certificate = tls.getpeercert(True) if tls is not None else None
+        certificate = tls.getpeercert(True) if tls is not None else None
         peer = transport.get_extra_info("peername")
-        self._peer_address: str = peer[0] if isinstance(peer, tuple) else ""
-        self._parser = httptools.HttpRequestParser(self)
+        address: str = peer[0] if isinstance(peer, tuple) else ""
+        self._reader = RequestReader(self._limits.head_bytes, self._limits.body_bytes, certificate, address)
+        self._pending = self._reader.exchanges
         self._allow(self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
@@ -214,114 +128,25 @@ class ServerConnection(asyncio.Protocol):
             self._loop.call_soon(self._pump)
         self._wake_drainers()
 
-    # httptools calls these, out of `_feed`.
-
-    def on_message_begin(self) -> None:
-        self._begin_message()
-        self._mid_message = True
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key = header_name(name)
-        text = value.decode("latin-1")
-        headers = self._headers
-        if key in headers:
-            text = f"{headers[key]}, {text}"
-        headers[key] = text
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        headers = self._headers
-        if "host" not in headers and self._parser.get_http_version() == "1.1":
-            self._refuse(_failure(400, "BadRequest", "missing required Host header"))
-        elif "content-length" in headers and int(headers["content-length"]) > self._limits.body_bytes:
-            self._refuse(self._too_large())
-        elif headers.get("expect", "").lower() == "100-continue" and self._current is None and not self._pending:
-            self._transport.write(_CONTINUE)
-
-    def on_body(self, body: bytes) -> None:
-        if self._refused:
-            return
-        self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_bytes:
-            self._refuse(self._too_large())
-        else:
-            self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        self._mid_message = False
-        self._allowed_for = _NOTHING
-        self._head_bytes = 0
-        if self._refused:
-            return
-        target = self._url.decode("latin-1")
-        path, query = split_target(target)
-        body = self._body
-        request = Request(
-            self._parser.get_method().decode(),
-            path,
-            query,
-            self._headers,
-            (body[0] if len(body) == 1 else b"".join(body)) if body else b"",
-            None,
-            self._certificate,
-            self._peer_address,
-            target,
-        )
-        keep_alive = modern = self._parser.should_keep_alive()
-        if not keep_alive or "connection" in self._headers:
-            # HTTP/1.0 clients get no second request on a connection: nobody who matters needs it
-            modern = self._parser.get_http_version() != "1.0"
-            keep_alive = keep_alive and modern
-        self._pending.append(_Exchange(request, keep_alive, modern))
-
     # Reading.
 
-    def _begin_message(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._refused = False
-
     def _feed(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # what stands behind the head is another protocol's, or the next request if the upgrade is declined
-            rest = data[upgrade.args[0] :]
-            self._parser = httptools.HttpRequestParser(self)
-            if rest:
-                self._early.appendleft(rest)
-                self._early_bytes += len(rest)
-        except (httptools.HttpParserError, ValueError):
-            self._refuse(_failure(400, "BadRequest", "the request is not valid HTTP"))
-        if self._mid_message:
-            self._on_incomplete()
-
-    def _on_incomplete(self) -> None:
-        """A request has begun and not ended: it has a time for its head and a time for its body, however it trickles."""
-        part = _HEAD if self._in_head else _BODY
-        if part != self._allowed_for:
+        reader = self._reader
+        rest = reader.feed(data)
+        if rest:
+            self._early.appendleft(rest)
+            self._early_bytes += len(rest)
+        part = reader.part
+        if reader.refused:
+            self._lingering = True
+        elif part != self._allowed_for:
+            # a time for the head and a time for the body, however slowly they trickle in
             self._allowed_for = part
-            self._allow(self._limits.head_seconds if part == _HEAD else self._limits.body_seconds)
-        if part == _HEAD and not self._pending and self._head_bytes > self._limits.head_bytes:
-            self._refuse(_failure(431, "", "Request Header Fields Too Large"))
-
-    def _refuse(self, refusal: Response) -> None:
-        """Answer without having read everything; the connection ends after that."""
-        if not self._refused and not self._lingering:
-            self._refused = self._lingering = True
-            self._pending.append(_Exchange(None, keep_alive=False, refusal=refusal))
-
-    def _too_large(self) -> Response:
-        text = f"Request entity too large: limit is {self._limits.body_bytes}"
-        return _failure(413, "RequestEntityTooLarge", text)
+            if part != NOTHING:
+                self._allow(self._limits.head_seconds if part == HEAD else self._limits.body_seconds)
+        if reader.awaits_leave and not self._pending and self._current is None and not reader.refused:
+            reader.awaits_leave = False
+            self._transport.write(_CONTINUE)
 
     # Answering.
 
@@ -347,7 +172,7 @@ class ServerConnection(asyncio.Protocol):
             self._read_paused = False
             self._transport.resume_reading()
 
-    def _handle(self, exchange: _Exchange) -> None:
+    def _handle(self, exchange: Exchange) -> None:
         self._deadline = float("inf")
         if exchange.request is None:
             assert exchange.refusal is not None
@@ -486,7 +311,7 @@ class ServerConnection(asyncio.Protocol):
 
     # Streams.
 
-    def _start_stream(self, response: Response, exchange: _Exchange) -> None:
+    def _start_stream(self, response: Response, exchange: Exchange) -> None:
         assert response.stream is not None
         self._transport.write(self._head(response, b"Transfer-Encoding: chunked\r\n" if exchange.chunks else b""))
         self._sink = sink = StreamSink(self, exchange.chunks)
@@ -587,7 +412,7 @@ class ServerConnection(asyncio.Protocol):
             self._sink.close()
         elif self._handed_over:
             self.cut()
-        elif self._current is None and not self._lost and not self._mid_message:
+        elif self._current is None and not self._lost and self._reader.part == NOTHING:
             self._transport.close()
 
     def cut(self) -> None:
@@ -615,10 +440,6 @@ class ServerConnection(asyncio.Protocol):
             self.cut()
         else:
             self._transport.close()
-
-
-def _failure(code: int, reason: str, message: str) -> Response:
-    return Response(code, ApiError(code, reason, message).body())
 
 
 def _bug(request: Request) -> Response:
