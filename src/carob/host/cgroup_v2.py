@@ -89,12 +89,17 @@ class Version2:
             memory_rss_bytes=memory.get("anon", 0),
             page_faults=memory.get("pgfault", 0),
             major_page_faults=memory.get("pgmajfault", 0),
-            process_count=self._number(path, "pids.current"),
+            process_count=self._number(path, "pids.current") or self._processes(path),
             oom_kills=self.oom_kills(path) or 0,
         )
 
     def oom_kills(self, path: str) -> int | None:
         return self._table(path, "memory.events").get("oom_kill")
+
+    def _processes(self, path: str) -> int:
+        with suppress(OSError):
+            return len(self._host.read(f"{self._mount}{path}/cgroup.procs").split())
+        return 0
 
     def _number(self, path: str, name: str) -> int:
         with suppress(OSError, ValueError):

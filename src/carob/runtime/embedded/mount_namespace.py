@@ -10,6 +10,7 @@ Invariant: entered before any thread that works for the runtime exists: threads 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -65,8 +66,23 @@ def enter(host: Host, places: Places) -> None:
 
 
 def _make(host: Host, pin: str) -> None:
-    """A thread unshares, this one binds the new namespace's file: it cannot be bound from within."""
+    """A thread unshares, this one binds the new namespace's file: it cannot be bound from within.
+
+    The kernel refuses (EINVAL) a namespace that looks older than the one it is bound in, and since Linux 6.18 each
+    processor numbers namespaces on its own: so every processor is tried.
+    """
     host.create(pin)
+    processors: list[int | None] = [None, *sorted(os.sched_getaffinity(0))]
+    for processor in processors:
+        try:
+            _make_on(host, pin, processor)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL or processor == processors[-1]:
+                raise
+
+
+def _make_on(host: Host, pin: str, processor: int | None) -> None:
     unshared, bound = threading.Event(), threading.Event()
     failures: list[OSError] = []
     thread_id = 0
@@ -75,6 +91,8 @@ def _make(host: Host, pin: str) -> None:
         nonlocal thread_id
         thread_id = threading.get_native_id()
         try:
+            if processor is not None:
+                os.sched_setaffinity(0, {processor})
             host.unshare(CLONE_NEWNS)
         except OSError as error:
             failures.append(error)
