@@ -284,6 +284,9 @@ class ServerConnection(asyncio.Protocol):
             if sent > SEGMENTS_PER_TURN_BYTES:
                 self._loop.call_soon(self._pump)
                 return
+            if self._transport.is_closing():
+                self._drop_segments()
+                return
             try:
                 piece = next(segments, None)
             except Exception:  # noqa: BLE001 - half an answer cannot be taken back: the peer must see that it was cut
