@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _MODULES: dict[str, tuple[str, ...]] = {
     "core_v1": ("core", "service", "small"),
     "apps_v1": ("apps",),
+    "batch_v1": ("batch", "batch_update"),
     "rbac_v1": ("rbac",),
     "scheduling_v1": ("small",),
     "node_v1": ("small",),

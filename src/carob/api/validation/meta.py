@@ -95,6 +95,19 @@ def finalizers(out: list[Cause], path: str, values: Sequence[str]) -> None:
         out.append(field.invalid(path, list(values), words))
 
 
+def domain_prefixed(out: list[Cause], path: str, value: str) -> None:
+    """A domain, a slash and a path. Source: apimachinery `validation.IsDomainPrefixedPath`."""
+    domain, _, rest = value.partition("/")
+    if not value:
+        out.append(field.required(path))
+    elif not domain or not rest:
+        out.append(field.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+    else:
+        wrong_name(out, path, domain, names.dns_subdomain(domain))
+        if names.http_path(rest):
+            out.append(field.invalid(path, rest, names.http_path(rest)[0]))
+
+
 def standard_finalizer(out: list[Cause], path: str, value: str) -> None:
     """A finalizer without a domain must be one of upstream's own."""
     if "/" not in value and value not in STANDARD_FINALIZERS:
