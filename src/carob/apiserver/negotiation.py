@@ -66,24 +66,12 @@ def _negotiated(accept: str, watch: bool, pretty: bool) -> Form:
     clauses = _parse(accept)
     if not any(clause.media in (JSON, YAML, PROTOBUF, "*/*", "application/*") for clause in clauses):
         message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
-        raise _NotAcceptable(message)
+        raise ApiError(406, "NotAcceptable", message, {})
     for clause in clauses:
         form = _form(clause, watch, pretty)
         if form is not None:
             return form
     raise not_acceptable(_STREAMS if watch else _OBJECTS)
-
-
-class _NotAcceptable(ApiError):
-    """The refusal of upstream's router, which writes empty details."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(406, "NotAcceptable", message)
-
-    def status(self) -> dict[str, object]:
-        out = super().status()
-        code = out.pop("code")
-        return out | {"details": {}, "code": code}
 
 
 def not_acceptable(known: str = _OBJECTS) -> ApiError:
@@ -100,8 +88,6 @@ def unsupported_media_type(known: str = _OBJECTS) -> ApiError:
 def _form(clause: _Clause, watch: bool, pretty: bool) -> Form | None:
     media = JSON if clause.media in ("*/*", "application/*") else clause.media
     if media not in (JSON, YAML) or (watch and media != JSON):
-        return None
-    if clause.get("stream") and not watch:
         return None
     pretty = pretty or clause.get("pretty") in ("1", "true")
     kind = clause.get("as")

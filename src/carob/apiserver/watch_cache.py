@@ -226,7 +226,7 @@ class ResourceCache:
                 yield names, bisect_left(names.order, start)
             return
         first, _, name = start.partition("/")
-        at = bisect_left(self._order, _namespace_order(first), key=_namespace_order)
+        at = bisect_left(self._order, _namespace_order(first), key=_namespace_order) if start else 0
         for one in self._order[at:]:
             names = self._namespaces[one]
             yield names, bisect_left(names.order, name) if one == first else 0

@@ -100,7 +100,11 @@ async def delete(backend: Backend, info: RequestInfo, request: Request, user: Us
     context = writes.context_of(backend, row, info.namespace, user, bool(options.dry_run))
     context.warnings += strategy.delete_warnings(options)
     attributes = writes.attributes_of(Operation.DELETE, info, user, context, None, None, options)
-    entry, gone = await remove(backend, info, context, options, attributes)
+    try:
+        entry, gone = await remove(backend, info, context, options, attributes)
+    except ApiError as error:
+        error.headers |= dict(warning_headers(context.warnings))
+        raise
     if entry is None or (gone and not strategy.returns_deleted):
         return _success(row, info.name, form, context, entry)
     code = 200

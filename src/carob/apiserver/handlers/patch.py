@@ -92,8 +92,7 @@ def patch_type(row: Resource, request: Request) -> str:
     """The kind of a patch. Raises: ApiError 415."""
     media = negotiation.media_type(request.headers.get("content-type", ""))
     if media not in _TYPES:
-        error = ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
-        raise error
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     if row.custom and media == STRATEGIC_MERGE_PATCH:
         raise negotiation.unsupported_media_type(", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH)))
     return media

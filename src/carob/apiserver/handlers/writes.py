@@ -99,6 +99,7 @@ def new_metadata(backend: Backend, metadata: Any) -> None:
 def keep_metadata(new: Any, old: Any) -> None:
     """What an update may leave out and what it may not say."""
     new.uid = new.uid or old.uid
+    new.resource_version = old.resource_version
     new.creation_timestamp = old.creation_timestamp
     if old.deletion_timestamp is not None or new.deletion_timestamp is None:
         new.deletion_timestamp = old.deletion_timestamp

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from carob.apiserver.registry.strategy import Strategy
 
 if TYPE_CHECKING:
-    from carob.api.types import core_v1
+    from carob.api.types import coordination_v1, core_v1
     from carob.apiserver.registry.strategy import WriteContext
 
 
@@ -19,6 +19,18 @@ class NodeStrategy(Strategy):
 
     def prepare_create(self, obj: core_v1.Node, context: WriteContext) -> None:
         """As it comes."""
+
+
+class LeaseStrategy(Strategy):
+    """Fields of coordinated leader election fall away: its feature gate is closed upstream."""
+
+    def prepare_create(self, obj: coordination_v1.Lease, context: WriteContext) -> None:
+        """Without them."""
+        obj.spec.strategy = obj.spec.preferred_holder = None
+
+    def prepare_update(self, new: coordination_v1.Lease, old: coordination_v1.Lease, context: WriteContext) -> None:
+        """Without them."""
+        new.spec.strategy = new.spec.preferred_holder = None
 
 
 class VolumeStrategy(Strategy):

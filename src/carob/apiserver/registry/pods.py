@@ -25,6 +25,7 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: core_v1.Pod, context: WriteContext) -> None:
         """Pending, with the class that its resources give it."""
         obj.metadata.generation = 1
+        _clean(obj.spec)
         obj.status = core_v1.PodStatus(phase="Pending", qos_class=qos_class(obj))
         if obj.spec.affinity is not None or obj.spec.topology_spread_constraints:
             _match_label_keys(obj)
@@ -42,6 +43,7 @@ class PodStrategy(Strategy):
     def prepare_update(self, new: core_v1.Pod, old: core_v1.Pod, context: WriteContext) -> None:
         """The spec alone; ephemeral containers have a subresource of their own."""
         new.status = old.status
+        _clean(new.spec)
         new.metadata.generation = old.metadata.generation + (new.spec != old.spec)
 
     def prepare_status(self, new: core_v1.Pod, old: core_v1.Pod, context: WriteContext) -> None:
@@ -50,6 +52,7 @@ class PodStrategy(Strategy):
         new.metadata.owner_references = old.metadata.owner_references
         new.metadata.generation = old.metadata.generation
         new.status.qos_class = new.status.qos_class or old.status.qos_class
+        _both_addresses(new.status)
 
     def grace_period(self, obj: core_v1.Pod, options: DeleteOptions) -> int | None:
         """The client's wish, else the Pod's own; none for a Pod that runs nowhere or has finished."""
@@ -59,6 +62,23 @@ class PodStrategy(Strategy):
         if not obj.spec.node_name or obj.status.phase in FINISHED:
             seconds = 0
         return max(seconds, 1) if seconds < 0 else seconds
+
+
+def _clean(spec: core_v1.PodSpec) -> None:
+    """Upstream's ways with odd values: a negative grace is one second, fields behind closed feature gates fall away."""
+    if spec.termination_grace_period_seconds is not None and spec.termination_grace_period_seconds < 0:
+        spec.termination_grace_period_seconds = 1
+    for container in (*spec.containers, *spec.init_containers):
+        if container.lifecycle is not None and container.lifecycle.stop_signal:
+            container.lifecycle.stop_signal = None
+
+
+def _both_addresses(status: core_v1.PodStatus) -> None:
+    """The one address and the list of them say the same. Source: `Convert_v1_PodStatus_To_core_PodStatus`."""
+    if status.pod_ip and (not status.pod_ips or status.pod_ips[0].ip != status.pod_ip):
+        status.pod_ips = [core_v1.PodIP(ip=status.pod_ip)]
+    elif status.pod_ips and not status.pod_ip:
+        status.pod_ip = status.pod_ips[0].ip
 
 
 def _match_label_keys(pod: core_v1.Pod) -> None:

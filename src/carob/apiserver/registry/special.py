@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.apiserver.registry.certificates import CertificateSigningRequestStrategy
-from carob.apiserver.registry.core import ClaimStrategy, NodeStrategy, VolumeStrategy
+from carob.apiserver.registry.core import ClaimStrategy, LeaseStrategy, NodeStrategy, VolumeStrategy
 from carob.apiserver.registry.extensions import DefinitionStrategy, SliceStrategy
 from carob.apiserver.registry.namespaces import NamespaceStrategy
 from carob.apiserver.registry.pods import PodStrategy
@@ -28,6 +28,7 @@ def special() -> dict[tuple[str, str], type[Strategy]]:
         ("apiextensions.k8s.io", "customresourcedefinitions"): DefinitionStrategy,
         ("apps", "daemonsets"): DaemonSetStrategy,
         ("batch", "jobs"): JobStrategy,
+        ("coordination.k8s.io", "leases"): LeaseStrategy,
         ("resource.k8s.io", "resourceslices"): SliceStrategy,
         ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     }

@@ -1,0 +1,119 @@
+"""The cache of bytes: order of keys, pages, tails, the ring of recent changes."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carob.api.resources import TABLE
+from carob.apiserver import keys
+from carob.apiserver.watch_cache import Change, Entry, ResourceCache, Ring, head_of
+
+PODS = TABLE.by_plural("", "v1", "pods")
+NODES = TABLE.by_plural("", "v1", "nodes")
+assert PODS is not None
+assert NODES is not None
+
+
+def value(name: str, namespace: str = "d", **more: object) -> bytes:
+    tree = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace}, **more}
+    return orjson.dumps(tree)
+
+
+def filled(*names: tuple[str, str]) -> ResourceCache:
+    cache = ResourceCache(PODS, 0)
+    for revision, (namespace, name) in enumerate(names, 1):
+        cache.apply(namespace, name, value(name, namespace), revision)
+    return cache
+
+
+def test_an_entry_is_the_objects_json_with_its_revision_behind_the_head() -> None:
+    cache = filled(("d", "p"))
+    entry = cache.get("d", "p")
+    assert entry is not None
+    tree = orjson.loads(head_of(PODS) + entry.tail)
+    assert tree["metadata"] == {"resourceVersion": "1", "name": "p", "namespace": "d"}
+    later = entry.at(77)
+    assert orjson.loads(head_of(PODS) + later.tail)["metadata"]["resourceVersion"] == "77"
+    assert entry.revision == 1
+
+
+def test_bytes_of_another_form_are_refused() -> None:
+    with pytest.raises(ValueError, match="stored in a form"):
+        ResourceCache(PODS, 0).apply("d", "p", b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}', 1)
+
+
+NAMES = st.text("abc-.", min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=30), st.data())
+def test_entries_come_in_the_order_of_their_keys(places: list[tuple[str, str]], data: st.DataObject) -> None:
+    cache = filled(*places)
+    gone = data.draw(st.lists(st.sampled_from(places), unique=True)) if places else []
+    for number, (namespace, name) in enumerate(gone):
+        cache.apply(namespace, name, None, 1000 + number)
+    left = [place for place in places if place not in gone]
+    in_order = sorted(left, key=lambda place: keys.key(PODS, *place))
+    assert [(e.namespace, e.name) for e in cache.entries()] == in_order
+    assert cache.count() == len(left)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=20), st.integers(1, 5))
+def test_pages_join_to_the_whole(places: list[tuple[str, str]], limit: int) -> None:
+    cache = filled(*places)
+    seen: list[Entry] = []
+    start = ""
+    while True:
+        found, last, remaining = cache.page("", start, limit, None)
+        seen += found
+        assert remaining == len(places) - len(seen)
+        if last is None:
+            break
+        start = f"{last.namespace}/{last.name}\0"
+    assert seen == cache.entries()
+
+
+def test_a_change_knows_the_state_before() -> None:
+    cache = filled(("d", "p"))
+    first = cache.get("d", "p")
+    changed = cache.apply("d", "p", value("p", spec={"nodeName": "n"}), 2)
+    assert changed is not None
+    assert (changed.old, changed.deleted, changed.new.fields[0]) == (first, False, "n")
+    deleted = cache.apply("d", "p", None, 3)
+    assert deleted is not None
+    assert (deleted.deleted, deleted.new.revision, deleted.old) == (True, 3, changed.new)
+    assert cache.apply("d", "p", None, 4) is None
+    assert cache.get("d", "p") is None
+
+
+def test_cluster_scoped_objects_have_no_namespace() -> None:
+    cache = ResourceCache(NODES, 0)
+    cache.apply("", "n", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n"}}', 1)
+    assert [entry.name for entry in cache.entries()] == ["n"]
+
+
+def change(revision: int, size: int = 10) -> Change:
+    return Change(revision, None, Entry("d", f"p{revision}", b"x" * size, revision, {}, ()), deleted=False)
+
+
+def test_the_ring_is_complete_behind_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.watch_cache.RING_EVENTS", 3)
+    ring = Ring(10)
+    for revision in (12, 15, 16, 20, 21):
+        ring.add(change(revision))
+    assert ring.floor == 15
+    assert ring.after(11) is None
+    assert ring.after(14) is None
+    assert [c.revision for c in ring.after(15) or []] == [16, 20, 21]
+    assert [c.revision for c in ring.after(19) or []] == [20, 21]
+    assert ring.after(21) == []
+
+
+def test_the_ring_keeps_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.watch_cache.RING_BYTES", 100)
+    ring = Ring(0)
+    for revision in range(1, 6):
+        ring.add(change(revision, 60))
+    assert ring.floor == 4
