@@ -459,3 +459,54 @@ def test_a_bug_is_a_500_and_names_no_internals(with_server: WithServer, caplog: 
         assert "RuntimeError: oops" in caplog.text
 
     with_server(body)
+
+
+def quota(**hard: str) -> dict[str, Any]:
+    spec = {"hard": hard}
+    return {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q"}, "spec": spec}
+
+
+def config_map(name: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def test_the_last_place_of_a_quota_is_given_once(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        quotas = "/api/v1/namespaces/default/resourcequotas"
+        await api.ask("POST", quotas, quota(configmaps="2"))
+        status = {"status": {"hard": {"configmaps": "2"}, "used": {"configmaps": "0"}}}
+        headers = {"content-type": "application/merge-patch+json"}
+        assert (await api.ask("PATCH", f"{quotas}/q/status", status, headers=headers))[0] == 200
+        maps = "/api/v1/namespaces/default/configmaps"
+        answers = await asyncio.gather(*(api.ask("POST", maps, config_map(f"m{n}")) for n in range(8)))
+        codes = sorted(code for code, _ in answers)
+        assert codes == [201, 201, *[403] * 6]
+        refused = next(answer for code, answer in answers if code == 403)
+        assert (
+            "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
+            in (refused["message"])
+        )
+        for _ in range(100):
+            _, found = await api.ask("GET", f"{quotas}/q")
+            if found["status"]["used"] == {"configmaps": "2"}:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(found["status"])
+
+    with_server(body)
+
+
+def test_what_is_refused_anyway_costs_nothing(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        quotas = "/api/v1/namespaces/default/resourcequotas"
+        await api.ask("POST", quotas, quota(configmaps="2"))
+        status = {"status": {"hard": {"configmaps": "2"}, "used": {"configmaps": "0"}}}
+        headers = {"content-type": "application/merge-patch+json"}
+        await api.ask("PATCH", f"{quotas}/q/status", status, headers=headers)
+        maps = "/api/v1/namespaces/default/configmaps"
+        assert (await api.ask("POST", maps, config_map("m")))[0] == 201
+        assert (await api.ask("POST", maps, config_map("m")))[0] == 409
+        assert (await api.ask("POST", f"{maps}?dryRun=All", config_map("dry")))[0] == 201
+        assert (await api.ask("POST", maps, config_map("n")))[0] == 201
+
+    with_server(body)

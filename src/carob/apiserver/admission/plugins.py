@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction
+from carob.apiserver.admission.pod_security import PodSecurity
 from carob.apiserver.admission.priorities import PriorityAdmission
 from carob.apiserver.admission.role_escalation import RoleEscalation
 from carob.apiserver.admission.service_accounts import ServiceAccountAdmission
@@ -37,6 +38,7 @@ def default_plugins(
         ServiceAccountAdmission(reader, randomness),
         NodeRestriction(reader),
         TaintNodesByCondition(),
+        PodSecurity(reader),
         PriorityAdmission(reader),
         DefaultTolerationSeconds(),
         DefaultStorageClass(reader),

@@ -50,6 +50,8 @@ class QuotaAdmission:
         self._writer = writer
         self._quotas: NamespacedCache[ResourceQuota] = NamespacedCache(reader, QUOTAS)
         self._charges: dict[tuple[str, str], Usage] = {}
+        # what `run` is writing just now: the charge, and `used` as it will then read
+        self._writing: dict[tuple[str, str], tuple[Usage, Usage]] = {}
         self._charged = Signal()
 
     def admit(self, attributes: Attributes) -> None:
@@ -99,16 +101,21 @@ class QuotaAdmission:
         return asked
 
     def _used(self, quota: ResourceQuota) -> Usage:
-        pending = self._charges.get((quota.metadata.namespace, quota.metadata.name), {})
+        """What is taken: as the status says, and what is charged but not yet there."""
+        key = (quota.metadata.namespace, quota.metadata.name)
         used = {name: quota.status.used.get(name, quota_usage.ZERO) for name in quota.status.hard}
-        for name, amount in pending.items():
-            used[name] = quantity.add(used.get(name, quota_usage.ZERO), amount)
+        writing, result = self._writing.get(key, ({}, {}))
+        pending = [self._charges.get(key, {})]
+        # a write is seen before whoever wrote it goes on
+        if quota.status.used != result:
+            pending.append(writing)
+        for charge in pending:
+            for name, amount in charge.items():
+                used[name] = quantity.add(used.get(name, quota_usage.ZERO), amount)
         return used
 
     def _charge(self, quota: ResourceQuota, usage: Usage) -> None:
-        pending = self._charges.setdefault((quota.metadata.namespace, quota.metadata.name), {})
-        for name, amount in usage.items():
-            pending[name] = quantity.add(pending.get(name, quota_usage.ZERO), amount)
+        self._put_back((quota.metadata.namespace, quota.metadata.name), usage)
         self._charged.set()
 
     async def run(self) -> None:
@@ -119,35 +126,37 @@ class QuotaAdmission:
                 await self._write(*key)
 
     async def _write(self, namespace: str, name: str) -> None:
-        for _ in range(_TRIES):
-            charge = dict(self._charges.get((namespace, name), {}))
-            quota = self._reader.get(QUOTAS, namespace, name)
-            if quota is None:
-                self._charges.pop((namespace, name), None)
-                return
-            used = quota.status.used | {
-                what: quantity.add(quota.status.used.get(what, quota_usage.ZERO), amount)
-                for what, amount in charge.items()
-            }
-            status = msgspec.structs.replace(quota.status, used=used)
-            try:
-                await self._writer.update_object(QUOTAS, msgspec.structs.replace(quota, status=status), namespace)
-            except ApiError as error:
-                if error.reason not in ("Conflict", "NotFound"):
-                    raise
-                continue
-            self._settle(namespace, name, charge)
-            return
-        _log.warning("quota %s/%s changes too often: its charges wait", namespace, name)
+        key = (namespace, name)
+        charge = self._charges.pop(key, {})
+        try:
+            for _ in range(_TRIES):
+                quota = self._reader.get(QUOTAS, namespace, name)
+                if quota is None or await self._add(quota, charge):
+                    charge = {}
+                    return
+            _log.warning("quota %s/%s changes too often: its charges wait", namespace, name)
+        finally:
+            self._writing.pop(key, None)
+            if charge:
+                self._put_back(key, charge)
 
-    def _settle(self, namespace: str, name: str, charge: Usage) -> None:
-        """Take what was written off what is pending."""
-        pending = self._charges.get((namespace, name), {})
+    async def _add(self, quota: ResourceQuota, charge: Usage) -> bool:
+        """Whether the charge is in the quota's status now; it is not when somebody else was faster."""
+        namespace, name = quota.metadata.namespace, quota.metadata.name
+        used = quota.status.used | {
+            what: quantity.add(quota.status.used.get(what, quota_usage.ZERO), amount) for what, amount in charge.items()
+        }
+        self._writing[namespace, name] = charge, used
+        status = msgspec.structs.replace(quota.status, used=used)
+        try:
+            await self._writer.update_object(QUOTAS, msgspec.structs.replace(quota, status=status), namespace)
+        except ApiError as error:
+            if error.reason not in ("Conflict", "NotFound"):
+                raise
+            return False
+        return True
+
+    def _put_back(self, key: tuple[str, str], charge: Usage) -> None:
+        pending = self._charges.setdefault(key, {})
         for what, amount in charge.items():
-            left = quantity.subtract(pending[what], amount)
-            if quantity.compare(left, "0") > 0:
-                pending[what] = left
-            else:
-                pending.pop(what, None)
-        if not pending:
-            self._charges.pop((namespace, name), None)
+            pending[what] = quantity.add(pending.get(what, quota_usage.ZERO), amount)

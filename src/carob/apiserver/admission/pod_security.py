@@ -1,0 +1,153 @@
+"""PodSecurity: a namespace's labels say which standard its Pods must keep, and which they are warned about.
+
+Pods are refused; Deployments and the like, whose Pods would be refused later, are warned about.
+
+Source: kubernetes `staging/…/pod-security-admission/admission`; KEP-2579.
+Differs: Pods that already run are not listed when a namespace's level is raised; audit levels have no effect yet.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from carob.api.status import invalid
+from carob.api.types import core_v1
+from carob.apiserver.admission import pod_security_checks as checks
+from carob.apiserver.admission.refusals import NAMESPACES, PODS, refused, writes
+from carob.apiserver.types import Operation
+
+if TYPE_CHECKING:
+    from carob.apiserver.types import Attributes, Reader
+
+_PREFIX = "pod-security.kubernetes.io/"
+_MODES = ("enforce", "audit", "warn")
+_VERSION = re.compile(r"v1\.(0|[1-9]\d*)")
+
+
+class Policy(NamedTuple):
+    """A level and a version: `restricted:latest`."""
+
+    level: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.level}:{self.version}"
+
+
+_FREE = Policy(checks.PRIVILEGED, "latest")
+
+
+def policy_of(labels: dict[str, str], mode: str) -> Policy:
+    """The policy of one mode. Source: without its own label `warn` follows `enforce`."""
+    if mode == "warn" and _PREFIX + "warn" not in labels and _PREFIX + "enforce" in labels:
+        mode = "enforce"
+    level = labels.get(_PREFIX + mode, checks.PRIVILEGED)
+    version = labels.get(f"{_PREFIX}{mode}-version", "latest")
+    return Policy(level if level in checks.LEVELS else checks.RESTRICTED, version)
+
+
+def label_causes(labels: dict[str, str]) -> list[dict[str, str]]:
+    """What is wrong with a namespace's labels."""
+    causes = []
+    for mode in _MODES:
+        level, version = labels.get(_PREFIX + mode), labels.get(f"{_PREFIX}{mode}-version")
+        if level is not None and level not in checks.LEVELS:
+            causes.append(_cause(_PREFIX + mode, level, "must be one of privileged, baseline, restricted"))
+        if version is not None and version != "latest" and not _VERSION.fullmatch(version):
+            causes.append(_cause(f"{_PREFIX}{mode}-version", version, 'must be "latest" or "v1.x"'))
+    return causes
+
+
+def _cause(label: str, value: str, why: str) -> dict[str, str]:
+    message = f'Invalid value: "{value}": {why}'
+    return {"reason": "FieldValueInvalid", "message": message, "field": f"metadata.labels[{label}]"}
+
+
+def template_of(obj: Any) -> core_v1.PodTemplateSpec | None:
+    """The Pod template inside a workload."""
+    spec = getattr(obj, "spec", None)
+    if hasattr(spec, "job_template"):
+        spec = spec.job_template.spec  # type: ignore[union-attr]
+    template = getattr(spec, "template", None) or getattr(obj, "template", None)
+    return template if isinstance(template, core_v1.PodTemplateSpec) else None
+
+
+class PodSecurity:
+    """See the module."""
+
+    name = "PodSecurity"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        # namespace -> what it enforces and what it warns of; forgotten when it changes
+        self._policies: dict[str, tuple[Policy, Policy]] = {}
+        reader.on_change(NAMESPACES, self._changed)
+
+    def _changed(self, namespace: str, name: str) -> None:
+        self._policies.pop(name, None)
+
+    def admit(self, attributes: Attributes) -> None:
+        """Nothing: the final object is judged."""
+
+    def validate(self, attributes: Attributes) -> None:
+        """Refuse, or warn."""
+        if attributes.obj is None or attributes.operation is Operation.DELETE:
+            return
+        if writes(attributes, NAMESPACES):
+            causes = label_causes(attributes.obj.metadata.labels)
+            if causes:
+                raise invalid(attributes.resource, attributes.obj.metadata.name, causes)
+            return
+        enforced, warned = self._of(attributes.namespace)
+        if enforced.level == checks.PRIVILEGED and warned.level == checks.PRIVILEGED:
+            return
+        if attributes.resource.plural == PODS.plural and not attributes.resource.group:
+            self._judge_pod(attributes, enforced, warned)
+        elif not attributes.subresource:
+            template = template_of(attributes.obj)
+            if template is not None:
+                _warn(attributes, warned, core_v1.Pod(metadata=template.metadata, spec=template.spec))
+
+    def _of(self, namespace: str) -> tuple[Policy, Policy]:
+        known = self._policies.get(namespace)
+        if known is None:
+            found = self._reader.get(NAMESPACES, "", namespace) if namespace else None
+            if found is None:
+                return _FREE, _FREE
+            labels = found.metadata.labels
+            known = self._policies[namespace] = policy_of(labels, "enforce"), policy_of(labels, "warn")
+        return known
+
+    def _judge_pod(self, attributes: Attributes, enforced: Policy, warned: Policy) -> None:
+        if attributes.subresource not in ("", "ephemeralcontainers") or not isinstance(attributes.obj, core_v1.Pod):
+            return
+        if attributes.operation is Operation.UPDATE and not _matters(attributes.old, attributes.obj):
+            return
+        found = checks.violations(enforced.level, attributes.obj)
+        if found:
+            raise refused(attributes, f'violates PodSecurity "{enforced}": {_words(found)}')
+        if warned != enforced:
+            _warn(attributes, warned, attributes.obj)
+
+
+def _matters(old: core_v1.Pod | None, new: core_v1.Pod) -> bool:
+    """Whether an update may change the judgement: what else can be changed of a Pod does not."""
+    if old is None:
+        return True
+    before, after = old.spec, new.spec
+    return (before.containers, before.init_containers, before.ephemeral_containers) != (
+        after.containers,
+        after.init_containers,
+        after.ephemeral_containers,
+    )
+
+
+def _warn(attributes: Attributes, policy: Policy, pod: core_v1.Pod) -> None:
+    found = checks.violations(policy.level, pod)
+    if found:
+        attributes.warnings.append(f'would violate PodSecurity "{policy}": {_words(found)}')
+
+
+def _words(found: list[checks.Violation]) -> str:
+    return ", ".join(f"{one.reason} ({one.detail})" if one.detail else one.reason for one in found)
