@@ -16,7 +16,7 @@ from carob.base.layout import Cluster as Layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Cluster
+    from clusters import Cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Cluster
+from clusters import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

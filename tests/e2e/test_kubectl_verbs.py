@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Cluster, Result
+    from clusters import Cluster, Result
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from clusters import Cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -8,14 +8,10 @@ import signal
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from conftest import start
+from clusters import Cluster, start
 from machine import look
-
-if TYPE_CHECKING:
-    from conftest import Cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -141,13 +137,11 @@ def test_two_clusters_side_by_side(cluster: Cluster, own_cluster: Cluster) -> No
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     import socket
 
-    from conftest import Cluster as Made
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        cluster = Made(f"port-{os.getpid() % 10000}", tmp_path)
+        cluster = Cluster(f"port-{os.getpid() % 10000}", tmp_path)
         done = cluster.carob("up", "--api-port", str(port))
     assert done.code == 1
     assert f"127.0.0.1:{port} is taken" in done.err

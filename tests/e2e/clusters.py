@@ -1,0 +1,97 @@
+"""Clusters that the end-to-end tests start: commands against them, waits, logs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kubectls import kubectl as kubectl_binary
+
+WEB_IMAGE = "carob.local/web:v1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def check(self) -> Result:
+        """Fail the test with everything that was printed unless it ended well."""
+        assert self.code == 0, f"exit code {self.code}\n--- out\n{self.out}\n--- err\n{self.err}"
+        return self
+
+
+class Cluster:
+    """A running cluster: commands against it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.data_dir = folder / "data"
+        self.kubeconfig = folder / "kubeconfig"
+        self.environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(folder), "TZ": "UTC"}
+
+    def run(self, *command: str | Path, stdin: str | None = None, timeout: float = 60) -> Result:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [str(c) for c in command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def carob(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> Result:
+        """Run the carob command; verbs of the cluster get its name and folder."""
+        extra: list[str] = []
+        if arguments[0] in ("up", "down", "status", "image"):
+            extra = ["--name", self.name, "--data-dir", str(self.data_dir)]
+        # `carob image` has verbs of its own in front of the flags
+        head = 2 if arguments[0] == "image" else 1
+        words = [*arguments[:head], *extra, *arguments[head:]]
+        return self.run(sys.executable, "-m", "carob", *words, stdin=stdin, timeout=timeout)
+
+    def kubectl(self, version: str, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> Result:
+        """Run an unmodified kubectl of this minor version."""
+        return self.run(kubectl_binary(version), *arguments, stdin=stdin, timeout=timeout)
+
+    def wait_ready(self, pod: str, timeout: str = "60s", namespace: str = "default") -> None:
+        """Return when the Pod is Ready; fail with its description otherwise."""
+        done = self.carob("wait", "-n", namespace, "--for=condition=Ready", f"pod/{pod}", f"--timeout={timeout}")
+        if done.code != 0:
+            described = self.carob("describe", "pod", "-n", namespace, pod)
+            pytest.fail(f"{pod} is not ready: {done.err}\n{described.out}\n{self.logs()}")
+
+    def wait_for(self, path: str, value: str, what: str, timeout: str = "60s") -> None:
+        """Return when the JSONPath of an object has a value."""
+        done = self.carob("wait", f"--for=jsonpath={{{path}}}={value}", what, f"--timeout={timeout}")
+        if done.code != 0:
+            described = self.carob("describe", *what.split("/"))
+            pytest.fail(f"{what} {path} is not {value}: {done.err}\n{described.out}\n{self.logs()}")
+
+    def logs(self) -> str:
+        """The end of every log of the cluster's processes."""
+        out = []
+        for file in sorted(Path("/var/log/carob", self.name).glob("*.log")):
+            out.append(f"--- {file.name}\n" + "\n".join(file.read_text(errors="replace").splitlines()[-40:]))
+        return "\n".join(out)
+
+
+def start(name: str, folder: Path, *flags: str) -> Cluster:
+    """`carob up` with a web image on the node."""
+    cluster = Cluster(name, folder)
+    done = cluster.carob("up", *flags, timeout=120)
+    if done.code != 0:
+        logs = cluster.logs()
+        cluster.carob("down", timeout=120)
+        pytest.fail(f"carob up: {done.out}{done.err}\n{logs}")
+    cluster.carob("image", "build", "--web", "-t", WEB_IMAGE).check()
+    return cluster
