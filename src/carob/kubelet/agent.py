@@ -168,13 +168,34 @@ class Kubelet:
             record = self._records[new.metadata.uid] = PodRecord(new.metadata.uid, new)
         if record.start_time is None:
             self._welcome(record, new)
-        elif record.pod.metadata.annotations != new.metadata.annotations or (
-            record.pod.metadata.labels != new.metadata.labels
-        ):
-            # the downward API may show them
-            record.stale_volumes = record.prepared is not None
+        elif old is not None:
+            if self._is_echo(old, new):
+                record.pod = new
+                return
+            self._take_changes(record, old, new)
         record.pod = new
         self._queue.add(record.uid)
+
+    def _is_echo(self, old: core_v1.Pod, new: core_v1.Pod) -> bool:
+        """Whether the change is only the status that we have just written."""
+        before, after = old.metadata, new.metadata
+        return (
+            before.generation == after.generation
+            and before.deletion_timestamp == after.deletion_timestamp
+            and before.labels == after.labels
+            and before.annotations == after.annotations
+            and new.status == self._statuses.known(new)
+        )
+
+    def _take_changes(self, record: PodRecord, old: core_v1.Pod, new: core_v1.Pod) -> None:
+        if record.prepared is None or record.terminating:
+            return
+        if old.metadata.generation != new.metadata.generation:
+            # a new ephemeral container may mount a volume that nobody has mounted yet
+            record.prepared = None
+        elif old.metadata.annotations != new.metadata.annotations or old.metadata.labels != new.metadata.labels:
+            # the downward API may show them
+            record.stale_volumes = True
 
     def _welcome(self, record: PodRecord, pod: core_v1.Pod) -> None:
         """The first time that this agent sees the Pod."""

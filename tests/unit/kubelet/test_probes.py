@@ -185,6 +185,25 @@ def test_only_readiness_is_asked_while_the_pod_ends() -> None:
     in_world(body)
 
 
+def test_a_restarted_agent_believes_what_the_api_was_told() -> None:
+    async def body(world: World) -> None:
+        world.answers(1)
+        container_id = await world.container()
+        told = {"name": "web", "containerID": f"carob://{container_id}", "ready": True, "started": True}
+        known = pod(status={"containerStatuses": [told]})
+        made = container(readinessProbe=ASK, startupProbe=ASK)
+        world.probes.sync(known, "127.0.0.1", {container_id: made}, terminating=False)
+        assert world.probes.is_started(container_id)
+        assert world.probes.is_ready(container_id)
+        await world.clock.advance(1)
+        assert world.probes.is_ready(container_id)
+        await world.clock.advance(5)
+        assert not world.probes.is_ready(container_id)
+        assert world.probes.is_started(container_id)
+
+    in_world(body)
+
+
 def test_exec_that_cannot_run_is_an_error() -> None:
     async def main() -> None:
         runtime = FakeRuntime()

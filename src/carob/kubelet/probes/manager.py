@@ -129,17 +129,19 @@ class Probes:
 
     def _begin(self, pod: core_v1.Pod, pod_ip: str, container_id: str, container: core_v1.Container) -> None:
         states = {}
+        was_ready, was_started = _told(pod, container_id)
         if container.readiness_probe is not None:
-            states[READINESS] = ProbeState(container.readiness_probe, False)
+            states[READINESS] = ProbeState(container.readiness_probe, was_ready)
         if container.liveness_probe is not None:
             states[LIVENESS] = ProbeState(container.liveness_probe, True)
         if container.startup_probe is not None:
-            states[STARTUP] = ProbeState(container.startup_probe, None)
+            states[STARTUP] = ProbeState(container.startup_probe, was_started or None)
         if not states:
             return
         probed = _Probed(pod, container, container_id, pod_ip, self._clock.monotonic(), states)
         self._probed[container_id] = probed
-        for kind in [STARTUP] if STARTUP in states else list(states):
+        starting = STARTUP in states and not was_started
+        for kind in [STARTUP] if starting else [kind for kind in states if kind != STARTUP]:
             self._arm(probed, kind, probed.began + states[kind].probe.initial_delay_seconds)
 
     def _end(self, container_id: str) -> None:
@@ -193,3 +195,14 @@ class Probes:
             f"Container {probed.container.name} failed {kind.lower()} probe, will be restarted",
             float(grace) if grace is not None else None,
         )
+
+
+def _told(pod: core_v1.Pod, container_id: str) -> tuple[bool, bool]:
+    """Ready and started as the API has it for this very container: an agent that was restarted goes on from there.
+
+    Source: KEP-4781.
+    """
+    for entry in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
+        if entry.container_id.endswith(f"://{container_id}"):
+            return entry.ready, bool(entry.started)
+    return False, False
