@@ -1,0 +1,243 @@
+"""Logs, exec and proxies go through the API server to a kubelet over TLS; the kubelet here is a handler of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.pki import PkiOptions, ensure_node_pki, ensure_pki
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.store.memory import MemoryStore
+from carob.transport.http import Connection, Request, Response, Sink
+from carob.transport.memory import MemoryTransport
+from carob.transport.server import Server
+from carob.transport.tls import server_context
+
+ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
+PODS = "/api/v1/namespaces/default/pods"
+
+
+class Kubelet:
+    """Answers as a kubelet would, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+        self.left = asyncio.Event()
+
+    def handle(self, request: Request) -> Response:
+        self.asked.append(request)
+        if request.path.startswith("/containerLogs/"):
+            return self._log(request)
+        if request.path.startswith("/exec/"):
+            return Response(101, headers=[("upgrade", "SPDY/3.1")], content_type="", upgrade=self._echo)
+        if request.path.startswith("/attach/"):
+            return Response(403, b"not you", "text/plain")
+        return Response(
+            body=f"{request.method} {request.raw_target or request.path}".encode(), content_type="text/plain"
+        )
+
+    def _log(self, request: Request) -> Response:
+        if "waiting" in request.path:
+            text = b'container "c" in pod "waiting" is waiting to start: ContainerCreating'
+            return Response(400, text, "text/plain")
+        if "follow" not in request.query:
+            return Response(body=b"one\ntwo\n", content_type="text/plain")
+
+        def stream(sink: Sink) -> None:
+            sink.on_close(self.left.set)
+            sink.write(b"first\n")
+
+        return Response(content_type="text/plain", stream=stream)
+
+    async def _echo(self, connection: Connection) -> None:
+        while data := await connection.read():
+            connection.write(data.upper())
+            await connection.drain()
+        connection.close()
+
+
+class World:
+    """An API server, a node whose kubelet is `kubelet`, and a Pod on it."""
+
+    def __init__(self, api: ApiServer, kubelet: Kubelet) -> None:
+        self.api = api
+        self.kubelet = kubelet
+        self.transport = MemoryTransport(api.handle, ADMIN)
+
+    async def create(self, path: str, tree: dict[str, Any]) -> None:
+        answer = await self.transport.send(Request("POST", path, body=orjson.dumps(tree)))
+        assert answer.status == 201, answer.body
+
+    async def pod(self, name: str = "p", node: str = "node-0") -> None:
+        spec = {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}
+        await self.create(PODS, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": spec})
+
+    async def get(self, target: str, method: str = "GET") -> Response:
+        path, _, query = target.partition("?")
+        return await self.transport.send(Request(method, path, query, raw_target=target))
+
+    async def message(self, target: str) -> tuple[int, str]:
+        answer = await self.get(target)
+        return answer.status, orjson.loads(answer.body)["message"]
+
+
+async def _node(world: World, port: int) -> None:
+    tree: dict[str, Any] = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-0"}}
+    await world.create("/api/v1/nodes", tree)
+    status = {
+        "addresses": [{"type": "Hostname", "address": "nowhere"}, {"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    }
+    headers = {"content-type": "application/merge-patch+json"}
+    body = orjson.dumps({"status": status})
+    answer = await world.transport.send(Request("PATCH", "/api/v1/nodes/node-0/status", "", headers, body))
+    assert answer.status == 200, answer.body
+    account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
+    await world.create("/api/v1/namespaces/default/serviceaccounts", account)
+
+
+@pytest.fixture
+def in_world(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
+    clock = SystemClock()
+    pki = ensure_pki(tmp_path, PkiOptions(), clock.now())
+    _, serving = ensure_node_pki(pki, "node-0", ("127.0.0.1",), clock.now())
+    certificate, key = pki.kubelet_client.pem()
+    options = ApiServerOptions(
+        kubelet_client_certificate_pem=certificate,
+        kubelet_client_key_pem=key,
+        kubelet_ca_pem=pki.ca.certificate.read_bytes(),
+    )
+
+    def run(body: Callable[[World], Awaitable[None]]) -> None:
+        async def main() -> None:
+            api = ApiServer(MemoryStore(), options, clock, SystemRandomness())
+            kubelet = Kubelet()
+            tls = server_context(str(serving.certificate), str(serving.key), client_ca_file=str(pki.ca.certificate))
+            await api.start()
+            try:
+                async with Server(kubelet.handle, clock, tls=tls) as server:
+                    world = World(api, kubelet)
+                    await _node(world, await server.listen("127.0.0.1", 0))
+                    await body(world)
+                    await world.transport.close()
+            finally:
+                await api.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+InWorld = Callable[[Callable[[World], Awaitable[None]]], None]
+
+
+def test_a_log_is_passed_on_and_the_kubelet_sees_our_certificate(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        answer = await world.get(f"{PODS}/p/log?tailLines=2&timestamps=true")
+        assert (answer.status, answer.body) == (200, b"one\ntwo\n")
+        (asked,) = world.kubelet.asked
+        assert asked.path == "/containerLogs/default/p/c"
+        assert asked.query == "timestamps=true&tailLines=2"
+        assert asked.peer_certificate is not None
+
+    in_world(body)
+
+
+def test_a_kubelets_refusal_becomes_a_status(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod("waiting")
+        status, message = await world.message(f"{PODS}/waiting/log")
+        assert (status, message) == (
+            400,
+            'container "c" in pod "waiting" is waiting to start: ContainerCreating',
+        )
+
+    in_world(body)
+
+
+def test_a_followed_log_ends_at_the_kubelet_when_the_reader_leaves(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        request = Request("GET", f"{PODS}/p/log", "follow=true")
+        async with await world.transport.stream(request) as stream:
+            assert await stream.read() == b"first\n"
+        async with asyncio.timeout(5):
+            await world.kubelet.left.wait()
+
+    in_world(body)
+
+
+def test_an_upgraded_connection_is_copied_both_ways(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        headers = {"upgrade": "SPDY/3.1", "connection": "Upgrade", "x-stream-protocol-version": "v4.channel.k8s.io"}
+        query = "command=ls&command=-l&stdin=true&stdout=true&tty=false"
+        request = Request("POST", f"{PODS}/p/exec", query, headers | {"authorization": "Bearer secret"})
+        response, connection = await world.transport.upgrade(request)
+        assert response.status == 101
+        assert connection is not None
+        connection.write(b"hello")
+        assert await connection.read() == b"HELLO"
+        connection.close()
+        (asked,) = world.kubelet.asked
+        assert asked.path == "/exec/default/p/c"
+        assert asked.query == "input=1&output=1&command=ls&command=-l"
+        assert asked.headers["x-stream-protocol-version"] == "v4.channel.k8s.io"
+        assert "authorization" not in asked.headers
+
+    in_world(body)
+
+
+def test_upgrades_that_are_refused(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        assert await world.message(f"{PODS}/p/exec?command=ls") == (400, "Upgrade request required")
+        request = Request("GET", f"{PODS}/p/attach", "", {"upgrade": "websocket", "connection": "Upgrade"})
+        response, connection = await world.transport.upgrade(request)
+        assert connection is None
+        assert (response.status, orjson.loads(response.body)["message"]) == (403, "not you")
+
+    in_world(body)
+
+
+def test_a_node_that_does_not_answer_or_is_not_there(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod("lost", node="gone")
+        assert await world.message(f"{PODS}/lost/log") == (404, 'nodes "gone" not found')
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("name", ["node-0", "node-0:10250", "https:node-0:"])
+def test_a_nodes_web_pages(in_world: InWorld, name: str) -> None:
+    async def body(world: World) -> None:
+        answer = await world.get(f"/api/v1/nodes/{name}/proxy/stats/summary?a=b%20c")
+        assert (answer.status, answer.body) == (200, b"GET /stats/summary?a=b%20c")
+
+    in_world(body)
+
+
+def test_a_pods_web_page(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        async with Server(world.kubelet.handle, SystemClock()) as server:
+            port = await server.listen("127.0.0.1", 0)
+            await world.pod("web")
+            status = orjson.dumps({"status": {"podIP": "127.0.0.1"}})
+            headers = {"content-type": "application/merge-patch+json"}
+            await world.transport.send(Request("PATCH", f"{PODS}/web/status", "", headers, status))
+            answer = await world.get(f"{PODS}/web:{port}/proxy/index.html")
+            assert (answer.status, answer.body) == (200, b"GET /index.html")
+            answer = await world.get(f"{PODS}/web:x/proxy/")
+            assert answer.status == 400
+
+    in_world(body)
