@@ -103,13 +103,18 @@ class ClientConnection(asyncio.Protocol):
 
     # httptools calls these, out of `data_received`.
 
-    def on_status(self, status: bytes) -> None:
-        pass
+    def on_message_begin(self) -> None:
+        if self._complete:
+            # a second answer to one request: nothing behind it can be trusted
+            self.usable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((header_name(name), value.decode("latin-1")))
+        if not self._complete:
+            self._headers.append((header_name(name), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            return
         self._status = self._parser.get_status_code()
         if self._status in (100, 102, 103):
             self._headers.clear()
@@ -135,7 +140,7 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
 
     def on_message_complete(self) -> None:
-        if self._head_complete:
+        if self._head_complete and not self._complete:
             self._complete = True
             if not self._parser.should_keep_alive():
                 self.usable = False
