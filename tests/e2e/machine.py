@@ -7,6 +7,9 @@ import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from carob.base.layout import known_clusters
+from carob.network.layout import interface_prefix
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -23,13 +26,14 @@ class Machine:
     files: frozenset[str]
 
     def difference(self, later: Machine) -> list[str]:
-        """What is new and what is gone, a line each."""
+        """What is new and what is gone, a line each; other clusters that run on the machine are left out."""
+        marks = _marks_of_running_clusters()
         out = []
         for field in fields(self):
             before, after = getattr(self, field.name), getattr(later, field.name)
             out += [f"{field.name}: new: {x}" for x in sorted(after - before)]
             out += [f"{field.name}: gone: {x}" for x in sorted(before - after)]
-        return out
+        return [line for line in out if not any(mark in line for mark in marks)]
 
 
 def look() -> Machine:
@@ -47,6 +51,17 @@ def look() -> Machine:
         ),
         files=frozenset(str(p) for root in ("/var/lib", "/run", "/var/log") for p in Path(root).glob("carob*")),
     )
+
+
+def _marks_of_running_clusters() -> list[str]:
+    """By what the traces of clusters that somebody else runs here are known: names, interfaces, ranges."""
+    marks = []
+    for cluster in known_clusters():
+        ranges = [cidr.removesuffix("0.0/16") for cidr in (cluster.pod_cidr, cluster.service_cidr)]
+        marks += [f"carob-{cluster.name}", f"/carob/{cluster.name}", f"--name {cluster.name}"]
+        marks += [interface_prefix(cluster.name), *ranges]
+        marks += ["conmon"] if cluster.nodes else []
+    return marks
 
 
 def _processes() -> list[str]:
