@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from carob.api.resources import BUILT_IN, Resource
+from carob.base.clock import rfc3339
 from tests.fakes.engine_world import DEPLOYMENTS, PODS, SERVICES, World, deployment, in_world, pod
 
 
@@ -193,5 +194,32 @@ def test_every_kind_is_listed_watched_and_shown_as_a_table(row: Resource) -> Non
         sink = await world.watch(f"{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=10")
         assert sink.events == []
         assert (await world.ask("GET", f"{path}/none"))[0] == 404
+
+    in_world(body)
+
+
+def test_events_that_nobody_renews_go_after_an_hour() -> None:
+    async def body(world: World) -> None:
+        events = "/api/v1/namespaces/default/events"
+        for name in ("old", "renewed"):
+            involved = {"kind": "Pod", "name": "p", "namespace": "default"}
+            await world.made(events, {"metadata": {"name": name}, "involvedObject": involved, "reason": "R"})
+        await world.clock.advance(3000)
+        await world.patch(f"{events}/renewed", {"count": 2, "lastTimestamp": rfc3339(world.clock.now())})
+        await world.clock.advance(1000)
+        _, listed = await world.ask("GET", events)
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["renewed"]
+
+    in_world(body)
+
+
+def test_old_history_is_forgotten_and_recent_history_is_not() -> None:
+    async def body(world: World) -> None:
+        await world.made(PODS, pod("a"))
+        await world.clock.advance(301)
+        await world.made(PODS, pod("b"))
+        recent = world.store.revision
+        await world.clock.advance(300)
+        assert 0 < world.store.compacted_revision < recent
 
     in_world(body)

@@ -15,10 +15,12 @@ from carob.api.user import UserInfo
 from carob.apiserver.deadlines import Deadlines
 from carob.apiserver.handlers import create, delete, get, list, patch, subresources, update, watch
 from carob.apiserver.handlers.backend import Backend
+from carob.apiserver.housekeeping import Housekeeping
 from carob.apiserver.objects import Objects
 from carob.apiserver.presenters import Presenters
 from carob.apiserver.registry import Strategies
 from carob.apiserver.registry.special import special
+from carob.base.tasks import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -54,6 +56,10 @@ class Engine:
     async def start(self) -> None:
         """Fill the cache and follow the store. Raises: StoreError."""
         await self._objects.start()
+        events = self._objects.table.by_kind("v1", "Event")
+        if events is not None:
+            housekeeping = Housekeeping(self._objects, events, self._backend.clock)
+            self._backend.spawn(supervise("housekeeping", housekeeping.run, self._backend.clock), "housekeeping")
 
     async def close(self) -> None:
         """End every watch and follow no longer; the store stays open."""

@@ -40,13 +40,17 @@ class Presenter(Protocol):
     form: Form
     headers_first: bool
     """True for Tables: a watch's first event carries the columns, the others do not."""
+    costly: bool
+    """True where items are made of decoded objects, and not of the bytes as they lie."""
+    separator: bytes
+    """What stands between two items; all but its comma stands before the first one, too."""
 
     def one(self, entry: Entry) -> bytes:
         """The object as an answer's JSON."""
         ...
 
-    def items(self, entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
-        """The bytes between two items (`,` or more) and the items; the first lacks what the separator brings."""
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
+        """The items without what the separator brings."""
         ...
 
     def opening(self, metadata: bytes) -> bytes:
@@ -70,9 +74,11 @@ class Plain:
     """The object itself; of another version than the stored one it is converted."""
 
     headers_first = False
+    separator = b",{"
 
     def __init__(self, form: Form, row: Resource, stored: Resource) -> None:
         self.form = form
+        self.costly = row is not stored
         self._head = head_of(row)
         self._opening = f'{{"kind":"{row.list_kind}","apiVersion":"{row.api_version}","metadata":'.encode()
         self._convert = None if row is stored else converter(stored, row)
@@ -87,12 +93,12 @@ class Plain:
         """The object as JSON."""
         return self._head + self.tail(entry)
 
-    def items(self, entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
         """Tails; items of a list carry no kind and no apiVersion."""
         convert = self._convert
         if convert is None:
-            return b",{", [entry.tail for entry in entries]
-        return b",{", [convert(entry) for entry in entries]
+            return [entry.tail for entry in entries]
+        return [convert(entry) for entry in entries]
 
     def opening(self, metadata: bytes) -> bytes:
         """A list up to its first item."""
@@ -138,6 +144,8 @@ class Partial:
     """Metadata alone, as garbage collectors and metadata informers want it."""
 
     headers_first = False
+    costly = True
+    separator = b",{"
 
     def __init__(self, form: Form) -> None:
         self.form = form
@@ -148,9 +156,9 @@ class Partial:
         """The object's metadata as a PartialObjectMetadata."""
         return b"%b%b}" % (self._head, metadata_bytes(entry))
 
-    def items(self, entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
         """Items carry kind and apiVersion here, as upstream writes them."""
-        return b",{", [self.one(entry)[1:] for entry in entries]
+        return [self.one(entry)[1:] for entry in entries]
 
     def opening(self, metadata: bytes) -> bytes:
         """A list up to its first item."""
@@ -174,6 +182,8 @@ class TableForm:
     """Rows of cells; `include` says what each row brings along: Metadata, Object or None."""
 
     headers_first = True
+    costly = True
+    separator = b",{"
 
     def __init__(self, form: Form, row: Resource, stored: Resource, include: str, clock: Clock) -> None:
         self.form = form
@@ -211,9 +221,9 @@ class TableForm:
         columns = self._columns if headers else self._no_columns
         return b'%b{"resourceVersion":"%d"}%b%b]}' % (self._head, revision, columns, row)
 
-    def items(self, entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
         """One row an object."""
-        return b",{", [self.row(entry)[1:] for entry in entries]
+        return [self.row(entry)[1:] for entry in entries]
 
     def opening(self, metadata: bytes) -> bytes:
         """A Table up to its first row."""
@@ -303,10 +313,16 @@ def finished(form: Form, body: bytes) -> bytes:
     return body + b"\n"
 
 
-def list_response(presenter: Presenter, entries: Sequence[Entry], metadata: bytes) -> Response:
-    """A list of any size: small ones as one body, large ones in segments of known length."""
-    opening = presenter.opening(metadata)
-    separator, items = presenter.items(entries)
+def list_response(
+    presenter: Presenter, entries: Sequence[Entry], metadata: bytes, items: list[bytes] | None = None
+) -> Response:
+    """A list of any size: small ones as one body, large ones in segments of known length.
+
+    Shape: `items` are those of `entries`, if they have been made already.
+    """
+    opening, separator = presenter.opening(metadata), presenter.separator
+    if items is None:
+        items = presenter.items(entries)
     lead = separator[1:]
     if not items:
         return written(presenter.form, presenter.empty(metadata))

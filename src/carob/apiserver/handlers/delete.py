@@ -24,6 +24,7 @@ from carob.apiserver.presenters import check_single, finished, list_response
 from carob.apiserver.registry.strategy import BACKGROUND, FOREGROUND, ORPHAN
 from carob.apiserver.types import Operation, RequestInfo
 from carob.base.clock import parse_rfc3339, rfc3339
+from carob.base.tasks import TaskGroup
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ ORPHAN_FINALIZER = "orphan"
 FOREGROUND_FINALIZER = "foregroundDeletion"
 
 CONFLICT_TRIES = 10
+# Deletions of a collection that are under way at a time: they share commits.
+DELETIONS_AT_ONCE = 64
 
 
 def parse_options(info: RequestInfo, request: Request) -> DeleteOptions:
@@ -307,7 +310,8 @@ async def delete_collection(backend: Backend, info: RequestInfo, request: Reques
     listed = found if isinstance(found, Listed) else await found
     strategy = backend.strategies.of(row)
     warnings = strategy.delete_warnings(delete_options)
-    for entry in listed.entries:
+
+    async def delete_one(entry: Entry) -> None:
         one = RequestInfo("delete", info.path, row, entry.namespace, entry.name, "", {})
         context = writes.context_of(backend, row, entry.namespace, user, bool(delete_options.dry_run))
         own = msgspec.structs.replace(delete_options)
@@ -317,6 +321,11 @@ async def delete_collection(backend: Backend, info: RequestInfo, request: Reques
         except ApiError as error:
             if error.reason != "NotFound":
                 raise
+
+    for at in range(0, len(listed.entries), DELETIONS_AT_ONCE):
+        async with TaskGroup() as group:
+            for entry in listed.entries[at : at + DELETIONS_AT_ONCE]:
+                group.spawn(delete_one(entry), f"delete {row.plural}/{entry.name}")
     response = list_response(presenter, listed.entries, listed.metadata())
     response.headers.extend(warning_headers(warnings))
     return response
