@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # what clients take for the level of the API; who really built this stands in the other fields
 API_VERSION = "v1.36.2"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _OTHER_PATHS = (
     "/.well-known/openid-configuration",
     "/flagz",
@@ -36,7 +37,7 @@ _OTHER_PATHS = (
 def version() -> Response:
     """`/version`."""
     major, minor = API_VERSION.removeprefix("v").split(".")[:2]
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    machine = os.uname().machine
     tree = {
         "major": major,
         "minor": minor,
@@ -48,9 +49,9 @@ def version() -> Response:
         "gitCommit": "carob",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": f"python{platform.python_version()}",
+        "goVersion": "python" + ".".join(map(str, sys.version_info[:3])),
         "compiler": sys.implementation.name,
-        "platform": f"linux/{machine}",
+        "platform": f"linux/{_MACHINES.get(machine, machine)}",
     }
     return Response(body=orjson.dumps(tree, option=orjson.OPT_INDENT_2))
 

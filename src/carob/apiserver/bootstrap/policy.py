@@ -9,7 +9,7 @@ Pure apart from reading its own file. The facts are those of a new v1.36 cluster
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,7 +27,7 @@ AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 @cache
 def _data() -> dict[str, Any]:
-    data: dict[str, Any] = orjson.loads(files(__package__).joinpath("rbac.json").read_bytes())
+    data: dict[str, Any] = orjson.loads(Path(__file__).with_name("rbac.json").read_bytes())
     return data
 
 

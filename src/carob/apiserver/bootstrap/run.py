@@ -2,7 +2,7 @@
 
 All missing objects are created at once, so that the store commits them together: a first boot is two commits (the
 namespaces, then everything else). What exists stays as it is, except that roles and bindings which are still marked
-for automatic update get back what was taken from them, and that the `kubernetes` endpoints follow the address.
+for automatic update get back what was taken from them, and that what tells our address and CA follows them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
 
 _log = get_logger("apiserver.bootstrap")
-_FOLLOWS_US = frozenset((("endpoints", "kubernetes"), ("endpointslices", "kubernetes")))
+_FOLLOWS_US = frozenset(
+    (
+        ("endpoints", "kubernetes"),
+        ("endpointslices", "kubernetes"),
+        ("configmaps", "extension-apiserver-authentication"),
+    )
+)
 
 
 class Writer(Protocol):
@@ -109,17 +115,18 @@ class Bootstrap:
     def _mended(self, resource: Resource, existing: Any, tree: dict[str, Any]) -> Any | None:
         """The object as it should be; None if it is."""
         old = codec.to_tree(existing)
-        if (resource.plural, tree["metadata"]["name"]) in _FOLLOWS_US:
-            wanted = codec.to_tree(codec.from_tree(resource.struct, tree))
-            new = old | {k: v for k, v in wanted.items() if k != "metadata"}
+        wanted = codec.to_tree(codec.from_tree(resource.struct, tree))
+        new = dict(old)
+        place = (resource.plural, tree["metadata"]["name"])
+        if place in _FOLLOWS_US:
+            new |= {key: value for key, value in wanted.items() if key != "metadata"}
+        elif place == ("services", "kubernetes"):
+            new["spec"] = old["spec"] | {"ports": wanted["spec"]["ports"]}
         elif tree["apiVersion"].startswith(policy.GROUP):
             if existing.metadata.annotations.get(policy.AUTOUPDATE) != "true" or "aggregationRule" in tree:
                 return None
-            new = dict(old)
             for key in ("rules", "subjects"):
                 missing = [one for one in tree.get(key, ()) if one not in (old.get(key) or [])]
                 if missing:
                     new[key] = [*(old.get(key) or []), *missing]
-        else:
-            return None
         return None if new == old else codec.from_tree(resource.struct, new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from carob.api.status import ApiError, bad_request, internal, not_found
+from carob.api.status import ApiError, bad_request, not_found
 from carob.apiserver.authn.service_accounts import NODES, PODS, row
 from carob.transport.http import Request
 from carob.transport.proxies import pass_on_headers, proxy_stream, proxy_upgrade
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
     from carob.apiserver.nodes.connections import Dialer, NodeConnections
     from carob.apiserver.types import Reader, RequestInfo
-    from carob.transport.http import Response, Transport
+    from carob.transport.http import Connection, Response, Transport, Upgrade
 
 SERVICES = row("", "v1", "services")
 SLICES = row("discovery.k8s.io", "v1", "endpointslices")
@@ -68,7 +68,7 @@ class WebProxies:
         target = split_name(info.name)
         if self._reader.get(NODES, "", target.name) is None:
             raise not_found(NODES, target.name)
-        return await self._pass_on(info, request, self._connections.to(target.name), keep=True)
+        return await self._pass_on(request, self._connections.to(target.name))
 
     async def pod(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """To a port of a Pod; the first that a container names, if none is given."""
@@ -113,10 +113,17 @@ class WebProxies:
         raise ApiError(503, "ServiceUnavailable", message)
 
     async def _to(self, info: RequestInfo, request: Request, host: str, port: int, *, tls: bool) -> Response:
+        """Through a transport of its own, which is given back when the answer has passed."""
         transport = self._dialer.plain(host, port, tls=tls)
-        return await self._pass_on(info, request, transport, keep=False)
+        try:
+            return await self._pass_on(request, transport, transport.close)
+        except BaseException:
+            await transport.close()
+            raise
 
-    async def _pass_on(self, info: RequestInfo, request: Request, transport: Transport, *, keep: bool) -> Response:
+    async def _pass_on(
+        self, request: Request, transport: Transport, done: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> Response:
         raw_path, mark, query = (request.raw_target or request.path).partition("?")
         path = "/" + raw_path.partition("/proxy")[2].lstrip("/")
         headers = pass_on_headers(request.headers)
@@ -124,13 +131,44 @@ class WebProxies:
         try:
             if "upgrade" in request.headers:
                 wanted.headers = headers | {"upgrade": request.headers["upgrade"]}
-                return await proxy_upgrade(wanted, transport)
-            response = await proxy_stream(wanted, transport, self._spawn)
+                response = await proxy_upgrade(wanted, transport)
+                if response.upgrade is None:
+                    await _finished(done)
+                else:
+                    response.upgrade = _then(response.upgrade, done)
+                return response
+            return await proxy_stream(wanted, transport, self._spawner(done))
         except ConnectionError as error:
-            if not keep:
-                await transport.close()
             message = f"error trying to reach service: {error}"
             raise ApiError(503, "ServiceUnavailable", message) from error
-        except ValueError as error:
-            raise internal(str(error)) from error
-        return response
+
+    def _spawner(
+        self, done: Callable[[], Coroutine[Any, Any, None]] | None
+    ) -> Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]:
+        """As the server's, but what it runs gives the transport back at its end."""
+
+        def spawn(run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+            async def run_then_finish() -> None:
+                try:
+                    await run
+                finally:
+                    await _finished(done)
+
+            return self._spawn(run_then_finish(), name)
+
+        return spawn
+
+
+def _then(upgrade: Upgrade, done: Callable[[], Coroutine[Any, Any, None]] | None) -> Upgrade:
+    async def run(connection: Connection) -> None:
+        try:
+            await upgrade(connection)
+        finally:
+            await _finished(done)
+
+    return run
+
+
+async def _finished(done: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+    if done is not None:
+        await done()

@@ -12,7 +12,7 @@ import asyncio
 import gzip
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -67,7 +67,7 @@ _SMALL: dict[str, tuple[str, str, str, Tree]] = {
 
 def _load(name: str) -> Tree:
     try:
-        packed = files(__package__).joinpath(name).read_bytes()
+        packed = Path(__file__).with_name(name).read_bytes()
     except FileNotFoundError:
         return {}
     tree: Tree = orjson.loads(gzip.decompress(packed))
@@ -250,7 +250,7 @@ def _fingerprint() -> str:
     sizes = []
     for name in ("definitions.json.gz", "descriptions.json.gz"):
         try:
-            sizes.append(hashlib.sha256(files(__package__).joinpath(name).read_bytes()).hexdigest())
+            sizes.append(hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest())
         except FileNotFoundError:
             sizes.append("-")
     return " ".join(sizes)
