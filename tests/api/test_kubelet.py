@@ -423,6 +423,24 @@ def test_a_container_cannot_be_made(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+@pytest.mark.slow
+def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(
+            containers=[{"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "command": ["nope"]}]
+        )
+        pod = await world.until("hello-pod", waiting("RunContainerError"))
+        status = pod.status.container_statuses[0]
+        assert status.state.waiting is not None
+        assert 'exec: "nope": executable file not found in $PATH' in status.state.waiting.message
+        assert status.last_state.terminated is not None
+        assert (status.last_state.terminated.exit_code, status.last_state.terminated.reason) == (128, "StartError")
+        pod = await world.until("hello-pod", waiting("CrashLoopBackOff"))
+        assert pod.status.container_statuses[0].restart_count == 1
+
+    in_world(tmp_path, body)
+
+
 def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         container = {"name": "c", "image": "web:latest", "resources": {"requests": {"cpu": "4000"}}}

@@ -101,7 +101,14 @@ class PodWorker:
 
     def _back_off(self, record: PodRecord, name: str) -> None:
         latest = record.latest(name)
-        if latest is None or latest.id in record.backing_off or name in record.failures:
+        failure = record.failures.get(name)
+        now = self._tools.clock.monotonic()
+        if failure is not None and failure.retry_at > now:
+            # the error itself is shown for a moment before the wait
+            self._queue.add_after(record.uid, failure.retry_at - now)
+            return
+        record.failures.pop(name, None)
+        if latest is None or latest.id in record.backing_off:
             return
         record.backing_off.add(latest.id)
         self._tools.events(record).warning(

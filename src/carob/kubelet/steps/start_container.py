@@ -25,7 +25,7 @@ from carob.kubelet.resources import container_resources
 from carob.kubelet.security import security_context
 from carob.kubelet.slots import Turn
 from carob.kubelet.tools import pod_ips
-from carob.runtime.types import RuntimeFailure
+from carob.runtime.types import ContainerState, RuntimeFailure
 
 if TYPE_CHECKING:
     from carob.kubelet.pod_record import PodRecord
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RETRY_FIRST_SECONDS = 10.0
 RETRY_LONGEST_SECONDS = 60.0
+SHOW_ERROR_SECONDS = 1.0
 TERMINATION_FILE_MODE = 0o666
 KEPT_ATTEMPTS = 2
 
@@ -42,17 +43,26 @@ async def start_container(tools: Tools, record: PodRecord, name: str, attempt: i
     try:
         container_id = await _start(tools, record, name, attempt)
     except StepFailure as failure:
-        now = tools.clock.monotonic()
-        backoff = record.crashes.setdefault(
-            f"{name}/{failure.reason}", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS)
-        )
-        backoff.advance(now, now)
-        record.failures[name] = Failure(failure.reason, failure.message, now + backoff.delay_seconds)
         tools.events(record).warning("Failed", f"Error: {failure.message}", name)
+        wait = _wait(tools, record, name, attempt, failure)
+        record.failures[name] = Failure(failure.reason, failure.message, tools.clock.monotonic() + wait)
+        await _forget_old(tools, record, name)
         return
     record.failures.pop(name, None)
     record.containers[container_id] = await tools.runtime.container_status(container_id)
     await _forget_old(tools, record, name)
+
+
+def _wait(tools: Tools, record: PodRecord, name: str, attempt: int, failure: StepFailure) -> float:
+    """Seconds until the next try."""
+    latest = record.latest(name)
+    if latest is not None and latest.attempt == attempt:
+        # it was made, and counts as one that has crashed: after a look at the error, its back-off decides
+        return SHOW_ERROR_SECONDS
+    now = tools.clock.monotonic()
+    backoff = record.crashes.setdefault(f"{name}/{failure.reason}", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
+    backoff.advance(now, now)
+    return backoff.delay_seconds
 
 
 async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> str:
@@ -100,11 +110,19 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
         await tools.runtime.start_container(container_id)
     except RuntimeFailure as error:
         record.hooked.discard(container_id)
-        # it never ran: nothing of it is worth keeping
-        await tools.runtime.remove_container(container_id)
+        await _keep_if_ended(tools, record, container_id)
         raise StepFailure(error.reason or failures.RUN_CONTAINER_ERROR, str(error)) from error
     events.normal("Started", "Container started", name)
     return container_id
+
+
+async def _keep_if_ended(tools: Tools, record: PodRecord, container_id: str) -> None:
+    """A container that could not start has ended (128, StartError); one that is still only made is not worth keeping."""
+    status = await tools.runtime.container_status(container_id)
+    if status.state is ContainerState.EXITED:
+        record.containers[container_id] = status
+    else:
+        await tools.runtime.remove_container(container_id)
 
 
 async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container) -> Sources:
