@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from carob.wire.channels import ChannelMessages
 from carob.wire.errors import ProtocolError
@@ -29,16 +30,14 @@ MAX_CHANNEL_PORTS = 64
 MAX_EARLY_BYTES = 1 << 20
 
 
-@dataclass(slots=True, frozen=True)
-class Opened:
+class Opened(Struct, frozen=True, gc=False):
     """The client wants connection `number` to `port`."""
 
     number: int
     port: int
 
 
-@dataclass(slots=True, frozen=True)
-class Received:
+class Received(Struct, frozen=True, gc=False):
     """Bytes for the port; `end`: the client sends no more on this connection."""
 
     number: int
@@ -46,20 +45,17 @@ class Received:
     end: bool
 
 
-@dataclass(slots=True, frozen=True)
-class Dropped:
+class Dropped(Struct, frozen=True, gc=False):
     """The client cut this connection."""
 
     number: int
 
 
-@dataclass(slots=True, frozen=True)
-class Left:
+class Left(Struct, frozen=True, gc=False):
     """The peer has closed altogether."""
 
 
-@dataclass(slots=True, frozen=True)
-class Failed:
+class Failed(Struct, frozen=True, gc=False):
     """For the client: the server could not reach the port, or lost it."""
 
     number: int

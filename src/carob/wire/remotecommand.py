@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import orjson
+from msgspec import Struct
 
 from carob.wire.channels import MAX_TEXT_MESSAGE_BYTES, ChannelMessages
 from carob.wire.errors import ProtocolError
@@ -40,8 +40,7 @@ Status: TypeAlias = dict[str, Any]
 """A `metav1.Status` tree: how the command ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Streams:
+class Streams(Struct, frozen=True, gc=False):
     """Which streams the client asked for. With `tty` there is no stderr of its own."""
 
     stdin: bool = False
@@ -50,46 +49,39 @@ class Streams:
     tty: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Ready:
+class Ready(Struct, frozen=True, gc=False):
     """Every stream is there: the command may start."""
 
 
-@dataclass(slots=True, frozen=True)
-class Stdin:
+class Stdin(Struct, frozen=True, gc=False):
     data: bytes
 
 
-@dataclass(slots=True, frozen=True)
-class StdinClosed:
+class StdinClosed(Struct, frozen=True, gc=False):
     """The client sends no more input."""
 
 
-@dataclass(slots=True, frozen=True)
-class Resized:
+class Resized(Struct, frozen=True, gc=False):
     """The client's terminal, in characters."""
 
     width: int
     height: int
 
 
-@dataclass(slots=True, frozen=True)
-class Output:
+class Output(Struct, frozen=True, gc=False):
     """For the client: bytes of stdout (1) or stderr (2)."""
 
     stream: int
     data: bytes
 
 
-@dataclass(slots=True, frozen=True)
-class Finished:
+class Finished(Struct, frozen=True, gc=False):
     """For the client: how the command ended."""
 
     status: Status
 
 
-@dataclass(slots=True, frozen=True)
-class Left:
+class Left(Struct, frozen=True, gc=False):
     """The peer has closed."""
 
 

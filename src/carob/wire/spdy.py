@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from carob.wire.errors import ProtocolError
 from carob.wire.spdy_dictionary import DICTIONARY
@@ -36,8 +37,7 @@ WINDOW_UPDATE_BYTES = 32 << 10
 """Half of the initial window: the peer hears of space in time."""
 
 
-@dataclass(slots=True, frozen=True)
-class StreamOpened:
+class StreamOpened(Struct, frozen=True, gc=False):
     """The peer opened a stream; `fin`: it will send nothing on it."""
 
     stream: int
@@ -45,15 +45,13 @@ class StreamOpened:
     fin: bool
 
 
-@dataclass(slots=True, frozen=True)
-class StreamAccepted:
+class StreamAccepted(Struct, frozen=True, gc=False):
     """The peer answered the opening of our stream."""
 
     stream: int
 
 
-@dataclass(slots=True, frozen=True)
-class Data:
+class Data(Struct, frozen=True, gc=False):
     """Bytes of a stream, perhaps only part of a frame; `fin`: they are the last."""
 
     stream: int
@@ -61,16 +59,14 @@ class Data:
     fin: bool
 
 
-@dataclass(slots=True, frozen=True)
-class StreamReset:
+class StreamReset(Struct, frozen=True, gc=False):
     """The peer cut a stream in both directions."""
 
     stream: int
     status: int
 
 
-@dataclass(slots=True, frozen=True)
-class GoAway:
+class GoAway(Struct, frozen=True, gc=False):
     """The peer opens no more streams and is about to leave."""
 
     last_stream: int

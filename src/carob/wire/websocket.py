@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from carob.wire.errors import ProtocolError
 
@@ -27,8 +28,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_CONTROL_BYTES = 125
 
 
-@dataclass(slots=True, frozen=True)
-class Piece:
+class Piece(Struct, frozen=True, gc=False):
     """Bytes of a message as they came: `start` with its first piece, `end` with its last."""
 
     data: bytes
@@ -37,8 +37,7 @@ class Piece:
     text: bool
 
 
-@dataclass(slots=True, frozen=True)
-class Closed:
+class Closed(Struct, frozen=True, gc=False):
     """The peer closed; nothing follows. Code 1005: it gave none."""
 
     code: int
