@@ -238,6 +238,28 @@ def test_nobody_gives_away_more_than_they_have(with_server: WithServer) -> None:
     with_server(body)
 
 
+def test_who_may_not_create_may_not_create_by_put_or_apply(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        rules = [{"verbs": ["get", "update", "patch"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]
+        role = {"kind": "ClusterRole", "apiVersion": f"{GROUP}/v1", "metadata": {"name": "renewer"}, "rules": rules}
+        await api.ask("POST", f"{ROLES}/clusterroles", role)
+        await api.ask("POST", f"{ROLES}/namespaces/default/rolebindings", grant("b", "renewer", "bob"))
+        path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/mine"
+        lease = {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {"name": "mine"}}
+        apply = {"content-type": "application/apply-patch+yaml"}
+        for answer in (
+            await api.ask("PUT", path, lease, user=BOB),
+            await api.ask("PATCH", f"{path}?fieldManager=m", lease, user=BOB, headers=apply),
+        ):
+            assert answer[0] == 403
+            assert 'User "bob" cannot create resource "leases"' in answer[1]["message"]
+        status, made = await api.ask("PUT", path, lease)
+        assert status == 201
+        assert (await api.ask("PUT", path, made, user=BOB))[0] == 200
+
+    with_server(body)
+
+
 def test_an_aggregated_role_follows_its_parts(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         whole: dict[str, Any] = {

@@ -24,6 +24,7 @@ from carob.apiserver.authn.jws import SigningKey
 from carob.apiserver.authn.service_accounts import ServiceAccountTokens
 from carob.apiserver.authz.aggregation import RoleAggregation
 from carob.apiserver.authz.authorizer import Authorizer
+from carob.apiserver.authz.creation import authorize_creation
 from carob.apiserver.authz.node import NodeAuthorizer
 from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
@@ -98,6 +99,11 @@ class ApiServer:
         self._spawn(supervise("quota charges", quota.run, self._clock), "quota charges")
         self._stage = "ready"
 
+    def table_changed(self) -> None:
+        """Custom resources came or went: what is made of the table is made anew."""
+        self.discovery.refresh()
+        self._paths.openapi.refresh()
+
     def _register_virtual(self) -> None:
         register = self._dispatcher.register
         access = AccessReviews(self.authorizer)
@@ -166,6 +172,8 @@ class ApiServer:
             if wanted is not None:
                 user = impersonation.impersonate(user, info, wanted, self.authorizer)
             self.authorizer.authorize(user, info)
+            if info.verb in ("update", "patch"):
+                authorize_creation(self.authorizer, self.engine.reader, user, info, request)
             if len(request.body) > MAX_REQUEST_BODY_BYTES:
                 raise _too_large()
             answer = self._dispatcher.answer(info, request, user)
