@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     UpdateRule = Callable[[list[Cause], Any, Any], None]
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "core_v1": ("core", "service", "small"),
+    "core_v1": ("core", "service", "small", "volume_kinds"),
     "apps_v1": ("apps",),
     "batch_v1": ("batch", "batch_update"),
     "rbac_v1": ("rbac",),
@@ -32,6 +32,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "node_v1": ("small",),
     "policy_v1": ("small",),
     "autoscaling_v1": ("small",),
+    "storage_v1": ("storage",),
     "events_v1": ("events",),
     "coordination_v1": ("coordination",),
 }

@@ -136,6 +136,8 @@ _ORDERS = {
         "image",
     ],
 }
+# pointers in the internal type, whose structures in the API are never absent
+_POINTERS = frozenset({"inlineVolumeSpec"})
 # what the API keeps in the Pod's spec, and the internal type in its security context
 _MOVED = (
     ("HostNetwork", "host_network"),
@@ -174,6 +176,8 @@ def _struct(value: msgspec.Struct) -> dict[str, Any]:
         if name == "metadata":
             out |= codec.to_tree(found)
             continue
+        if name in _POINTERS and found == type(found)():
+            found = None
         out[go_name(name)] = tree(found)
         if kind.__name__ == "PodSpec" and name == "securityContext":
             moved = {go: getattr(value, attribute) for go, attribute in _MOVED}

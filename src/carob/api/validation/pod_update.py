@@ -139,7 +139,7 @@ def _nothing_else(out: list[Cause], new: core_v1.PodSpec, old: core_v1.PodSpec) 
     if old.scheduling_gates:
         rest = _gated(out, rest, old)
     if rest != old:
-        diff = pod_diff.spec_difference(old, rest)
+        diff = pod_diff.difference(old, rest)
         out.append(field.forbidden("spec", f"pod updates may not change fields other than {UPDATABLE}\n{diff}"))
 
 
@@ -289,7 +289,7 @@ def ephemeral_containers(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -
             words = f"existing ephemeral containers {name} may not be removed\n"
             out.append(field.forbidden("spec.ephemeralContainers", words))
         elif ours[was.name] != was:
-            diff = pod_diff.container_difference(was, ours[was.name])
+            diff = pod_diff.difference(was, ours[was.name])
             words = f"existing ephemeral containers {name} may not be changed\n{diff}"
             out.append(field.forbidden("spec.ephemeralContainers", words))
 
