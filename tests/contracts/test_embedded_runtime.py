@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -11,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from carob.host.real import RealHost
 from carob.runtime.types import (
     ContainerState,
+    Device,
     Exited,
     Mount,
+    MountPropagation,
     NamespaceMode,
     Process,
     Resources,
     Runtime,
+    RuntimeFailure,
     SandboxState,
     SeccompProfile,
     SecurityContext,
@@ -28,6 +33,8 @@ from tests.contracts.test_runtime import SLEEP, Ends, output, started
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
+# an interactive shell would throw away what was typed before its prompt
+SHELL = ["sh", "-c", "trap 'echo cau''ght' INT; while read -r x; do eval \"$x\"; done"]
 CRI_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}\S+ (stdout|stderr) [FP] (.*)$")
 
 
@@ -104,26 +111,30 @@ def test_attach_has_both_streams_and_the_exit_code(world: RealWorld) -> None:
 
 async def read_until(process: Process, wanted: bytes) -> bytes:
     heard = b""
-    async with asyncio.timeout(20):
-        while wanted not in heard:
-            piece = await process.read()
-            assert piece is not None, heard
-            heard += piece[1]
+    try:
+        async with asyncio.timeout(20):
+            while wanted not in heard:
+                piece = await process.read()
+                assert piece is not None, heard
+                heard += piece[1]
+    except TimeoutError:
+        raise AssertionError(f"{wanted!r} did not come after {heard!r}") from None
     return heard
 
 
 def test_exec_on_a_terminal_resizes_and_ends(world: RealWorld) -> None:
     async def body(runtime: Runtime) -> None:
         sandbox_id, container_id = await started(runtime, world, *SLEEP)
-        process = await runtime.exec(container_id, ["sh"], stdin=True, tty=True)
+        process = await runtime.exec(container_id, SHELL, stdin=True, tty=True)
         process.resize(132, 40)
         await process.write(b"stty size; test -t 0 && echo a-term''inal; echo $TERM\n")
         heard = await read_until(process, b"xterm")
         assert b"40 132" in heard
         assert b"a-terminal" in heard
-        await process.write(b"echo beg''un; sleep 600\n")
+        await process.write(b"sh -c 'echo beg\"\"un; exec sleep 600'\n")
         await read_until(process, b"begun")
         await process.write(b"\x03")  # Ctrl-C ends the sleep, not the shell
+        await read_until(process, b"caught")
         await process.write(b"exit 9\n")
         await output(process)
         assert await process.wait() == 9
@@ -152,7 +163,7 @@ def test_exec_of_a_missing_command_on_a_terminal(world: RealWorld) -> None:
 
 def test_a_container_on_a_terminal_is_attached_and_resized(world: RealWorld) -> None:
     async def body(runtime: Runtime) -> None:
-        sandbox_id, container_id = await started(runtime, world, "sh", stdin=True, tty=True)
+        sandbox_id, container_id = await started(runtime, world, *SHELL, stdin=True, tty=True)
         attached = await runtime.attach(container_id)
         attached.resize(100, 30)
         await attached.write(b"stty size\n")
@@ -493,5 +504,122 @@ def test_nothing_is_left_of_a_removed_pod(world: RealWorld) -> None:
         assert not exists(f"/proc/{made.pause_pid}")
         assert world.network.attached == set()
         assert not [t for t in traces(world.logs.parent) if made.config.uid in t]
+
+    world.run(body)
+
+
+def test_mounts_travel_between_pods_when_asked_and_never_to_the_machine(world: RealWorld, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        def volume(propagation: MountPropagation) -> list[Mount]:
+            return [Mount(container_path="/v", host_path=str(tmp_path), propagation=propagation)]
+
+        privileged = SecurityContext(privileged=True)
+        both = volume(MountPropagation.BIDIRECTIONAL)
+        giver_pod, giver = await started(runtime, world, *SLEEP, mounts=both, security=privileged)
+        taker_pod, taker = await started(runtime, world, *SLEEP, mounts=volume(MountPropagation.HOST_TO_CONTAINER))
+        other_pod, other = await started(runtime, world, *SLEEP, mounts=volume(MountPropagation.PRIVATE))
+        await said(runtime, giver, "mkdir /v/m && mount -t tmpfs x /v/m && echo hello > /v/m/file")
+        assert await said(runtime, taker, "cat /v/m/file") == "hello"
+        assert await said(runtime, other, "test ! -e /v/m/file && echo hidden") == "hidden"
+        assert f"{tmp_path}/m" not in read("/proc/1/mountinfo")
+        await said(runtime, giver, "umount /v/m")
+        for pod in (giver_pod, taker_pod, other_pod):
+            await runtime.remove_sandbox(pod)
+
+    world.run(body)
+
+
+def test_read_only_means_all_that_lies_below_when_asked(world: RealWorld, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        host = RealHost()
+        host.mkdir(f"{tmp_path}/inner")
+        host.mount("tmpfs", f"{tmp_path}/inner", "tmpfs")
+        mounts = [
+            Mount(container_path="/plain", host_path=str(tmp_path), readonly=True),
+            Mount(container_path="/deep", host_path=str(tmp_path), readonly=True, recursive_readonly=True),
+        ]
+        sandbox_id, container_id = await started(runtime, world, *SLEEP, mounts=mounts)
+        await said(runtime, container_id, "touch /plain/inner/x")
+        assert (await runtime.exec_sync(container_id, ["touch", "/deep/inner/y"], 20))[0] != 0
+        assert (await runtime.exec_sync(container_id, ["touch", "/plain/y"], 20))[0] != 0
+        await runtime.remove_sandbox(sandbox_id)
+        host.umount(f"{tmp_path}/inner")
+
+    world.run(body)
+
+
+def test_image_volumes_are_writable_under_a_read_only_root(world: RealWorld) -> None:
+    async def body(runtime: Runtime) -> None:
+        world.images.config = {**world.images.config, "Volumes": {"/home/web": {}}}
+        security = SecurityContext(readonly_rootfs=True)
+        sandbox_id, container_id = await started(runtime, world, *SLEEP, security=security)
+        await said(runtime, container_id, "touch /home/web/x")
+        assert (await runtime.exec_sync(container_id, ["touch", "/root/x"], 20))[0] != 0
+        await runtime.remove_sandbox(sandbox_id)
+
+    before = world.images.config
+    try:
+        world.run(body)
+    finally:
+        world.images.config = before
+
+
+def test_devices_and_profiles_of_the_machine(world: RealWorld, tmp_path: Path) -> None:
+    profile = tmp_path / "no-mkdir.json"
+    deny = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [deny]}))
+
+    async def body(runtime: Runtime) -> None:
+        security = SecurityContext(seccomp=SeccompProfile(kind="Localhost", localhost_path=str(profile)))
+        devices = [Device(container_path="/dev/my-null", host_path="/dev/null", permissions="r")]
+        sandbox_id, container_id = await started(runtime, world, *SLEEP, security=security, devices=devices)
+        assert (await runtime.exec_sync(container_id, ["mkdir", "/tmp/x"], 20))[0] != 0
+        assert await said(runtime, container_id, "test -c /dev/my-null && cat /dev/my-null | wc -c") == "0"
+        await runtime.remove_sandbox(sandbox_id)
+        missing = [Device(container_path="/dev/x", host_path="/etc/passwd")]
+        made = await runtime.run_sandbox(sandbox(world))
+        with pytest.raises(RuntimeFailure, match="not a device") as failure:
+            await runtime.create_container(made.id, container(*SLEEP, devices=missing))
+        assert failure.value.reason == "CreateContainerError"
+        assert await runtime.list_containers() == []
+        await runtime.remove_sandbox(made.id)
+
+    world.run(body)
+
+
+def test_errors_of_making_name_what_is_wrong(world: RealWorld) -> None:
+    async def body(runtime: Runtime) -> None:
+        made = await runtime.run_sandbox(sandbox(world))
+        before = world.images.config
+        world.images.config = {"User": "nobody-here", "Cmd": ["sleep", "1"]}
+        with pytest.raises(RuntimeFailure, match="unable to find user nobody-here: no matching entries in passwd file"):
+            await runtime.create_container(made.id, container(*SLEEP))
+        world.images.config = {}
+        with pytest.raises(RuntimeFailure, match="no command specified"):
+            await runtime.create_container(made.id, container())
+        world.images.config = before
+        broken = await runtime.create_container(made.id, container("/etc/passwd"))
+        with pytest.raises(RuntimeFailure, match="permission denied"):
+            await runtime.start_container(broken)
+        with pytest.raises(RuntimeFailure, match="no_such_sysctl"):
+            await runtime.run_sandbox(sandbox(world, sysctls={"net.no_such_sysctl": "1"}))
+        with pytest.raises(RuntimeFailure, match="absolute"):
+            await runtime.run_sandbox(sandbox(world, cgroup_parent="kubepods"))
+        await runtime.remove_sandbox(made.id)
+        assert await runtime.list_sandboxes() == []
+
+    world.run(body)
+
+
+def test_a_fork_bomb_stays_in_its_limits(world: RealWorld) -> None:
+    async def body(runtime: Runtime) -> None:
+        limit = Resources(pids_limit=20, memory_limit=64 << 20)
+        script = "f() { f | f & }; f; while true; do sleep 1; done"
+        sandbox_id, _ = await started(runtime, world, "sh", "-c", script, resources=limit)
+        await asyncio.sleep(0.3)
+        stats = (await runtime.container_stats())[0]
+        assert stats.process_count <= 20
+        async with asyncio.timeout(20):
+            await runtime.remove_sandbox(sandbox_id)
 
     world.run(body)
