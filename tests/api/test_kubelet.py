@@ -23,13 +23,39 @@ from carob.kubelet.agent import Kubelet
 from carob.kubelet.options import KubeletOptions
 from carob.runtime.types import ContainerState, RuntimeFailure
 from carob.store.memory import MemoryStore
-from carob.transport.http import Request
+from carob.transport.http import Connection, Request, Response, ResponseStream, Transport
 from carob.transport.memory import MemoryTransport
 from tests.fakes.mounts import FakeMounts
 from tests.fakes.runtime import FakeRuntime
 
 NODE = "node-0"
 ADMIN = UserInfo("test", ("system:masters", "system:authenticated"))
+
+
+class Road:
+    """A road to the API server that can be cut."""
+
+    def __init__(self, road: Transport) -> None:
+        self._road = road
+        self.cut = False
+
+    def _check(self) -> None:
+        if self.cut:
+            raise ConnectionRefusedError(111, "Connection refused")
+
+    async def send(self, request: Request) -> Response:
+        self._check()
+        return await self._road.send(request)
+
+    async def stream(self, request: Request) -> ResponseStream:
+        self._check()
+        return await self._road.stream(request)
+
+    async def upgrade(self, request: Request) -> tuple[Response, Connection | None]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        await self._road.close()
 
 
 class World:
@@ -41,13 +67,14 @@ class World:
         self.runtime = FakeRuntime()
         self.runtime.add_image("web:latest", Cmd=["serve"])
         self.mounts = FakeMounts()
+        self.road = Road(client.transport)
         self.kubelet: Kubelet
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the agent, or start it again."""
         self.kubelet = Kubelet(
-            self.client,
+            Client(self.road),
             self.runtime,
             KubeletOptions(
                 node_name=NODE,
@@ -681,6 +708,35 @@ def test_a_container_that_ended_while_the_agent_was_away(tmp_path: Path) -> None
         terminated = pod.status.container_statuses[0].state.terminated
         assert terminated is not None
         assert terminated.exit_code == 5
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+def test_what_happened_while_the_api_was_away_is_told_when_it_returns(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        world.road.cut = True
+        world.runtime.finish(world.running(), 1)
+        await eventually(lambda: len(world.runtime.containers) == 2)
+        await asyncio.sleep(0.5)
+        assert (await world.client.get(core_v1.Pod, "hello-pod", "default")).status.container_statuses[0].ready
+        world.road.cut = False
+        async with asyncio.timeout(1.2):
+            await world.until("hello-pod", lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+
+    in_world(tmp_path, body)
+
+
+def test_a_node_that_was_deleted_comes_back(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        node = world.kubelet.node
+        await eventually(lambda: node.node is not None)
+        await world.client.delete(core_v1.Node, NODE)
+        await eventually(lambda: node.node is None)
+        await node._tell_status()
+        assert (await world.client.get(core_v1.Node, NODE)).status.capacity["pods"] == "110"
 
     in_world(tmp_path, body)
 

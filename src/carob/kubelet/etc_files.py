@@ -56,8 +56,8 @@ def kernel_hostname(pod: core_v1.Pod, cluster_domain: str) -> str:
     return name
 
 
-def dns_config(pod: core_v1.Pod, options: KubeletOptions, resolv_conf_of_the_node: str) -> DnsConfig:
-    """What stands in the Pod's `/etc/resolv.conf`, by `dnsPolicy` and `dnsConfig`."""
+def dns_config(pod: core_v1.Pod, options: KubeletOptions, resolv_conf_of_the_node: str) -> tuple[DnsConfig, list[str]]:
+    """What stands in the Pod's `/etc/resolv.conf`, by `dnsPolicy` and `dnsConfig`; and what had to be left out."""
     resolver = etc_files.pod_resolver(
         namespace=pod.metadata.namespace,
         policy=pod.spec.dns_policy,
@@ -67,4 +67,5 @@ def dns_config(pod: core_v1.Pod, options: KubeletOptions, resolv_conf_of_the_nod
         cluster_domain=options.cluster_domain,
         node=etc_files.parse_resolv_conf(resolv_conf_of_the_node),
     )
-    return DnsConfig(servers=resolver.servers, searches=resolver.searches, options=resolver.options)
+    config = DnsConfig(servers=resolver.servers, searches=resolver.searches, options=resolver.options)
+    return config, resolver.problems

@@ -135,6 +135,9 @@ class NodeManager:
         await self.refresh()
         node = self.node
         if node is None:
+            # not seen yet, or somebody has deleted it while we run
+            await self._create()
+            self._told = {}
             node = await self._client.get(core_v1.Node, self._options.node_name)
         status = await self._status(node)
         tree = codec.to_tree(status)

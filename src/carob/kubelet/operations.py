@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
 from carob.base.log import get_logger, pairs
-from carob.kubelet.decide import NOTICEABLE_SECONDS, Work
+from carob.kubelet.actions import NOTICEABLE_SECONDS, Work
 from carob.kubelet.lifecycle import HookFailure
 from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.steps.image import ensure_image

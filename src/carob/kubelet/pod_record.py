@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from carob.kubelet.actions import ContainerView, Kill, Snapshot, Work
 from carob.kubelet.backoff import Backoff
-from carob.kubelet.decide import ContainerView, Kill, Snapshot, Work
 from carob.runtime.types import ContainerState, SandboxState
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from carob.kubelet import decide as decisions
+from carob.kubelet import actions
+from carob.kubelet.actions import Work
 from carob.kubelet.backoff import Backoff
-from carob.kubelet.decide import Work, decide
+from carob.kubelet.decide import decide
 from carob.kubelet.observe import pod_view, refresh
 from carob.kubelet.operations import Operations
 from carob.kubelet.pod_record import find_container, snapshot
@@ -73,21 +74,21 @@ class PodWorker:
 
     # -- what is due
 
-    def _begin(self, record: PodRecord, action: decisions.Action) -> None:
+    def _begin(self, record: PodRecord, action: actions.Action) -> None:
         operations = self.operations
-        if isinstance(action, decisions.StartSandbox):
+        if isinstance(action, actions.StartSandbox):
             operations.start_sandbox(record, action.attempt)
-        elif isinstance(action, decisions.PrepareVolumes):
+        elif isinstance(action, actions.PrepareVolumes):
             operations.prepare_volumes(record)
-        elif isinstance(action, decisions.EnsureImage):
+        elif isinstance(action, actions.EnsureImage):
             operations.ensure_image(record, action.name)
-        elif isinstance(action, decisions.StartContainer):
+        elif isinstance(action, actions.StartContainer):
             self._count_crash(record, action.name)
             operations.start_container(record, action.name, action.attempt)
-        elif isinstance(action, decisions.StopContainer):
+        elif isinstance(action, actions.StopContainer):
             grace = self._grace(record) if action.grace_seconds is None else action.grace_seconds
             operations.stop_container(record, action.container_id, grace, action.message)
-        elif isinstance(action, decisions.Release):
+        elif isinstance(action, actions.Release):
             operations.release(record)
         else:
             self._back_off(record, action.name)
@@ -148,7 +149,7 @@ class PodWorker:
         record.failed = ("DeadlineExceeded", text)
         self._tools.events(record).normal("DeadlineExceeded", text)
 
-    def _finish(self, record: PodRecord, decision: decisions.Decision) -> None:
+    def _finish(self, record: PodRecord, decision: actions.Decision) -> None:
         if not (decision.finished and record.released is Work.READY):
             return
         if record.removed:
@@ -181,7 +182,7 @@ class PodWorker:
         addresses = pod_ips(record, self._tools.node())
         self._tools.probes.sync(record.pod, addresses[0] if addresses else "", running, terminating=record.terminating)
 
-    def _wake_later(self, record: PodRecord, decision: decisions.Decision) -> None:
+    def _wake_later(self, record: PodRecord, decision: actions.Decision) -> None:
         if decision.wake_in_seconds is not None:
             self._queue.add_after(record.uid, decision.wake_in_seconds)
         if record.stale_volumes and record.prepared is not None and not record.terminating:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.kubelet import labels
-from carob.kubelet.etc_files import dns_config, kernel_hostname
+from carob.kubelet.etc_files import kernel_hostname
 from carob.kubelet.resources import cgroup_parent, pod_resources
-from carob.runtime.types import NamespaceMode, PortMapping, SandboxConfig
+from carob.runtime.types import DnsConfig, NamespaceMode, PortMapping, SandboxConfig
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def sandbox_config(
-    pod: core_v1.Pod, options: KubeletOptions, attempt: int, resolv_conf: str, node_hostname: str
+    pod: core_v1.Pod, options: KubeletOptions, attempt: int, dns: DnsConfig, node_hostname: str
 ) -> SandboxConfig:
     """The runtime's order. Raises: ValueError for a host name that is too long."""
     spec = pod.spec
@@ -30,7 +30,7 @@ def sandbox_config(
         attempt=attempt,
         hostname=node_hostname if spec.host_network else kernel_hostname(pod, options.cluster_domain),
         log_directory=log_directory(options.log_root, pod),
-        dns=dns_config(pod, options, resolv_conf),
+        dns=dns,
         port_mappings=[] if spec.host_network else host_ports(pod),
         labels=labels.sandbox_labels(pod),
         annotations=dict(pod.metadata.annotations),

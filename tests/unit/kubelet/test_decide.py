@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from carob.kubelet.decide import (
+from carob.kubelet.actions import (
     Action,
     BackOff,
     ContainerView,
@@ -19,8 +19,8 @@ from carob.kubelet.decide import (
     StartSandbox,
     StopContainer,
     Work,
-    decide,
 )
+from carob.kubelet.decide import decide
 from tests.unit.kubelet.pods import SANDBOX, exited, pod, running
 
 READY = Work.READY

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from carob.base.tasks import Signal, TaskGroup
-from carob.kubelet.decide import Kill
+from carob.kubelet.actions import Kill
 from carob.kubelet.events import PodEvents
 from carob.kubelet.probes.check import Outcome, check
 from carob.kubelet.probes.state import ProbeState

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.kubelet.backoff import Backoff
+from carob.kubelet.etc_files import dns_config
 from carob.kubelet.pod_record import Failure
 from carob.kubelet.sandbox_config import sandbox_config
 from carob.kubelet.slots import Turn
@@ -24,9 +25,10 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     pod = record.pod
     now = tools.clock.monotonic()
     try:
-        config = sandbox_config(
-            pod, tools.options, attempt, tools.read_text(tools.options.resolv_conf), tools.node().hostname
-        )
+        dns, problems = dns_config(pod, tools.options, tools.read_text(tools.options.resolv_conf))
+        for problem in problems:
+            tools.events(record).warning("DNSConfigForming", problem)
+        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname)
         for sandbox in record.sandboxes.values():
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:
