@@ -97,6 +97,10 @@ class ApiServer:
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
         self._spawn(supervise("quota charges", quota.run, self._clock), "quota charges")
+        if key is not None:
+            # the first Pod's token need not wait for this, and neither need we
+            warm = asyncio.get_running_loop().run_in_executor(None, key.warm_up)
+            warm.add_done_callback(_log_broken_key)
         self._stage = "ready"
 
     def table_changed(self) -> None:
@@ -208,6 +212,11 @@ class ApiServer:
             _log.error("%s %s failed", request.method, request.path, exc_info=error)
             error = internal(f"{type(error).__name__}: {error}")
         return answer_of(error, request)
+
+
+def _log_broken_key(warm: asyncio.Future[None]) -> None:
+    if not warm.cancelled() and warm.exception() is not None:
+        _log.error("the key of service-account tokens cannot be used: %s", warm.exception())
 
 
 _WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -46,20 +47,50 @@ def unverified_claims(token: str) -> dict[str, Any]:
 
 
 class SigningKey:
-    """A private key (PEM, ECDSA P-256 or RSA) with the name under which its tokens carry it."""
+    """A private key (PEM, ECDSA P-256 or RSA) with the name under which its tokens carry it.
+
+    The key is loaded when it is first used: that costs tens of milliseconds, most of them the import of `cryptography`.
+    """
 
     def __init__(self, pem: bytes) -> None:
+        self._pem = pem
+
+    @cached_property
+    def _key(self) -> Any:
         from cryptography.hazmat.primitives import serialization
+
+        return serialization.load_pem_private_key(self._pem, None)
+
+    @cached_property
+    def _public(self) -> Any:
+        return self._key.public_key()
+
+    @cached_property
+    def _elliptic(self) -> bool:
         from cryptography.hazmat.primitives.asymmetric import ec
 
-        self._key: Any = serialization.load_pem_private_key(pem, None)
-        self._public: Any = self._key.public_key()
-        self._elliptic = isinstance(self._public, ec.EllipticCurvePublicKey)
-        self.algorithm = "ES256" if self._elliptic else "RS256"
-        der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.key_id = _encode(hashlib.sha256(der).digest())
-        header = {"alg": self.algorithm, "kid": self.key_id}
-        self._header = _encode(orjson.dumps(header))
+        return isinstance(self._public, ec.EllipticCurvePublicKey)
+
+    @property
+    def algorithm(self) -> str:
+        """As JSON web tokens name it."""
+        return "ES256" if self._elliptic else "RS256"
+
+    @cached_property
+    def key_id(self) -> str:
+        """The name of the key: a digest of its public part."""
+        from cryptography.hazmat.primitives import serialization
+
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return _encode(hashlib.sha256(self._public.public_bytes(serialization.Encoding.DER, form)).digest())
+
+    @cached_property
+    def _header(self) -> str:
+        return _encode(orjson.dumps({"alg": self.algorithm, "kid": self.key_id}))
+
+    def warm_up(self) -> None:
+        """Do what the first token would wait for. Any thread may call it."""
+        self.verify(self.sign({}))
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A compact token with these claims."""
