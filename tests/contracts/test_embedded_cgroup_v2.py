@@ -35,12 +35,12 @@ def _mount_version_2() -> None:
     host = RealHost()
     host.unshare(CLONE_NEWNS)
     host.mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    points = [line.split()[4] for line in host.read("/proc/thread-self/mountinfo").splitlines()]
-    for point in reversed(points):
-        if point.startswith("/sys/fs/cgroup"):
+    for line in reversed(host.read("/proc/thread-self/mountinfo").splitlines()):
+        point, kind = line.split()[4], line.partition(" - ")[2].split()[0]
+        if point.startswith("/sys/fs/cgroup") or kind.startswith("cgroup"):
             host.umount(point)
     host.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
-    assert detect(host).mode == "v2"
+    assert detect(host).mode == "v2", host.read("/proc/thread-self/mountinfo")
 
 
 @pytest.fixture
