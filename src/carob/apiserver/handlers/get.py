@@ -61,6 +61,10 @@ def written_entry(
     """An entry as the answer of any verb, in any form."""
     row = info.resource
     assert row is not None
+    if form is PLAIN and not warnings:
+        cache = backend.objects.cache(row)
+        if row is cache.row:
+            return Response(status, cache.head + entry.tail + b"\n")
     include = include_of(info.first("includeObject")) if form.kind else ""
     presenter = backend.presenters.get(form, row, backend.objects.stored_row(row), include or "Metadata")
     response = Response(status, finished(form, presenter.one(entry)), form.media)

@@ -5,6 +5,7 @@ Pure. Source: upstream `pkg/api/pod/warnings.go`, `pkg/api/node/util.go`.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from carob.api import quantity
@@ -38,12 +39,15 @@ _VOLUMES = (
     ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 )
+_deprecated_sources = attrgetter(*(attribute for attribute, _, _ in _VOLUMES))
+_NO_SOURCES = (None,) * len(_VOLUMES)
 _BYTES = ("memory", "ephemeral-storage")
 
 
 def pod_warnings(spec: core_v1.PodSpec, metadata: meta_v1.ObjectMeta, path: str = "") -> list[str]:
     """The warnings about a Pod, or about a template at `path` (`spec.template.`)."""
-    return [path + text for text in _warnings(spec, metadata)]
+    found = list(_warnings(spec, metadata))
+    return [path + text for text in found] if path else found
 
 
 def _warnings(spec: core_v1.PodSpec, metadata: meta_v1.ObjectMeta) -> Iterator[str]:
@@ -64,13 +68,19 @@ def _warnings(spec: core_v1.PodSpec, metadata: meta_v1.ObjectMeta) -> Iterator[s
             if key in metadata.annotations:
                 yield f"metadata.annotations[{key}]: {text}"
     for number, volume in enumerate(spec.volumes):
+        if _deprecated_sources(volume) == _NO_SOURCES:
+            continue
         for attribute, name, text in _VOLUMES:
-            if getattr(volume, attribute, None) is not None:
+            if getattr(volume, attribute) is not None:
                 yield f"spec.volumes[{number}].{name}: {text}"
-    yield from _doubles(spec)
-    yield from _fractions(spec.overhead, "spec.overhead")
+    if spec.host_aliases or spec.image_pull_secrets:
+        yield from _doubles(spec)
+    if spec.overhead:
+        yield from _fractions(spec.overhead, "spec.overhead")
     for at, container in _containers(spec):
-        yield from _container(container, at)
+        resources = container.resources
+        if resources.limits or resources.requests or container.env:
+            yield from _container(container, at)
     seconds = spec.termination_grace_period_seconds
     if seconds is not None and seconds < 0:
         yield "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
