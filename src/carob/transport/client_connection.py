@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import httptools
 
+from carob.transport.cut import cut
 from carob.transport.heads import encode_target, header_lines, header_name
 from carob.transport.http import Request, Response
 from carob.transport.road import SocketConnection
@@ -233,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
         """Cut the connection."""
         self.usable = False
         if not self._lost:
-            self._transport.abort()
+            cut(self._transport)
 
     def close(self) -> None:
         """End the connection."""

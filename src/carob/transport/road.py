@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+from carob.transport.cut import cut
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -92,7 +94,7 @@ class SocketConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         if not self._closed:
-            self._transport.abort()
+            cut(self._transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

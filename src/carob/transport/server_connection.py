@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from carob.api.status import internal
 from carob.base.log import get_logger
+from carob.transport.cut import cut
 from carob.transport.heads import answer_start, header_lines
 from carob.transport.http import Request, Response
 from carob.transport.pipe import pipe
@@ -72,7 +73,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if not self._server.joined(self):
             self._lost = True
-            self._transport.abort()
+            cut(self._transport)
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
@@ -421,7 +422,7 @@ class ServerConnection(asyncio.Protocol):
     def cut(self) -> None:
         """End at once."""
         if not self._lost:
-            self._transport.abort()
+            cut(self._transport)
 
     def _allow(self, seconds: float) -> None:
         """The peer has `seconds` to do its part. The timer is only moved when it goes off: requests stay cheap."""
