@@ -14,7 +14,7 @@ from carob.api.status import ApiError
 from carob.api.types import coordination_v1, core_v1, meta_v1
 from carob.base.clock import rfc3339, rfc3339_micro
 from carob.base.log import get_logger, pairs
-from carob.base.tasks import Signal, TaskGroup
+from carob.base.tasks import TaskGroup
 from carob.client.informer import Informer
 from carob.kubelet import node_status
 from carob.kubelet.machine import read_machine, read_usage
@@ -51,7 +51,6 @@ class NodeManager:
         self._informer = Informer(
             client, core_v1.Node, clock, field_selector=f"metadata.name={options.node_name}", name="own node"
         )
-        self._changed = Signal()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
         self._lease: coordination_v1.Lease | None = None
@@ -74,10 +73,6 @@ class NodeManager:
         allocatable = node_status.allocatable(self._options, self.machine, usage)
         hostname = self.machine.hostname
         self.facts = NodeFacts(self.machine.memory_bytes, allocatable, (self._options.node_ip,), hostname)
-
-    def images_changed(self) -> None:
-        """Tell the Node's images anew."""
-        self._changed.set()
 
     async def run(self) -> None:
         """Register, then keep status and lease until cancelled."""

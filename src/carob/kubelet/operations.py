@@ -179,4 +179,6 @@ class Operations:
 
     async def _erase(self, record: PodRecord, done: Callable[[], None]) -> None:
         await erase(self._tools, record)
+        for failed in [failed for failed in self._failed if failed[0] == record.uid]:
+            del self._failed[failed]
         done()

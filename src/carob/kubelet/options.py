@@ -23,8 +23,6 @@ class KubeletOptions:
     server_port: int = 10250
     cluster_domain: str = "cluster.local"
     cluster_dns: tuple[str, ...] = ()
-    cluster_ca: str = ""
-    """PEM of the cluster's CA: who may call the kubelet's server is checked against it by the transport."""
     resolv_conf: str = "/etc/resolv.conf"
     """The node's own resolver, for `dnsPolicy: Default`."""
     labels: dict[str, str] = field(default_factory=dict)
