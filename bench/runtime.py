@@ -1,6 +1,6 @@
 """How fast the embedded runtime makes and removes whole Pods on this machine, by itself: no API server, no kubelet.
 
-    python bench/runtime.py [--pods 30] [--burst 30] [--containers 1] [--network none|real]
+    python bench/runtime.py [--pods 30] [--burst 30] [--rounds 3] [--containers 1]
 
 A Pod is: sandbox (pause process, namespaces, control group), one container of busybox with limits and the default
 seccomp filter, started. Baseline of the same run: `crun run` of the same root with nothing around it.

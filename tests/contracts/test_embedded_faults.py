@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,18 @@ def world(tmp_path: Path) -> Iterator[RealWorld]:
     assert traces(tmp_path) == []
 
 
+class Trap:
+    """Says which calls may fail, once it is armed."""
+
+    def __init__(self, matches: Callable[[str], bool]) -> None:
+        self._matches = matches
+        self.armed = False
+
+    def __call__(self, verb: str, arguments: tuple[object, ...]) -> bool:
+        del arguments
+        return self.armed and self._matches(verb)
+
+
 def left(world: RealWorld) -> list[str]:
     """Files and mounts that belong to a sandbox or container."""
     places = world.places
@@ -66,20 +78,20 @@ async def each_call_fails_once(world: RealWorld, ready: bool) -> list[str]:
     failed: list[str] = []
     good = RealHost()
     for nth in range(1, _MOST_CALLS):
-        armed = [False]
-        host, plan = faulty(good, nth, lambda verb, _, armed=armed: armed[0] and verb not in _CLEANING)
+        trap = Trap(lambda verb: verb not in _CLEANING)
+        host, plan = faulty(good, nth, trap)
         agent = await alone(world, host)
         failure: RuntimeFailure | None = None
         made = None
         try:
-            armed[0] = not ready
+            trap.armed = not ready
             made = await agent.run_sandbox(sandbox(world))
-            armed[0] = True
+            trap.armed = True
             container_id = await agent.create_container(made.id, container(*SLEEP))
             await agent.start_container(container_id)
         except RuntimeFailure as error:
             failure = error
-        armed[0] = False
+        trap.armed = False
         if failure is not None:
             assert plan.failed, failure
             assert failure.cleanup == (), plan.failed
@@ -111,11 +123,11 @@ def test_a_failed_removal_can_be_repeated(world: RealWorld) -> None:
     async def body(runtime: Runtime) -> None:
         await runtime.close()
         for verb in ("rmtree", "umount", "rmdir"):
-            armed = [False]
-            host, plan = faulty(RealHost(), 1, lambda name, _, verb=verb, armed=armed: armed[0] and name == verb)
+            trap = Trap(verb.__eq__)
+            host, plan = faulty(RealHost(), 1, trap)
             agent = await alone(world, host)
             sandbox_id, _ = await started(agent, world, *SLEEP)
-            armed[0] = True
+            trap.armed = True
             with pytest.raises(RuntimeFailure):
                 await agent.remove_sandbox(sandbox_id)
             assert plan.failed

@@ -108,7 +108,7 @@ def test_propagation(
 
 
 def test_image_volumes_stay_writable_under_a_read_only_root() -> None:
-    image = {"Volumes": {"/var/lib/db": {}, "/asked": {}}}
+    image: dict[str, Any] = {"Volumes": {"/var/lib/db": {}, "/asked": {}}}
     asked = [Mount(container_path="/asked", host_path="/h")]
     made = mounts(config(mounts=asked, security=SecurityContext(readonly_rootfs=True)), facts(image=image))
     assert [m["source"] for m in made if m["destination"] == "/var/lib/db"] == ["/r/var/lib/db"]

@@ -6,6 +6,7 @@ the reason StartError: this is when upstream's runtime finds out, and what its u
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from carob.base.log import get_logger, pairs
@@ -23,6 +24,7 @@ _log = get_logger("runtime")
 _START_FAILED_CODE = 128
 _START_FAILED_REASON = "StartError"
 _MONITOR_PATIENCE_SECONDS = 2.0
+MAX_CREATES_AT_ONCE = 16
 CREATE_FAILED = "CreateContainerError"
 RUN_FAILED = "RunContainerError"
 
@@ -35,6 +37,7 @@ class Launcher:
         self._endings = endings
         self._images = images
         self._new_id = new_id
+        self._slots = asyncio.Semaphore(MAX_CREATES_AT_ONCE)
 
     async def create(self, sandbox: Sandbox, config: ContainerConfig) -> Container:
         """Raises: RuntimeFailure (CreateContainerError), with nothing left or `cleanup` naming it."""
@@ -49,7 +52,8 @@ class Launcher:
         self._parts.inventory.containers[record.id] = container
         try:
             self._parts.container_records.save(record)
-            await self._make(container, sandbox, image, layers)
+            async with self._slots:
+                await self._make(container, sandbox, image, layers)
         except BaseException as error:
             left = await self._undo(container)
             if isinstance(error, RuntimeFailure):
