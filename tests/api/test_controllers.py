@@ -5,109 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from carob.api import codec
-from carob.api.status import ApiError
-from carob.api.types import certificates_v1, coordination_v1, core_v1
-from carob.api.user import UserInfo
-from carob.apiserver.options import ApiServerOptions
+from carob.api.types import certificates_v1, core_v1
 from carob.apiserver.pki import Pki, PkiOptions, ensure_pki
-from carob.apiserver.server import ApiServer
-from carob.base.clock import SystemClock, VirtualClock
-from carob.base.ids import SystemRandomness
+from carob.base.clock import SystemClock
 from carob.client.rest import Client
-from carob.controllers.runner import LATER_SECONDS, ControllerOptions, Controllers
-from carob.store.memory import MemoryStore
-from carob.transport.memory import MemoryTransport
-
-T = TypeVar("T")
-MASTERS = ("system:masters", "system:authenticated")
+from tests.fakes.controller_world import World, in_world
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     folder: Path = tmp_path_factory.mktemp("pki")
     return ensure_pki(folder, PkiOptions(), SystemClock().now())
-
-
-class World:
-    def __init__(self, api: ApiServer, clock: VirtualClock) -> None:
-        self.api = api
-        self.client = self.client_of("test", *MASTERS)
-        self.clock = clock
-
-    def client_of(self, user: str, *groups: str) -> Client:
-        return Client(MemoryTransport(self.api.handle, UserInfo(user, groups)))
-
-    async def make(self, kind: type[T], name: str, namespace: str = "", **tree: Any) -> T:
-        metadata = {"name": name} | ({"namespace": namespace} if namespace else {}) | tree.pop("metadata", {})
-        return await self.client.create(codec.from_tree(kind, {"metadata": metadata} | tree))
-
-    async def pod(self, name: str, **spec: Any) -> core_v1.Pod:
-        return await self.make(
-            core_v1.Pod, name, "default", spec={"containers": [{"name": "main", "image": "web"}]} | spec
-        )
-
-    async def node(self, name: str) -> None:
-        await self.make(core_v1.Node, name)
-        conditions = [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]
-        status = {"conditions": conditions, "addresses": [{"type": "InternalIP", "address": "10.42.0.1"}]}
-        await self.client.patch(core_v1.Node, name, patch={"status": status}, subresource="status")
-
-    async def lease(self, name: str) -> None:
-        await self.make(
-            coordination_v1.Lease, name, "kube-node-lease", spec={"renewTime": "2026-01-01T00:00:00.000000Z"}
-        )
-
-    async def renew(self, name: str, second: int) -> None:
-        patch = {"spec": {"renewTime": f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000Z"}}
-        await self.client.patch(coordination_v1.Lease, name, "kube-node-lease", patch=patch)
-
-    async def until(self, kind: type[T], name: str, namespace: str, holds: Callable[[T | None], bool]) -> None:
-        """Return as soon as the object (None: it does not exist) is as wanted."""
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    found: T | None = await self.client.get(kind, name, namespace)
-                except ApiError as error:
-                    if error.reason != "NotFound":
-                        raise
-                    found = None
-                if holds(found):
-                    return
-                await asyncio.sleep(0.005)
-
-    async def gone(self, kind: type[Any], name: str, namespace: str = "") -> None:
-        await self.until(kind, name, namespace, lambda found: found is None)
-
-
-def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
-    async def main() -> None:
-        clock, randomness = SystemClock(), SystemRandomness()
-        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
-        await api.start()
-        world = World(api, VirtualClock(clock.now()))
-        options = ControllerOptions(pki.ca.certificate, pki.ca.key)
-        controllers = Controllers(
-            world.client_of("system:kube-controller-manager", *MASTERS), world.clock, randomness, options
-        )
-        task = asyncio.get_running_loop().create_task(controllers.run())
-        try:
-            await world.until(core_v1.ServiceAccount, "default", "default", lambda found: found is not None)
-            await world.clock.advance(LATER_SECONDS)
-            await body(world)
-            assert not task.done()
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await api.close()
-
-    asyncio.run(main())
 
 
 def test_every_namespace_gets_an_account_and_the_ca_again_and_again(pki: Pki) -> None:

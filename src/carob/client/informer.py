@@ -90,6 +90,11 @@ class Informer(Generic[T]):
         """Whether the first list is in."""
         return self._synced.is_set()
 
+    @property
+    def version(self) -> int:
+        """The server's version that the copy has reached; 0 while there is none to go on from."""
+        return int(self._version or 0)
+
     async def wait_synced(self) -> None:
         """Return when the first list is in."""
         await self._synced.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carob.api.types import certificates_v1, coordination_v1, core_v1
 from carob.base.tasks import TaskGroup, supervise
@@ -20,6 +20,7 @@ from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.service_accounts import ServiceAccountController
 from carob.controllers.taint_eviction import TaintEviction
 from carob.controllers.views import PodView, prepare
+from carob.controllers.workloads import Workloads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,6 +70,7 @@ class Controllers:
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
+        workloads = Workloads(client, clock, self._randomness, pods)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
@@ -79,11 +81,16 @@ class Controllers:
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
             "garbage collector": partial(self._later, GarbageCollector(client, clock, pods).run),
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
+            **workloads.parts,
         }
+        informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
+        informers += workloads.informers
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
             group.spawn(eviction_events.run(), "eviction events")
-            for informer in (namespaces, accounts, config_maps, nodes, leases, pods, csrs):
+            for component, recorder in workloads.recorders.items():
+                group.spawn(recorder.run(), f"events {component}")
+            for informer in informers:
                 group.spawn(informer.run(), f"informer {informer.name}")
             for name, run in parts.items():
                 group.spawn(supervise(name, run, clock), name)

@@ -6,13 +6,14 @@ informer for all of them, and `compact` lets equal parts of different Pods be on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from carob.api.resources import add_view
 from carob.api.types import core_v1
-from carob.controllers.ownership import Owned
+from carob.base.clock import parse_rfc3339
+from carob.controllers.ownership import BY_OWNER, Owned, OwnedMeta, owners_of
 
 if TYPE_CHECKING:
     from carob.client.informer import Informer
@@ -20,22 +21,72 @@ if TYPE_CHECKING:
 MAX_SHARED = 4096
 
 
+class WorkloadMeta(OwnedMeta, kw_only=True, gc=False):
+    """Metadata with what selectors and annotations need."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    creation_timestamp: str | None = field(default=None, name="creationTimestamp")
+
+
+class PodPortView(Struct, kw_only=True, frozen=True, gc=False):
+    name: str = ""
+    container_port: int = field(default=0, name="containerPort")
+    protocol: str = ""
+
+
+class PodContainerView(Struct, kw_only=True, frozen=True, gc=False):
+    name: str = ""
+    ports: tuple[PodPortView, ...] = ()
+    restart_policy: str | None = field(default=None, name="restartPolicy")
+
+
 class PodSpecView(Struct, kw_only=True, gc=False):
     node_name: str = field(default="", name="nodeName")
+    hostname: str = ""
+    subdomain: str = ""
+    restart_policy: str = field(default="", name="restartPolicy")
     tolerations: tuple[core_v1.Toleration, ...] = ()
+    containers: tuple[PodContainerView, ...] = ()
+    init_containers: tuple[PodContainerView, ...] = field(default=(), name="initContainers")
 
 
 class PodConditionView(Struct, kw_only=True, frozen=True, gc=False):
     type: str = ""
     status: str = ""
+    last_transition_time: str | None = field(default=None, name="lastTransitionTime")
+
+
+class TerminatedView(Struct, kw_only=True, frozen=True, gc=False):
+    exit_code: int = field(default=0, name="exitCode")
+    finished_at: str | None = field(default=None, name="finishedAt")
+
+
+class ContainerStateView(Struct, kw_only=True, frozen=True, gc=False):
+    terminated: TerminatedView | None = None
+
+
+class ContainerStatusView(Struct, kw_only=True, frozen=True, gc=False):
+    name: str = ""
+    restart_count: int = field(default=0, name="restartCount")
+    state: ContainerStateView = field(default_factory=ContainerStateView)
+
+
+class PodIpView(Struct, kw_only=True, frozen=True, gc=False):
+    ip: str = ""
 
 
 class PodStatusView(Struct, kw_only=True, gc=False):
     phase: str = ""
     conditions: tuple[PodConditionView, ...] = ()
+    pod_ip: str = field(default="", name="podIP")
+    pod_ips: tuple[PodIpView, ...] = field(default=(), name="podIPs")
+    container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
+    init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
 
 
 class PodView(Owned, kw_only=True, gc=False):
+    metadata: WorkloadMeta = field(default_factory=WorkloadMeta)
     spec: PodSpecView = field(default_factory=PodSpecView)
     status: PodStatusView = field(default_factory=PodStatusView)
 
@@ -44,24 +95,61 @@ class PodView(Owned, kw_only=True, gc=False):
         """Whether its Ready condition says so."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no container of it will run again."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it counts as a replica: it has not ended and nobody asked for its end."""
+        return not self.has_ended and self.metadata.deletion_timestamp is None
+
+    @property
+    def ready_since(self) -> float | None:
+        """Seconds since 1970 of its becoming ready; None if it is not, 0.0 if nobody wrote when."""
+        for condition in self.status.conditions:
+            if condition.type == "Ready" and condition.status == "True":
+                return parse_rfc3339(condition.last_transition_time) if condition.last_transition_time else 0.0
+        return None
+
+    def is_available(self, min_ready_seconds: int, now: float) -> bool:
+        """Whether it has been ready for as long as its controller asks."""
+        since = self.ready_since
+        return since is not None and (not min_ready_seconds or (since > 0 and since + min_ready_seconds <= now))
+
 
 add_view(PodView, core_v1.Pod)
 
-_READY = (PodConditionView(type="Ready", status="True"),)
-_tolerations: dict[tuple[object, ...], tuple[core_v1.Toleration, ...]] = {}
+# what says nothing beyond Ready to any controller
+_PASSING = frozenset({"PodScheduled", "Initialized", "ContainersReady", "PodReadyToStartContainers"})
+_shared: dict[Any, Any] = {}
+
+
+def _share(key: Any, value: Any) -> Any:
+    if len(_shared) >= MAX_SHARED:
+        _shared.clear()
+    return _shared.setdefault(key, value)
 
 
 def compact(key: str, old: PodView | None, new: PodView | None) -> None:
-    """Handler of the Pods' informer, before all others: keep of the conditions only whether the Pod is ready, and one
-    copy of equal tolerations."""
+    """Handler of the Pods' informer, before all others: keep of the conditions only those that somebody looks at, of
+    containers only what can differ, and one copy of equal parts."""
     if new is None:
         return
-    new.status.conditions = _READY if new.is_ready else ()
-    spec = new.spec
+    spec, status, metadata = new.spec, new.status, new.metadata
+    status.conditions = tuple(
+        c for c in status.conditions if c.type not in _PASSING and (c.type != "Ready" or c.status == "True")
+    )
+    if not new.has_ended and not any(
+        c.restart_count for c in (*status.container_statuses, *status.init_container_statuses)
+    ):
+        status.container_statuses = status.init_container_statuses = ()
     same = tuple((t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations)
-    if len(_tolerations) >= MAX_SHARED:
-        _tolerations.clear()
-    spec.tolerations = _tolerations.setdefault(same, spec.tolerations)
+    spec.tolerations = _share(same, spec.tolerations)
+    spec.containers = _share(spec.containers, spec.containers)
+    spec.init_containers = _share(spec.init_containers, spec.init_containers)
+    metadata.labels = _share(tuple(metadata.labels.items()), metadata.labels)
 
 
 BY_NODE = "node"
@@ -73,9 +161,22 @@ def node_of(pod: PodView) -> tuple[str]:
     return (pod.spec.node_name,)
 
 
+BY_ORPHANAGE = "orphanage"
+"""The index of what no controller owns, by namespace: what controllers may adopt."""
+
+
+def orphanage_of(obj: Owned) -> tuple[str, ...]:
+    """The value of the index `BY_ORPHANAGE`."""
+    if any(r.controller for r in obj.metadata.owner_references):
+        return ()
+    return (obj.metadata.namespace,)
+
+
 def prepare(pods: Informer[PodView]) -> None:
     """What the informer needs before it runs."""
     pods.add_index(BY_NODE, node_of)
+    pods.add_index(BY_OWNER, owners_of)
+    pods.add_index(BY_ORPHANAGE, orphanage_of)
     pods.subscribe(compact)
 
 

@@ -1,0 +1,91 @@
+"""Which objects a controller controls: by owner reference, kept in step with its selector (adopt, release).
+
+Pure. Source: kube-controller-manager `controller_ref_manager.go` (BaseControllerRefManager.ClaimObject).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from carob.api.resources import Resource
+    from carob.api.selectors import LabelSelector
+    from carob.controllers.ownership import Owned, OwnerReference
+
+T = TypeVar("T", bound="Owned")
+
+
+def controller_of(obj: Owned) -> OwnerReference | None:
+    """The reference to the one owner that controls it."""
+    for reference in obj.metadata.owner_references:
+        if reference.controller:
+            return reference
+    return None
+
+
+@dataclass(frozen=True)
+class Claim(Generic[T]):
+    """`mine` are controlled already, `adopt` should be, `release` no longer fit the selector."""
+
+    mine: list[T]
+    adopt: list[T]
+    release: list[T]
+
+
+def claim(owner: Owned, selector: LabelSelector, owned: Iterable[T], orphans: Iterable[T]) -> Claim[T]:
+    """Sort what is there.
+
+    Shape: `owned` refer to the owner's uid (as controller or not), `orphans` have no controller; all of its namespace.
+    An owner that is being deleted neither adopts nor releases.
+    """
+    result: Claim[T] = Claim([], [], [])
+    for obj in owned:
+        reference = controller_of(obj)
+        if reference is None or reference.uid != owner.metadata.uid:
+            continue
+        if selector.matches(_labels(obj)):
+            result.mine.append(obj)
+        elif not owner.is_ending:
+            result.release.append(obj)
+    if not owner.is_ending:
+        result.adopt.extend(o for o in orphans if not o.is_ending and selector.matches(_labels(o)))
+    return result
+
+
+def _labels(obj: Owned) -> dict[str, str]:
+    labels: dict[str, str] = obj.metadata.labels  # type: ignore[attr-defined]
+    return labels
+
+
+def reference_tree(row: Resource, owner: Owned) -> dict[str, Any]:
+    """The owner reference of a controller, as JSON."""
+    return {
+        "apiVersion": row.api_version,
+        "kind": row.kind,
+        "name": owner.metadata.name,
+        "uid": owner.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def adoption_patch(row: Resource, owner: Owned, obj: Owned, finalizer: str = "") -> dict[str, Any]:
+    """The strategic patch that makes `owner` control `obj`, and only this very object."""
+    metadata: dict[str, Any] = {"ownerReferences": [reference_tree(row, owner)], "uid": obj.metadata.uid}
+    if finalizer:
+        metadata["finalizers"] = [finalizer]
+    return {"metadata": metadata}
+
+
+def release_patch(owner: Owned, obj: Owned, finalizer: str = "") -> dict[str, Any]:
+    """The strategic patch that lets `obj` go."""
+    metadata: dict[str, Any] = {
+        "ownerReferences": [{"$patch": "delete", "uid": owner.metadata.uid}],
+        "uid": obj.metadata.uid,
+    }
+    if finalizer:
+        metadata["$deleteFromPrimitiveList/finalizers"] = [finalizer]
+    return {"metadata": metadata}

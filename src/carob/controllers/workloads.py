@@ -1,0 +1,59 @@
+"""The workload controllers of one server: their informers, their recorders, one list of parts to run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.client.events import EventRecorder
+from carob.client.informer import Informer
+from carob.controllers.deployment_controller import DeploymentController
+from carob.controllers.replicaset import ReplicaSetController
+from carob.controllers.workload_views import (
+    DeploymentView,
+    ReplicaSetView,
+    ReplicationControllerView,
+    prepare_workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.client.rest import Client
+    from carob.controllers.views import PodView
+
+
+class Workloads:
+    """What has to run: `informers`, `recorders` (by name) and `parts` (by name)."""
+
+    def __init__(self, client: Client, clock: Clock, randomness: Randomness, pods: Informer[PodView]) -> None:
+        self._client = client
+        self._clock = clock
+        self._randomness = randomness
+        self.informers: list[Informer[Any]] = []
+        self.recorders: dict[str, EventRecorder] = {}
+        sets = self._informer(ReplicaSetView)
+        old_sets = self._informer(ReplicationControllerView)
+        deployments = self._informer(DeploymentView)
+        of_sets = self._recorder("replicaset-controller")
+        of_old_sets = self._recorder("replication-controller")
+        of_deployments = self._recorder("deployment-controller")
+        self.parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "replica sets": ReplicaSetController(client, sets, pods, of_sets, clock, ReplicaSetView).run,
+            "replication controllers": ReplicaSetController(
+                client, old_sets, pods, of_old_sets, clock, ReplicationControllerView
+            ).run,
+            "deployments": DeploymentController(client, deployments, sets, pods, of_deployments, clock).run,
+        }
+
+    def _informer(self, kind: type[Any]) -> Informer[Any]:
+        informer: Informer[Any] = Informer(self._client, kind, self._clock)
+        prepare_workload(informer)
+        self.informers.append(informer)
+        return informer
+
+    def _recorder(self, component: str) -> EventRecorder:
+        recorder = EventRecorder(self._client, component, self._clock, self._randomness)
+        self.recorders[component] = recorder
+        return recorder
