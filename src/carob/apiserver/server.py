@@ -28,6 +28,7 @@ from carob.apiserver.authz.creation import authorize_creation
 from carob.apiserver.authz.node import NodeAuthorizer
 from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
+from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
@@ -76,6 +77,9 @@ class ApiServer:
         self.engine = Engine(store, self.table, self._admission, clock, randomness)
         self._stage = "starting"
         self._writes = 0
+        self.metrics.gauge(
+            "apiserver_current_inflight_requests", "[STABLE] Requests that wait for the disk.", lambda: self._writes
+        )
         self._connections: NodeConnections | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -96,6 +100,8 @@ class ApiServer:
         await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
+        lease = IdentityLease(self.engine, options.hostname, self._clock)
+        self._spawn(supervise("identity lease", lease.run, self._clock), "identity lease")
         self._spawn(supervise("quota charges", quota.run, self._clock), "quota charges")
         if key is not None:
             # the first Pod's token need not wait for this, and neither need we

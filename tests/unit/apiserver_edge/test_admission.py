@@ -11,12 +11,17 @@ from carob.api.resources import TABLE
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
+from carob.apiserver.admission.certificates import CertificateRequests
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction, forbidden_labels
 from carob.apiserver.admission.priorities import PriorityAdmission
 from carob.apiserver.admission.role_escalation import compact, covers, simple_rules, words
+from carob.apiserver.admission.runtime_classes import RuntimeClassAdmission
 from carob.apiserver.admission.service_accounts import ServiceAccountAdmission, ServiceAccountMissing
 from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
+from carob.apiserver.authz.authorizer import Authorizer
+from carob.apiserver.authz.node import NodeAuthorizer
+from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import objects, policy
 from carob.apiserver.types import Attributes, Operation
 from carob.base.ids import SeededRandomness
@@ -328,3 +333,109 @@ def test_the_words_of_missing_rights() -> None:
     assert [words(one) for one in compact(list(simple_rules(rule)))] == [
         '{APIGroups:[""], Resources:["pods"], ResourceNames:["a"], Verbs:["get", "list"]}'
     ]
+
+
+# Certificates
+
+
+def certificate_request(organization: str, signer: str = "kubernetes.io/kube-apiserver-client") -> dict[str, Any]:
+    import base64
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    names = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        x509.NameAttribute(NameOID.COMMON_NAME, "eve"),
+    ]
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
+    pem = base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
+    return {
+        "kind": "CertificateSigningRequest",
+        "apiVersion": "certificates.k8s.io/v1",
+        "metadata": {"name": "r"},
+        "spec": {"request": pem, "signerName": signer, "usages": ["client auth"]},
+    }
+
+
+def certificates(reader: Any) -> CertificateRequests:
+    return CertificateRequests(Authorizer(NodeAuthorizer(reader, []), RbacAuthorizer(reader)))
+
+
+def test_nobody_asks_for_a_superusers_certificate(reader: Any) -> None:
+    plugin = certificates(reader)
+    plugin.validate(write(certificate_request("devs")))
+    plugin.validate(write(certificate_request("system:masters", "example.com/own")))
+    with pytest.raises(ApiError) as refused:
+        plugin.validate(write(certificate_request("system:masters")))
+    assert refused.value.message == (
+        'certificatesigningrequests.certificates.k8s.io "r" is forbidden: use of kubernetes.io/kube-apiserver-client '
+        "signer with system:masters group is not allowed"
+    )
+
+
+@pytest.mark.parametrize("name", ["example.com/own", "example.com/*"])
+def test_approval_needs_a_right_to_the_signer(reader: Any, name: str) -> None:
+    tree = certificate_request("devs", "example.com/own")
+    approval = write(tree, Operation.UPDATE, old=tree, subresource="approval")
+    with pytest.raises(ApiError) as refused:
+        certificates(reader).validate(approval)
+    assert 'user not permitted to approve requests with signerName "example.com/own"' in refused.value.message
+    rules = [
+        {"verbs": ["approve"], "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": [name]}
+    ]
+    group = "rbac.authorization.k8s.io"
+    reader.put({"kind": "ClusterRole", "apiVersion": f"{group}/v1", "metadata": {"name": "a"}, "rules": rules})
+    reader.put(
+        {
+            "kind": "ClusterRoleBinding",
+            "apiVersion": f"{group}/v1",
+            "metadata": {"name": "a"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "a"},
+            "subjects": [{"kind": "User", "apiGroup": group, "name": "bob"}],
+        }
+    )
+    certificates(reader).validate(approval)
+
+
+def test_a_status_without_a_signature_needs_no_right_to_the_signer(reader: Any) -> None:
+    tree = certificate_request("devs", "example.com/own")
+    certificates(reader).validate(write(tree, Operation.UPDATE, old=tree, subresource="status"))
+    signed = tree | {"status": {"certificate": "eA=="}}
+    with pytest.raises(ApiError):
+        certificates(reader).validate(write(signed, Operation.UPDATE, old=tree, subresource="status"))
+
+
+# RuntimeClass
+
+
+def test_a_runtime_class_adds_its_overhead_and_its_nodes(reader: Any) -> None:
+    plugin = RuntimeClassAdmission(reader)
+    with pytest.raises(ApiError) as missing:
+        plugin.admit(write(pod(runtimeClassName="small")))
+    assert missing.value.message == 'pods "p" is forbidden: pod rejected: RuntimeClass "small" not found'
+    reader.put(
+        {
+            "kind": "RuntimeClass",
+            "apiVersion": "node.k8s.io/v1",
+            "metadata": {"name": "small"},
+            "handler": "h",
+            "overhead": {"podFixed": {"memory": "10Mi"}},
+            "scheduling": {"nodeSelector": {"small": "yes"}, "tolerations": [{"key": "small", "operator": "Exists"}]},
+        }
+    )
+    attributes = write(pod(runtimeClassName="small", nodeSelector={"disk": "ssd"}))
+    plugin.admit(attributes)
+    plugin.validate(attributes)
+    spec = attributes.obj.spec
+    assert spec.overhead == {"memory": "10Mi"}
+    assert spec.node_selector == {"disk": "ssd", "small": "yes"}
+    assert [t.key for t in spec.tolerations] == ["small"]
+    with pytest.raises(ApiError) as conflict:
+        plugin.admit(write(pod(runtimeClassName="small", nodeSelector={"small": "no"})))
+    assert "conflict: runtimeClass.scheduling.nodeSelector[small] = yes" in conflict.value.message
+    with pytest.raises(ApiError):
+        plugin.validate(write(pod(overhead={"memory": "1Mi"})))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.apiserver.admission.certificates import CertificateRequests
 from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction
 from carob.apiserver.admission.pod_security import PodSecurity
 from carob.apiserver.admission.priorities import PriorityAdmission
 from carob.apiserver.admission.role_escalation import RoleEscalation
+from carob.apiserver.admission.runtime_classes import RuntimeClassAdmission
 from carob.apiserver.admission.service_accounts import ServiceAccountAdmission
 from carob.apiserver.admission.storage_in_use import (
     DefaultIngressClass,
@@ -43,6 +45,8 @@ def default_plugins(
         DefaultTolerationSeconds(),
         DefaultStorageClass(reader),
         StorageObjectInUseProtection(),
+        RuntimeClassAdmission(reader),
+        CertificateRequests(authorizer),
         DefaultIngressClass(reader),
         RoleEscalation(authorizer),
         quota,

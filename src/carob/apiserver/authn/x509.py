@@ -79,8 +79,22 @@ def subject_and_expiry(der: bytes) -> tuple[str, tuple[str, ...], float]:
     validity.next()
     tag, start, end = validity.next()
     not_after = _time(tag, der[start:end].decode("ascii"))
+    name, organizations = _names(der, body.enter())
+    return name, organizations, not_after
+
+
+def request_subject(der: bytes) -> tuple[str, tuple[str, ...]]:
+    """Common name and organizations that a certificate request asks for. Raises: ValueError if it is none.
+
+    Source: RFC 2986 section 4.1.
+    """
+    body = _Reader(der).enter().enter()
+    body.next()  # version
+    return _names(der, body.enter())
+
+
+def _names(der: bytes, subject: _Reader) -> tuple[str, tuple[str, ...]]:
     name, organizations = "", []
-    subject = body.enter()
     while subject.more():
         part = subject.enter()
         while part.more():
@@ -95,7 +109,7 @@ def subject_and_expiry(der: bytes) -> tuple[str, tuple[str, ...], float]:
                 name = value
             else:
                 organizations.append(value)
-    return name, tuple(organizations), not_after
+    return name, tuple(organizations)
 
 
 class CertificateAuthenticator:

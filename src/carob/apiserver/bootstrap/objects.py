@@ -63,6 +63,7 @@ _LEVELS: dict[str, tuple[int, ...]] = {
     "workload-high": (40, 50, 128, 6, 50),
     "workload-low": (100, 90, 128, 6, 50),
 }
+IDENTITY_LEASE_SECONDS = 3600
 # upstream's order of API groups: the priority of the group, then of the version
 _GROUP_PRIORITIES: dict[str, tuple[int, int]] = {
     "": (18000, 1),
@@ -312,7 +313,7 @@ def identity_lease(options: ApiServerOptions, holder: str, now: float) -> Tree:
         },
         "spec": {
             "holderIdentity": f"{identity(options.hostname)}_{holder}",
-            "leaseDurationSeconds": 3600,
+            "leaseDurationSeconds": IDENTITY_LEASE_SECONDS,
             "renewTime": rfc3339_micro(now),
         },
     }
