@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from carob.api import qos, quantity
-from carob.api.validation import containers, field, meta, names, paths, resources, scheduling, security, volumes
+from carob.api.validation import containers, field, meta, names, paths, proven, resources, scheduling, security, volumes
 from carob.api.validation.containers import Surroundings
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ def metadata_and_spec(out: list[Cause], pod: core_v1.Pod) -> None:
     meta.core(out, pod.metadata, True, names.dns_subdomain)
     if pod.metadata.annotations:
         annotation_rules(out, pod.metadata.annotations, pod.spec)
+    key = proven.key_of(pod.spec)
+    if key is not None and proven.knows(key):
+        return
+    before = len(out)
+    _whole_spec(out, pod)
+    if key is not None and len(out) == before:
+        proven.remember(key)
+
+
+def _whole_spec(out: list[Cause], pod: core_v1.Pod) -> None:
     spec = pod.spec
     pod_spec(out, "spec", spec, pod.metadata)
     if not spec.service_account_name:
