@@ -364,3 +364,13 @@ def test_selectors(query: str, names: list[str]) -> None:
         assert [item["metadata"]["name"] for item in listed["items"]] == names
 
     in_world(body)
+
+
+def test_a_long_table_is_complete() -> None:
+    async def body(world: World) -> None:
+        for i in range(1100):
+            await world.made(MAPS, config_map(f"m{i:04}"))
+        _, table = await world.ask("GET", f"{MAPS}?includeObject=None", None, {"accept": TABLE_ACCEPT})
+        assert [row["cells"][0] for row in table["rows"]] == [f"m{i:04}" for i in range(1100)]
+
+    in_world(body)

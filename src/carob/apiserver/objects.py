@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from carob.api.resources import Resource, ResourceTable
-    from carob.store.types import Event, Store, Watch
+    from carob.apiserver.watch_cache import Change
+    from carob.store.types import Event, KeyValue, Store, Watch
 
 _log = get_logger("apiserver")
 
@@ -59,7 +60,7 @@ class Objects:
             for item in page.items:
                 found = self._place(item.key)
                 if found is not None:
-                    found[0].load(found[1], found[2], item.value, item.mod_revision)
+                    self._load(*found, item)
             if not page.more:
                 break
             start = page.items[-1].key
@@ -67,6 +68,13 @@ class Objects:
         for cache in self._caches.values():
             cache.ring.floor = cache.revision = revision
         self._watch = await self.store.watch(keys.ROOT, revision, self._deliver)
+
+    @staticmethod
+    def _load(cache: ResourceCache, namespace: str, name: str, item: KeyValue) -> None:
+        try:
+            cache.load(namespace, name, item.value, item.mod_revision)
+        except ValueError:
+            _log.exception("%s cannot be read and is not served", item.key)
 
     async def close(self) -> None:
         """Follow no longer and end every watch."""
@@ -89,27 +97,50 @@ class Objects:
         return cache, namespace, name
 
     def _deliver(self, events: Sequence[Event]) -> None:
-        changes: dict[tuple[str, str], list[Any]] = {}
+        """Take in committed writes: first every cache, then watchers, then listeners, so that all see one state."""
+        changes: dict[tuple[str, str], list[Change]] = {}
         for event in events:
-            found = self._place(event.key)
-            if found is not None:
-                cache, namespace, name = found
-                change = cache.apply(namespace, name, event.value, event.revision)
-                if change is not None:
-                    changes.setdefault((cache.row.group, cache.row.plural), []).append(change)
+            change = self._taken_in(event)
+            if change is not None:
+                place, made = change
+                changes.setdefault(place, []).append(made)
         self.revision = events[-1].revision
-        for place, made in changes.items():
+        for place, several in changes.items():
             fan = self._fans.get(place)
             if fan is not None:
-                fan.publish(made)
+                fan.publish(several)
             for listener in self._listeners.get(place, ()):
-                for change in made:
-                    listener(change.new.namespace, change.new.name)
+                for one in several:
+                    self._tell(listener, one)
         if self._waiters:
             due = [call for revision, call in self._waiters if revision <= self.revision]
             self._waiters = [waiter for waiter in self._waiters if waiter[0] > self.revision]
             for call in due:
                 call()
+
+    def _taken_in(self, event: Event) -> tuple[tuple[str, str], Change] | None:
+        found = self._place(event.key)
+        if found is None:
+            return None
+        cache, namespace, name = found
+        try:
+            change = cache.apply(namespace, name, event.value, event.revision)
+        except ValueError:
+            # whoever wrote this was no carob of this version; the others' writes must still be seen
+            _log.exception("%s cannot be read and is not served", event.key)
+            return None
+        if change is None:
+            return None
+        if change.old is not None:
+            self._memo.pop(change.old, None)
+        return (cache.row.group, cache.row.plural), change
+
+    @staticmethod
+    def _tell(listener: Callable[[str, str], None], change: Change) -> None:
+        try:
+            listener(change.new.namespace, change.new.name)
+        except Exception:  # noqa: BLE001 - one listener's mistake must not hide the change from the others
+            _log.exception("a listener raised at %s/%s", change.new.namespace, change.new.name)
 
     def when_at(self, revision: int, call: Callable[[], None]) -> Callable[[], None]:
         """Call once the caches show `revision`; the answer takes the wish back."""

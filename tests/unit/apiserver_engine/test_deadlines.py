@@ -47,3 +47,18 @@ def test_one_that_raises_is_logged_and_the_next_is_kept(caplog: pytest.LogCaptur
 
     asyncio.run(main())
     assert "an appointment raised" in caplog.text
+
+
+def test_what_was_cancelled_does_not_pile_up() -> None:
+    async def main() -> None:
+        clock = VirtualClock(0.0)
+        deadlines, kept = Deadlines(clock), []
+        deadlines.at(50, lambda: kept.append("kept"))
+        for _ in range(5000):
+            deadlines.at(3600, lambda: kept.append("never")).cancel()
+        assert len(deadlines) < 600
+        await clock.advance(4000)
+        assert kept == ["kept"]
+        await deadlines.close()
+
+    asyncio.run(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carob.api.resources import TABLE
@@ -48,6 +48,7 @@ def test_bytes_of_another_form_are_refused() -> None:
 NAMES = st.text("abc-.", min_size=1, max_size=4)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=30), st.data())
 def test_entries_come_in_the_order_of_their_keys(places: list[tuple[str, str]], data: st.DataObject) -> None:
     cache = filled(*places)
@@ -60,6 +61,7 @@ def test_entries_come_in_the_order_of_their_keys(places: list[tuple[str, str]], 
     assert cache.count() == len(left)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=20), st.integers(1, 5))
 def test_pages_join_to_the_whole(places: list[tuple[str, str]], limit: int) -> None:
     cache = filled(*places)
