@@ -123,7 +123,7 @@ class World:
                             if event.type != "DELETED" and holds(pod):
                                 return pod
         except TimeoutError:
-            raise AssertionError(f"not so: {codec.encode(last.status) if last else None}") from None
+            raise AssertionError(f"not so: {codec.to_tree(last.status) if last else None}") from None
         raise AssertionError("the watch ended")
 
     async def gone(self, name: str) -> None:
@@ -163,6 +163,16 @@ class World:
         """The id of the one container that runs."""
         (status,) = (s for s in self.runtime.containers.values() if s.state is ContainerState.RUNNING)
         return status.id
+
+    async def registered(self) -> tuple[core_v1.Node, coordination_v1.Lease]:
+        """The node and its lease, as soon as they are there."""
+        for _ in range(500):
+            try:
+                node = await self.client.get(core_v1.Node, NODE)
+                return node, await self.client.get(coordination_v1.Lease, NODE, "kube-node-lease")
+            except ApiError:
+                await asyncio.sleep(0.01)
+        raise AssertionError("the node does not come")
 
     async def ask(self, path: str, query: str = "") -> tuple[int, str]:
         """A request to the kubelet's server."""
@@ -483,14 +493,7 @@ def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_the_node_is_registered_and_lives(tmp_path: Path) -> None:
     async def body(world: World) -> None:
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    lease = await world.client.get(coordination_v1.Lease, NODE, "kube-node-lease")
-                    node = await world.client.get(core_v1.Node, NODE)
-                    break
-                except ApiError:
-                    await asyncio.sleep(0.01)
+        node, lease = await world.registered()
         assert lease.spec.holder_identity == NODE
         conditions = {c.type: c.status for c in node.status.conditions}
         assert conditions == {

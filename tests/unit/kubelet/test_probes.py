@@ -132,6 +132,20 @@ def test_readiness_comes_with_the_first_success_after_its_delay() -> None:
     in_world(body)
 
 
+def test_a_server_that_listens_a_moment_later_is_ready_at_once() -> None:
+    async def body(world: World) -> None:
+        world.answers(1)
+        container_id = await world.container(readinessProbe=ASK | {"failureThreshold": 1})
+        await world.clock.advance(0.05)
+        world.answers(0)
+        await world.clock.advance(0.1)
+        assert world.probes.is_ready(container_id)
+        # being asked too early is nothing to tell people
+        assert world.recorder.told == []
+
+    in_world(body)
+
+
 def test_a_failed_liveness_probe_asks_for_an_end_once() -> None:
     async def body(world: World) -> None:
         world.answers(1)

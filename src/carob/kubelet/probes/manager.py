@@ -29,6 +29,12 @@ AT_ONCE = 64
 DEFAULT_PERIOD_SECONDS = 10
 READINESS, LIVENESS, STARTUP = "Readiness", "Liveness", "Startup"
 
+# Most servers listen a moment after their process has begun. Upstream's first try comes up to a second later than the
+# start; ours comes at once and twice more within that second, and only success counts: a Pod is not kept waiting a
+# whole period because it was asked too early.
+EARLY_TRIES_SECONDS = (0.0, 0.1, 0.3)
+FIRST_COUNTED_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class _Probed:
@@ -41,6 +47,10 @@ class _Probed:
     began: float
     states: dict[str, ProbeState] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    early: dict[str, int] = field(default_factory=dict)
+    """How many early tries of a probe have been made; gone once tries count."""
+    due: dict[str, float] = field(default_factory=dict)
+    """When the first try of a probe may be made."""
     ended: bool = False
 
 
@@ -142,7 +152,27 @@ class Probes:
         self._probed[container_id] = probed
         starting = STARTUP in states and not was_started
         for kind in [STARTUP] if starting else [kind for kind in states if kind != STARTUP]:
-            self._arm(probed, kind, probed.began + states[kind].probe.initial_delay_seconds)
+            self._arm_first(probed, kind)
+
+    def _arm_first(self, probed: _Probed, kind: str) -> None:
+        delay = probed.states[kind].probe.initial_delay_seconds
+        due = probed.due[kind] = max(self._clock.monotonic(), probed.began + delay)
+        if kind == LIVENESS:
+            self._arm(probed, kind, max(due, probed.began + FIRST_COUNTED_SECONDS))
+            return
+        probed.early[kind] = 0
+        self._arm(probed, kind, due)
+
+    def _arm_early(self, probed: _Probed, kind: str) -> None:
+        """After an early try that failed: once more soon, then the tries that count."""
+        probed.early[kind] += 1
+        made = probed.early[kind]
+        if made < len(EARLY_TRIES_SECONDS):
+            wait = EARLY_TRIES_SECONDS[made]
+        else:
+            del probed.early[kind]
+            wait = FIRST_COUNTED_SECONDS
+        self._arm(probed, kind, probed.due[kind] + wait)
 
     def _end(self, container_id: str) -> None:
         probed = self._probed.pop(container_id, None)
@@ -166,6 +196,11 @@ class Probes:
         probed.busy.discard(kind)
         if probed.ended or kind not in probed.states:
             return
+        if kind in probed.early:
+            if outcome is not Outcome.SUCCESS:
+                self._arm_early(probed, kind)
+                return
+            del probed.early[kind]
         if outcome is not Outcome.SUCCESS:
             word = "failed" if outcome is Outcome.FAILURE else "errored"
             separator = "" if outcome is Outcome.FAILURE else " and resulted in unknown state"
@@ -180,8 +215,7 @@ class Probes:
         if changed and kind == STARTUP:
             for other in (READINESS, LIVENESS):
                 if other in probed.states:
-                    delay = probed.states[other].probe.initial_delay_seconds
-                    self._arm(probed, other, max(self._clock.monotonic(), probed.began + delay))
+                    self._arm_first(probed, other)
         if changed:
             self._changed(probed.pod.metadata.uid)
         if kind != STARTUP or state.passing is not True:
