@@ -69,7 +69,8 @@ def run(arguments: Arguments) -> int:
 def _decide(arguments: Arguments) -> Cluster:
     taken = known_clusters(Path(arguments.data_dir))
     for other in taken:
-        if other.name == arguments.name:
+        running = any(processes.find(other.run_dir, part) for part in ("server", *(n.name for n in other.nodes)))
+        if other.name == arguments.name and running:
             raise CommandError(
                 f'error: a cluster "{other.name}" runs with its state in {Path(other.state_dir).parent}; name that folder '
                 "with --data-dir, or choose another --name"
