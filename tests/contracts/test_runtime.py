@@ -417,3 +417,26 @@ async def _settled(runtime: Runtime) -> list[str]:
             return found
         await asyncio.sleep(0.01)
     return []
+
+
+def test_closing_a_stream_ends_its_reader(world: World) -> None:
+    """A client that goes away must leave nobody waiting; the command itself goes on."""
+
+    async def body(runtime: Runtime) -> None:
+        sandbox_id, container_id = await started(runtime, world, *SLEEP, stdin=True)
+        for process in (
+            await runtime.exec(container_id, ["sleep", "600"], stdin=True, tty=False),
+            await runtime.exec(container_id, ["sleep", "600"], stdin=True, tty=True),
+            await runtime.attach(container_id),
+        ):
+            reading = asyncio.create_task(process.read())
+            await asyncio.sleep(0.01)
+            await process.close()
+            async with asyncio.timeout(20):
+                assert await reading is None
+            await process.write(b"ignored")
+            await process.close_stdin()
+            await process.close()
+        await runtime.remove_sandbox(sandbox_id)
+
+    world.run(body)

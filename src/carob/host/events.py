@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from carob.host import syscalls
 from carob.host.types import Host, Identity
@@ -22,36 +22,64 @@ async def wait_readable(*descriptors: int) -> None:
 
     For a pidfd: when its process has ended. At most one waiter a descriptor.
     """
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
+    await Waits().readable(*descriptors)
 
-    def settle() -> None:
-        if not ready.done():
-            ready.set_result(None)
 
-    for descriptor in descriptors:
-        loop.add_reader(descriptor, settle)
-    try:
-        await ready
-    finally:
+class Waits:
+    """Waits on descriptors that may be closed under the waiter: `abandon` first, then close them.
+
+    Whoever waits then wakes up, and looks at the state itself.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[asyncio.Future[None], Callable[[], None]] = {}
+
+    async def readable(self, *descriptors: int) -> None:
+        """Return when one has something to read or has ended, or at `abandon`. At most one waiter a descriptor."""
+        await self._wait(descriptors, self._loop.add_reader, self._loop.remove_reader)
+
+    async def writable(self, descriptor: int) -> None:
+        """Return when it takes more bytes or its reader has gone, or at `abandon`."""
+        await self._wait((descriptor,), self._loop.add_writer, self._loop.remove_writer)
+
+    def wake(self) -> None:
+        """All who wait look again."""
+        for ready in self._pending:
+            if not ready.done():
+                ready.set_result(None)
+
+    def abandon(self) -> None:
+        """No descriptor is watched any more when this returns."""
+        for stop in self._pending.values():
+            stop()
+        self.wake()
+
+    async def _wait(
+        self,
+        descriptors: Sequence[int],
+        add: Callable[[int, Callable[[], None]], object],
+        remove: Callable[[int], object],
+    ) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        watched = list(descriptors)
+
+        def settle() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        def stop() -> None:
+            while watched:
+                remove(watched.pop())
+
         for descriptor in descriptors:
-            loop.remove_reader(descriptor)
-
-
-async def wait_writable(descriptor: int) -> None:
-    """Return when it takes more bytes, or its reader has gone."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def settle() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(descriptor, settle)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(descriptor)
+            add(descriptor, settle)
+        self._pending[ready] = stop
+        try:
+            await ready
+        finally:
+            stop()
+            del self._pending[ready]
 
 
 async def wait_child(pid: int) -> int:

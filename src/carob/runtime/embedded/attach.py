@@ -11,7 +11,7 @@ import os
 import socket
 from contextlib import suppress
 
-from carob.host.events import wait_readable, wait_writable
+from carob.host.events import Waits
 from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.records import Phase
 from carob.runtime.embedded.state import Container
@@ -30,13 +30,14 @@ class AttachProcess:
         self._parts = parts
         self._container = container
         self._connection = connection
+        self._waits = Waits()
 
     async def read(self) -> tuple[int, bytes] | None:
         while self._connection.fileno() >= 0:
             try:
                 message = self._connection.recv(_RECEIVE_BYTES)
             except BlockingIOError:
-                await wait_readable(self._connection.fileno())
+                await self._waits.readable(self._connection.fileno())
                 continue
             except ConnectionError:
                 return None
@@ -55,7 +56,7 @@ class AttachProcess:
             try:
                 self._connection.send(piece)
             except BlockingIOError:
-                await wait_writable(self._connection.fileno())
+                await self._waits.writable(self._connection.fileno())
                 continue
             except OSError as error:
                 if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
@@ -77,6 +78,7 @@ class AttachProcess:
         return self._container.record.exit_code
 
     async def close(self) -> None:
+        self._waits.abandon()
         self._connection.close()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from carob.base.log import get_logger, pairs
 from carob.host import syscalls
 from carob.host.cgroup import Cgroups
 from carob.host.types import Host
@@ -25,6 +26,7 @@ from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
 from carob.runtime.embedded.seccomp import Filter
 from carob.runtime.types import NamespaceMode, RuntimeFailure
 
+_log = get_logger("runtime")
 _MAX_ACCOUNT_BYTES = 4 << 20
 _KILL_ROUNDS = 50
 
@@ -46,11 +48,14 @@ def survey(host: Host, cgroups: Cgroups) -> Machine:
     """Look at the machine and at what we ourselves may do on it."""
     possible = capabilities.bounding_set(host.read("/proc/self/status"))
     powerful = "CAP_SYS_RESOURCE" in possible
+    floor = -1000 if powerful else int(host.read("/proc/self/oom_score_adj"))
+    if floor > -1000:
+        _log.warning("without CAP_SYS_RESOURCE no OOM score is lowered: %s", pairs(lowest=floor))
     memory = cgroups.layout.v1.get("memory")
     swap = host.exists(f"{memory}/memory.memsw.limit_in_bytes") if memory else bool(cgroups.layout.unified)
     return Machine(
         capabilities=possible,
-        oom_score_adj_floor=-1000 if powerful else int(host.read("/proc/self/oom_score_adj")),
+        oom_score_adj_floor=floor,
         cgroup_namespaces=cgroups.layout.mode == "v2",
         # crun raises RLIMIT_MEMLOCK before it loads the device filter of cgroup v2
         device_rules=powerful or cgroups.layout.mode != "v2",

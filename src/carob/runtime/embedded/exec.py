@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from carob.host.events import receive_descriptor, set_window_size, wait_child, wait_readable, wait_writable
+from carob.host.events import Waits, receive_descriptor, set_window_size, wait_child, wait_readable
 from carob.host.types import Redirect
 from carob.runtime.embedded.crun import explain, looks_like_refusal
 from carob.runtime.embedded.oci_spec import DEFAULT_PATH
@@ -41,6 +41,9 @@ class ExecProcess:
         self._outputs: dict[int, int] = {}  # descriptor -> stream
         self._input = -1
         self._terminal = -1
+        self._waits = Waits()
+        self._closed = False
+        self._ended = False
         self._exited: asyncio.Task[int] | None = None
         self._heard_anything = False
         self._refusal: tuple[int, str] | None = None
@@ -63,6 +66,8 @@ class ExecProcess:
 
     async def _reap(self, pid: int) -> int:
         code = await wait_child(pid)
+        self._ended = True
+        self._waits.wake()
         said = self._said()
         if said:
             self._refusal = explain(said, self._command)
@@ -136,9 +141,11 @@ class ExecProcess:
                 return await self._first(piece) if not self._heard_anything else piece
             if not self._outputs:
                 break
-            if self._terminal >= 0 and self._exited.done():
+            if self._terminal >= 0 and self._ended:
                 break  # whoever still holds the terminal was not asked for
-            await self._wait_output()
+            await self._waits.readable(*self._outputs)
+        if self._closed:
+            return None
         await asyncio.shield(self._exited)
         if self._refusal is not None:
             words, self._refusal = self._refusal[1], None
@@ -178,19 +185,6 @@ class ExecProcess:
         if descriptor != self._terminal:
             os.close(descriptor)
 
-    async def _wait_output(self) -> None:
-        if self._terminal < 0:
-            await wait_readable(*self._outputs)
-            return
-        assert self._exited is not None
-        readable = asyncio.get_running_loop().create_task(wait_readable(*self._outputs))
-        try:
-            await asyncio.wait({readable, self._exited}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            readable.cancel()
-            with suppress(asyncio.CancelledError):
-                await readable
-
     async def write(self, data: bytes) -> None:
         """Waits while the command does not read; ignored once it has closed its input."""
         rest = memoryview(data)
@@ -198,7 +192,7 @@ class ExecProcess:
             try:
                 rest = rest[os.write(self._input, rest) :]
             except BlockingIOError:
-                await wait_writable(self._input)
+                await self._waits.writable(self._input)
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.EIO):
                     raise
@@ -225,6 +219,8 @@ class ExecProcess:
         self._close_all()
 
     def _close_all(self) -> None:
+        self._closed = True
+        self._waits.abandon()
         for descriptor in {*self._outputs, self._input, self._terminal} - {-1}:
             os.close(descriptor)
         self._outputs.clear()
