@@ -31,6 +31,7 @@ from carob.kubelet.probes.manager import Probes
 from carob.kubelet.server import KubeletServer
 from carob.kubelet.slots import Slots
 from carob.kubelet.status_manager import StatusManager
+from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
 from carob.kubelet.tokens import Tokens
 from carob.kubelet.tools import Tools, pod_ips
@@ -209,6 +210,7 @@ class Kubelet:
             return
         others = [r.pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
         try:
+            node_features.check(pod, apparmor=self.node.machine.apparmor)
             admit(pod, others, self.node.facts.allocatable, self.node.labels)
             record.admitted = True
         except Rejected as refusal:

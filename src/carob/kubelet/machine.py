@@ -31,6 +31,7 @@ class Machine:
     system_uuid: str
     boot_id: str
     hugepages: Mapping[str, int]
+    apparmor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def read_machine() -> Machine:
         system_uuid=read_text("/sys/class/dmi/id/product_uuid").strip() or read_text("/etc/machine-id").strip(),
         boot_id=read_text("/proc/sys/kernel/random/boot_id").strip(),
         hugepages=_hugepages(),
+        apparmor=read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
     )
 
 

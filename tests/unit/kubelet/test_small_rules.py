@@ -18,6 +18,7 @@ from carob.kubelet.etc_files import hostname_and_domain, hosts_file, kernel_host
 from carob.kubelet.failures import Rejected, StepFailure
 from carob.kubelet.image_names import InvalidImageName, with_default_tag
 from carob.kubelet.security import security_context
+from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
 from carob.runtime.types import Image, SandboxConfig, SandboxState, SandboxStatus
 from carob.transport.http import Request
@@ -142,6 +143,10 @@ def asking(cpu: str, **spec: Any) -> core_v1.Pod:
     return pod(containers=[made], **spec)
 
 
+def sysctl(name: str) -> dict[str, Any]:
+    return {"securityContext": {"sysctls": [{"name": name, "value": "1"}]}}
+
+
 NODE = {"cpu": "2", "memory": "1Gi", "pods": "3"}
 
 
@@ -173,6 +178,38 @@ def test_a_port_of_the_node_is_given_once() -> None:
     assert caught.value.reason == "NodePorts"
     admit(wanting(hostIP="10.0.0.1"), [wanting(hostIP="127.0.0.1")], NODE, {})
     admit(wanting(protocol="UDP"), [wanting()], NODE, {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "words"),
+    [
+        (sysctl("kernel.msgmax"), "SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted'),
+        (
+            sysctl("net.ipv4.tcp_syncookies") | {"hostNetwork": True},
+            "SysctlForbidden",
+            "not allowed with host net enabled",
+        ),
+        (
+            sysctl("kernel.shm_rmid_forced") | {"hostIPC": True},
+            "SysctlForbidden",
+            "not allowed with host ipc enabled",
+        ),
+        (
+            {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}},
+            "AppArmor",
+            "Cannot enforce AppArmor: AppArmor is not enabled on the host",
+        ),
+    ],
+)
+def test_what_the_kernel_must_not_or_cannot_do(spec: dict[str, Any], reason: str, words: str) -> None:
+    with pytest.raises(Rejected, match=words) as caught:
+        node_features.check(pod(**spec), apparmor=False)
+    assert caught.value.reason == reason
+
+
+def test_safe_sysctls_are_let_in() -> None:
+    node_features.check(pod(**sysctl("net.ipv4.ip_unprivileged_port_start")), apparmor=False)
+    node_features.check(pod(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}}), apparmor=True)
 
 
 def test_host_names() -> None:
