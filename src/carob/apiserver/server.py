@@ -245,8 +245,8 @@ def _nothing() -> None:
 
 
 def _impersonates(request: Request) -> bool:
-    headers = request.headers
-    return "impersonate-user" in headers or "impersonate-group" in headers or "impersonate-uid" in headers
+    # one search in the joined names is cheaper than asking each name
+    return "impersonate-" in " ".join(request.headers)
 
 
 def _too_large() -> ApiError:

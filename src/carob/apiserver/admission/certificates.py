@@ -28,6 +28,8 @@ class CertificateRequests:
     """The three rules, which upstream keeps in three plugins."""
 
     name = "CertificateApproval"
+    phases = ("validate",)
+    handles = frozenset((("certificates.k8s.io", "certificatesigningrequests"),))
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer

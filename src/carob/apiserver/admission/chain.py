@@ -1,6 +1,9 @@
 """The chain of admission plugins: every `admit` in order, then, on the final object, every `validate`.
 
 The plugins need the reader of the engine that calls them, so the chain is made empty and filled once both exist.
+
+A plugin may say with `handles` which resources (pairs of group and plural name) it is about, and with `phases` which of
+the two calls it needs; the chain of each resource then has only those who have something to say about it.
 """
 
 from __future__ import annotations
@@ -8,9 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from carob.apiserver.types import AdmissionPlugin, Attributes
+
+    Calls = tuple[Callable[[Attributes], None], ...]
+
+ADMIT = "admit"
+VALIDATE = "validate"
 
 
 class AdmissionChain:
@@ -18,17 +26,29 @@ class AdmissionChain:
 
     def __init__(self, plugins: Iterable[AdmissionPlugin] = ()) -> None:
         self._plugins = tuple(plugins)
+        self._calls: dict[tuple[str, str], tuple[Calls, Calls]] = {}
 
     def use(self, plugins: Iterable[AdmissionPlugin]) -> None:
         """Put these plugins in, in this order."""
         self._plugins = tuple(plugins)
+        self._calls.clear()
 
     def admit(self, attributes: Attributes) -> None:
-        """Let every plugin change the object. Raises: ApiError of the first that refuses."""
-        for plugin in self._plugins:
-            plugin.admit(attributes)
+        """Let the plugins change the object. Raises: ApiError of the first that refuses."""
+        for call in self._of(attributes)[0]:
+            call(attributes)
 
     def validate(self, attributes: Attributes) -> None:
-        """Let every plugin judge the final object. Raises: ApiError of the first that refuses."""
-        for plugin in self._plugins:
-            plugin.validate(attributes)
+        """Let the plugins judge the final object. Raises: ApiError of the first that refuses."""
+        for call in self._of(attributes)[1]:
+            call(attributes)
+
+    def _of(self, attributes: Attributes) -> tuple[Calls, Calls]:
+        place = (attributes.resource.group, attributes.resource.plural)
+        found = self._calls.get(place)
+        if found is None:
+            mine = [plugin for plugin in self._plugins if place in getattr(plugin, "handles", (place,))]
+            admits = tuple(one.admit for one in mine if ADMIT in getattr(one, "phases", (ADMIT, VALIDATE)))
+            validates = tuple(one.validate for one in mine if VALIDATE in getattr(one, "phases", (ADMIT, VALIDATE)))
+            found = self._calls[place] = admits, validates
+        return found

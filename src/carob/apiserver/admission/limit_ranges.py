@@ -28,6 +28,7 @@ class LimitRanger:
     """See the module."""
 
     name = "LimitRanger"
+    handles = frozenset((("", "pods"), ("", "persistentvolumeclaims")))
 
     def __init__(self, reader: Reader) -> None:
         self._ranges: NamespacedCache[LimitRange] = NamespacedCache(reader, LIMIT_RANGES)

@@ -21,6 +21,7 @@ class NamespaceLifecycle:
     """See the module."""
 
     name = "NamespaceLifecycle"
+    phases = ("admit",)
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -63,6 +63,17 @@ class NodeRestriction:
     """See the module."""
 
     name = "NodeRestriction"
+    phases = ("admit",)
+    handles = frozenset(
+        (
+            ("", "pods"),
+            ("", "nodes"),
+            ("", "serviceaccounts"),
+            ("coordination.k8s.io", "leases"),
+            ("storage.k8s.io", "csinodes"),
+            ("resource.k8s.io", "resourceslices"),
+        )
+    )
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

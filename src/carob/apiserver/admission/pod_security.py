@@ -77,6 +77,21 @@ class PodSecurity:
     """See the module."""
 
     name = "PodSecurity"
+    phases = ("validate",)
+    handles = frozenset(
+        (
+            ("", "namespaces"),
+            ("", "pods"),
+            ("", "podtemplates"),
+            ("", "replicationcontrollers"),
+            ("apps", "daemonsets"),
+            ("apps", "deployments"),
+            ("apps", "replicasets"),
+            ("apps", "statefulsets"),
+            ("batch", "cronjobs"),
+            ("batch", "jobs"),
+        )
+    )
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

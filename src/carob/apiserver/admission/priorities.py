@@ -23,6 +23,7 @@ class PriorityAdmission:
     """See the module."""
 
     name = "Priority"
+    handles = frozenset((("", "pods"), ("scheduling.k8s.io", "priorityclasses")))
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

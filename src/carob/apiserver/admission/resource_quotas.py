@@ -44,6 +44,7 @@ class QuotaAdmission:
     """See the module. `run` is the background part."""
 
     name = "ResourceQuota"
+    phases = ("validate",)
 
     def __init__(self, reader: Reader, writer: StatusWriter) -> None:
         self._reader = reader

@@ -103,6 +103,8 @@ class RoleEscalation:
     """See the module."""
 
     name = "RoleEscalation"
+    phases = ("admit",)
+    handles = frozenset((_GROUP, plural) for plural in (*_ROLES, *_BINDINGS))
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer

@@ -20,6 +20,7 @@ class RuntimeClassAdmission:
     """See the module."""
 
     name = "RuntimeClass"
+    handles = frozenset((("", "pods"),))
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

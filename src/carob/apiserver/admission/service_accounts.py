@@ -6,6 +6,7 @@ Differs: reference limits by the deprecated annotation `kubernetes.io/enforce-mo
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
@@ -38,6 +39,7 @@ class ServiceAccountAdmission:
     """See the module."""
 
     name = "ServiceAccount"
+    handles = frozenset((("", "pods"),))
 
     def __init__(self, reader: Reader, randomness: Randomness) -> None:
         self._reader = reader
@@ -95,11 +97,15 @@ class ServiceAccountAdmission:
             container.volume_mounts = [*container.volume_mounts, mount]
             mounted = True
         if mounted and not existing:
-            spec.volumes = [*spec.volumes, core_v1.Volume(name=name, projected=token_source())]
+            spec.volumes = [*spec.volumes, core_v1.Volume(name=name, projected=_token_source())]
 
 
-def token_source() -> core_v1.ProjectedVolumeSource:
-    """The projected volume with the token, the cluster's CA and the Pod's namespace."""
+@cache
+def _token_source() -> core_v1.ProjectedVolumeSource:
+    """The projected volume with the token, the cluster's CA and the Pod's namespace.
+
+    All Pods share this one Struct: it is encoded with each of them and nobody changes it.
+    """
     token = core_v1.ServiceAccountTokenProjection(path="token", expiration_seconds=WARN_ONLY_EXPIRATION_SECONDS)
     ca = core_v1.ConfigMapProjection(name=ROOT_CA, items=[core_v1.KeyToPath(key="ca.crt", path="ca.crt")])
     field = core_v1.ObjectFieldSelector(api_version="v1", field_path="metadata.namespace")

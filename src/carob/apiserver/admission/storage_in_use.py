@@ -29,6 +29,8 @@ class StorageObjectInUseProtection:
     """Claims and volumes outlive their deletion while somebody uses them."""
 
     name = "StorageObjectInUseProtection"
+    phases = ("admit",)
+    handles = frozenset((("", "persistentvolumeclaims"), ("", "persistentvolumes")))
 
     def admit(self, attributes: Attributes) -> None:
         """Add the finalizer to a new object."""
@@ -46,6 +48,8 @@ class DefaultStorageClass:
     """A claim that names no class gets the newest default one, if there is one."""
 
     name = "DefaultStorageClass"
+    phases = ("admit",)
+    handles = frozenset((("", "persistentvolumeclaims"),))
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -80,6 +84,8 @@ class DefaultIngressClass:
     """An Ingress that names no class gets the default one, if there is one."""
 
     name = "DefaultIngressClass"
+    phases = ("admit",)
+    handles = frozenset((("networking.k8s.io", "ingresses"),))
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -23,6 +23,8 @@ class DefaultTolerationSeconds:
     """A Pod stays five minutes on a node that is not ready or not reachable, unless it says otherwise."""
 
     name = "DefaultTolerationSeconds"
+    phases = ("admit",)
+    handles = frozenset((("", "pods"),))
 
     def admit(self, attributes: Attributes) -> None:
         """Add the tolerations that are missing."""
@@ -42,6 +44,8 @@ class TaintNodesByCondition:
     """A new Node takes no Pods until somebody has seen that it is ready."""
 
     name = "TaintNodesByCondition"
+    phases = ("admit",)
+    handles = frozenset((("", "nodes"),))
 
     def admit(self, attributes: Attributes) -> None:
         """Add the taint."""

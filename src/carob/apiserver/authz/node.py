@@ -161,10 +161,13 @@ class PodGraph:
 class NodeAuthorizer:
     """Decides for nodes alone; for everybody else it has no opinion."""
 
+    LIMIT = 2048
+
     def __init__(self, reader: Reader, rules: Sequence[PolicyRule]) -> None:
         self._reader = reader
         self._graph = PodGraph(reader)
         self._rules = rules
+        self._known: dict[tuple[str, str, str], bool] = {}
         self._by_resource: dict[tuple[str, str], Callable[[str, Question], Decision]] = {
             ("", "secrets"): self._read,
             ("", "configmaps"): self._read,
@@ -185,7 +188,14 @@ class NodeAuthorizer:
         special = self._by_resource.get((asked.group, asked.resource)) if asked.resource else None
         if special is not None:
             return special(node, asked)
-        return ALLOW if any(policy.allows(rule, asked) for rule in self._rules) else NO_OPINION
+        # these rules name no objects and no namespaces, so few questions are really different
+        key = (asked.verb, asked.group, asked.full_resource if asked.resource else asked.path)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= self.LIMIT:
+                self._known.clear()
+            known = self._known[key] = any(policy.allows(rule, asked) for rule in self._rules)
+        return ALLOW if known else NO_OPINION
 
     def _read(self, node: str, asked: Question) -> Decision:
         if asked.verb not in ("get", "list", "watch"):
