@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from carob.api.types import certificates_v1, coordination_v1, core_v1
+from carob.api.types import certificates_v1, coordination_v1, core_v1, discovery_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.csr import CsrController
+from carob.controllers.endpoint_slices import EndpointSliceController, prepare_services
+from carob.controllers.endpoints import EndpointsController
 from carob.controllers.garbage_collector import GarbageCollector
 from carob.controllers.namespaces import NamespaceController
 from carob.controllers.node_lifecycle import LEASE_NAMESPACE, NodeLifecycle
@@ -67,6 +69,10 @@ class Controllers:
         leases = Informer(client, coordination_v1.Lease, clock, namespace=LEASE_NAMESPACE)
         pods = Informer(client, PodView, clock)
         prepare(pods)
+        services = Informer(client, core_v1.Service, clock)
+        slices = Informer(client, discovery_v1.EndpointSlice, clock)
+        endpoints = Informer(client, core_v1.Endpoints, clock)
+        prepare_services(services, slices, pods)
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
@@ -81,9 +87,12 @@ class Controllers:
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
             "garbage collector": partial(self._later, GarbageCollector(client, clock, pods).run),
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
+            "endpoint slices": EndpointSliceController(client, services, slices, pods, nodes, clock).run,
+            "endpoints": EndpointsController(client, services, endpoints, pods, clock).run,
             **workloads.parts,
         }
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
+        informers += [services, slices, endpoints]
         informers += workloads.informers
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
