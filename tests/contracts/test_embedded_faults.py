@@ -188,8 +188,12 @@ def test_after_the_machine_was_started_anew_everything_has_ended(world: RealWorl
         containers = Records(host, world.places.container_records, ContainerRecord)
         record = containers.load()[0]
         assert record.boot_id == boot_id(host)
-        # as if the power had been cut while it ran: its numbers belong to other processes now
-        record.phase, record.process, record.monitor = Phase.RUNNING, (1, 1), (1, 1)
+        # as if the power had been cut while it ran: its numbers belong to other processes now, here to this very one
+        myself = host.identity(os.getpid())
+        assert myself is not None
+        pair = (myself.pid, myself.start_ticks)
+        record.phase, record.process, record.monitor = Phase.RUNNING, pair, pair
+        record.boot_id = "an earlier one"
         containers.save(record)
         host.unlink(f"{world.places.exits}/{record.id}")
 

@@ -26,6 +26,7 @@ async def take_over(parts: Parts, launcher: Launcher, endings: Endings, watch_pa
     """Fill the inventory. Failures to clear away are logged; the next start tries again."""
     sandboxes = parts.sandbox_records.load()
     containers = parts.container_records.load()
+    _forget_processes(parts, sandboxes, containers)
     alive = {record.id for record in sandboxes if record.phase not in _HALF_DONE}
     for container in containers:
         if container.phase in _HALF_DONE or container.sandbox_id not in alive:
@@ -45,6 +46,16 @@ async def take_over(parts: Parts, launcher: Launcher, endings: Endings, watch_pa
         refused = kept.record.phase is Phase.CREATED and kept.record.message
         if not kept.ended.is_set() and not refused:
             endings.follow(kept)
+
+
+def _forget_processes(parts: Parts, sandboxes: list[SandboxRecord], containers: list[ContainerRecord]) -> None:
+    """Numbers of processes from before the machine was started anew belong to others now."""
+    for sandbox in sandboxes:
+        if sandbox.boot_id != parts.boot_id:
+            sandbox.pause, sandbox.boot_id = None, parts.boot_id
+    for container in containers:
+        if container.boot_id != parts.boot_id:
+            container.process, container.monitor, container.boot_id = None, None, parts.boot_id
 
 
 def _adopt(parts: Parts, record: ContainerRecord) -> None:
