@@ -23,7 +23,6 @@ MAX_NAMES_PER_IMAGE = 5
 # eviction thresholds: how much disk, inodes and process numbers must be left
 DISK_AVAILABLE_SHARE = 0.10
 INODES_FREE_SHARE = 0.05
-PROCESSES_FREE_SHARE = 0.0
 
 
 def node_object(options: KubeletOptions, machine: Machine) -> core_v1.Node:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from carob.api.status import ApiError
 from carob.base.log import get_logger, pairs
 from carob.kubelet.actions import NOTICEABLE_SECONDS, Work
+from carob.kubelet.failures import POST_START_HOOK_ERROR
 from carob.kubelet.lifecycle import HookFailure
 from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.steps.image import ensure_image
@@ -157,7 +158,7 @@ class Operations:
         except HookFailure as failure:
             self._tools.events(record).warning("FailedPostStartHook", f"PostStartHook failed: {failure}", name)
             now = self._tools.clock.monotonic()
-            record.failures[name] = Failure("PostStartHookError", str(failure), now + 10.0)
+            record.failures[name] = Failure(POST_START_HOOK_ERROR, str(failure), now + 10.0)
             self.stop_container(record, container_id, self._grace(record), "FailedPostStartHook")
         finally:
             record.hooked.discard(container_id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from carob.kubelet.fields import Facts
-from carob.kubelet.volumes.contents import ContentReader, is_api_backed
+from carob.kubelet.volumes.contents import ContentReader
 from carob.kubelet.volumes.setup import VolumeSetup
 
 if TYPE_CHECKING:
@@ -89,8 +89,3 @@ def mounted_volumes(pod: core_v1.Pod) -> list[core_v1.Volume]:
     used = {mount.name for one in (*spec.init_containers, *spec.containers) for mount in one.volume_mounts}
     used |= {mount.name for one in spec.ephemeral_containers for mount in one.volume_mounts}
     return [volume for volume in pod.spec.volumes if volume.name in used]
-
-
-def has_changing_content(pod: core_v1.Pod) -> bool:
-    """Whether some volume's files come from the API and may change."""
-    return any(is_api_backed(volume) for volume in mounted_volumes(pod))
