@@ -51,6 +51,13 @@ class Asker:
             return response.status, body.decode()
 
 
+async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return once the condition holds, which a background part of the server brings about."""
+    async with asyncio.timeout(5):
+        while not await condition():
+            await asyncio.sleep(0)
+
+
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> ApiServerOptions:
     pki = ensure_pki(tmp_path_factory.mktemp("pki"), PkiOptions(), SystemClock().now())
@@ -277,12 +284,11 @@ def test_an_aggregated_role_follows_its_parts(with_server: WithServer) -> None:
         }
         await api.ask("POST", f"{ROLES}/clusterroles", whole)
         await api.ask("POST", f"{ROLES}/clusterroles", part)
-        for _ in range(100):
-            _, found = await api.ask("GET", f"{ROLES}/clusterroles/whole")
-            if found.get("rules") == rules:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError(found)
+
+        async def found() -> bool:
+            return (await api.ask("GET", f"{ROLES}/clusterroles/whole"))[1].get("rules") == rules
+
+        await soon(found)
 
     with_server(body)
 
@@ -508,12 +514,12 @@ def test_the_last_place_of_a_quota_is_given_once(with_server: WithServer) -> Non
             "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
             in (refused["message"])
         )
-        for _ in range(100):
+
+        async def charged() -> bool:
             _, found = await api.ask("GET", f"{quotas}/q")
-            if found["status"]["used"] == {"configmaps": "2"}:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError(found["status"])
+            return bool(found["status"]["used"] == {"configmaps": "2"})
+
+        await soon(charged)
 
     with_server(body)
 

@@ -50,7 +50,7 @@ def pod(**spec: Any) -> dict[str, Any]:
     return {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "a"}, "spec": spec}
 
 
-def account(name: str = "default", **fields: Any) -> dict[str, Any]:
+def account(name: Any = "default", **fields: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "a"}
     return {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata, **fields}
 
