@@ -39,6 +39,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "certificates_v1": ("certificates",),
     "flowcontrol_v1": ("server",),
     "apiregistration_v1": ("server",),
+    "admissionregistration_v1": ("webhooks", "policies"),
     "events_v1": ("events",),
     "coordination_v1": ("coordination",),
 }
