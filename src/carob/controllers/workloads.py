@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.controllers.cronjob_controller import CronJobController
 from carob.controllers.deployment_controller import DeploymentController
+from carob.controllers.job_controller import JobController
 from carob.controllers.replicaset import ReplicaSetController
 from carob.controllers.workload_views import (
+    CronJobView,
     DeploymentView,
+    JobView,
     ReplicaSetView,
     ReplicationControllerView,
     prepare_workload,
@@ -39,12 +43,18 @@ class Workloads:
         of_sets = self._recorder("replicaset-controller")
         of_old_sets = self._recorder("replication-controller")
         of_deployments = self._recorder("deployment-controller")
+        jobs = self._informer(JobView)
+        crons = self._informer(CronJobView)
+        of_jobs = self._recorder("job-controller")
+        of_crons = self._recorder("cronjob-controller")
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
             "replica sets": ReplicaSetController(client, sets, pods, of_sets, clock, ReplicaSetView).run,
             "replication controllers": ReplicaSetController(
                 client, old_sets, pods, of_old_sets, clock, ReplicationControllerView
             ).run,
             "deployments": DeploymentController(client, deployments, sets, pods, of_deployments, clock).run,
+            "jobs": JobController(client, jobs, pods, of_jobs, clock).run,
+            "cron jobs": CronJobController(client, crons, jobs, of_crons, clock).run,
         }
 
     def _informer(self, kind: type[Any]) -> Informer[Any]:
