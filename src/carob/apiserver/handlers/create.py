@@ -83,10 +83,10 @@ async def _store(
 ) -> Entry:
     strategy = backend.strategies.of(row)
     strategy.prepare_create(obj, context)
+    strategy.reserve(obj, None, context)
     rules.check_create(row, obj)
     context.warnings += strategy.warnings(obj, None)
     backend.admission.validate(attributes)
-    strategy.reserve(obj, None, context)
     metadata, objects = obj.metadata, backend.objects
     cache = objects.cache(row)
     for number in range(tries):
@@ -117,8 +117,8 @@ async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         strategy.prepare_create(obj, context)
         if status is not None:
             obj.status = status
-        rules.check_create(row, obj)
         strategy.reserve(obj, None, context)
+        rules.check_create(row, obj)
         value = backend.objects.value_of(row, obj)
         entry = await backend.objects.create(row, metadata.namespace, metadata.name, value)
     except BaseException:

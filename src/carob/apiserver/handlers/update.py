@@ -140,12 +140,12 @@ async def _replace_once(
     if prepare is None:
         prepare = strategy.prepare_status if context.subresource == "status" else strategy.prepare_update
     prepare(new, old, context)
+    if context.subresource != "status":
+        strategy.reserve(new, old, context)
     rules.check_update(row, new, old, context.subresource)
     if context.subresource != "status":
         context.warnings += strategy.warnings(new, old)
     backend.admission.validate(attributes)
-    if context.subresource != "status":
-        strategy.reserve(new, old, context)
     return await commit(backend, row, context, entry, new)
 
 
@@ -196,8 +196,8 @@ async def update_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         strategy.prepare_update(obj, old, context)
         if status is not None:
             obj.status = status
-        rules.check_update(row, obj, old)
         strategy.reserve(obj, old, context)
+        rules.check_update(row, obj, old)
         entry = await commit(backend, row, context, entry, obj)
     except BaseException:
         context.finish(happened=False)

@@ -71,6 +71,8 @@ def _clean(spec: core_v1.PodSpec) -> None:
     for container in (*spec.containers, *spec.init_containers):
         if container.lifecycle is not None and container.lifecycle.stop_signal:
             container.lifecycle.stop_signal = None
+            if container.lifecycle == core_v1.Lifecycle():
+                container.lifecycle = None
 
 
 def _both_addresses(status: core_v1.PodStatus) -> None:

@@ -68,7 +68,7 @@ class ServiceStrategy(Strategy):
         """The status alone."""
         new.spec = old.spec
 
-    # -- after validation ------------------------------------------------------------------------------------------
+    # -- what is given out ------------------------------------------------------------------------------------------
 
     def reserve(self, new: core_v1.Service, old: core_v1.Service | None, context: WriteContext) -> None:
         """Claim what the Service needs and give back what it no longer has. Raises: ApiError 422, 500."""
@@ -118,15 +118,17 @@ class ServiceStrategy(Strategy):
             if not spec.ip_families:
                 spec.ip_families = ["IPv4"] if spec.ip_family_policy == SINGLE else ["IPv4", "IPv6"]
             return
+        if len(spec.ip_families) > 1 and spec.ip_family_policy == SINGLE:
+            return  # validation says so
         for number, family in enumerate(spec.ip_families):
-            if family != "IPv4":
+            if family == "IPv6":
                 why = f'Invalid value: "{family}": not configured on this cluster'
                 raise self._refusal(obj, f"spec.ipFamilies[{number}]", why)
         if spec.ip_family_policy == REQUIRE_DUAL:
             why = f'Invalid value: "{REQUIRE_DUAL}": this cluster is not configured for dual-stack services'
             raise self._refusal(obj, "spec.ipFamilyPolicy", why)
         spec.ip_family_policy = spec.ip_family_policy or SINGLE
-        spec.ip_families = ["IPv4"]
+        spec.ip_families = spec.ip_families or ["IPv4"]
 
     def _reserve_address(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
         spec = obj.spec
@@ -146,8 +148,7 @@ class ServiceStrategy(Strategy):
         try:
             where = ipaddress.ip_address(address)
         except ValueError:
-            why = f'Invalid value: "{address}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
-            raise self._refusal(obj, "spec.clusterIPs[0]", why) from None
+            return  # validation says so
         known = not self._addresses.free(address)
         if not known and not any(where.version == one.version and where in one for one in ranges):
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'

@@ -104,7 +104,10 @@ class Strategy:
             new.metadata.labels = old.metadata.labels
 
     def reserve(self, new: Any, old: Any | None, context: WriteContext) -> None:
-        """Claim what only one object may have, once everything else has been checked. Raises: ApiError."""
+        """Claim what only one object may have; what is wrong otherwise is left to validation, which follows.
+
+        Raises: ApiError.
+        """
 
     def spec_changed(self, new: Any, old: Any) -> bool:
         """Whether an update asks for something else than before."""
