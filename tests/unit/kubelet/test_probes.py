@@ -12,8 +12,9 @@ from carob.api import codec
 from carob.api.types import core_v1
 from carob.base.clock import VirtualClock
 from carob.kubelet.ports import PortFailure, resolve_port
-from carob.kubelet.probes.check import Outcome, check
+from carob.kubelet.probes.check import check
 from carob.kubelet.probes.manager import Probes
+from carob.kubelet.probes.outcome import Outcome
 from carob.kubelet.probes.state import ProbeState
 from carob.runtime.types import ContainerConfig, SandboxConfig
 from tests.fakes.runtime import FakeRuntime
@@ -259,5 +260,50 @@ def test_http_and_tcp_probes_over_a_socket() -> None:
         assert await ask(tcpSocket={"port": port}) == (BAD, refused)
         assert await ask(httpGet={"path": "/", "port": port}) == (BAD, f'Get "http://127.0.0.1:{port}/": {refused}')
         assert await ask(httpGet={"path": "/", "port": "none"}) == (ERROR, "couldn't find port: none")
+
+    asyncio.run(main())
+
+
+def test_grpc_probes_speak_enough_http2() -> None:
+    states = {b"": 1, b"sick": 2}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        writer.write(b"\0\0\0\x04\0\0\0\0\0")
+        while True:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] == 1:
+                assert b"/grpc.health.v1.Health/Check" in payload
+            if head[3] == 0:
+                break
+        service = payload[7:]
+        # a field of one byte behind five bytes of prefix; headers and trailers are not looked at
+        answer = b"\0\0\0\0\x02\x08" + bytes([states[service]]) if service in states else b""
+        writer.write(b"\0\0\x01\x01\x04\0\0\0\x01\x88")
+        if answer:
+            writer.write(len(answer).to_bytes(3, "big") + b"\0\0\0\0\0\x01" + answer)
+        writer.write(b"\0\0\x01\x01\x05\0\0\0\x01\x88")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def ask(**grpc: Any) -> tuple[Outcome, str]:
+            asked = probe(timeoutSeconds=5, grpc={"port": port} | grpc)
+            return await check(FakeRuntime(), container(), asked, "c", "127.0.0.1")
+
+        assert await ask() == (OK, "service healthy")
+        assert await ask(service="sick") == (BAD, 'service unhealthy (responded with "NOT_SERVING")')
+        outcome, text = await ask(service="unknown")
+        assert outcome is BAD
+        assert "does not implement the grpc health protocol" in text
+        server.close()
+        await server.wait_closed()
+        outcome, text = await ask()
+        assert outcome is BAD
+        assert text.startswith(f'error: failed to connect service at "127.0.0.1:{port}"')
 
     asyncio.run(main())

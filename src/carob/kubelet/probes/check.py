@@ -6,12 +6,13 @@ Source: kubelet `prober/prober.go`, `pkg/probe`.
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from carob.kubelet.backoff import go_duration
 from carob.kubelet.ports import PortFailure, resolve_port
 from carob.kubelet.probes import http
+from carob.kubelet.probes.grpc import grpc_check
+from carob.kubelet.probes.outcome import Outcome
 from carob.runtime.types import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from carob.runtime.types import Runtime
 
 MAX_OUTPUT = 10 << 10
-
-
-class Outcome(StrEnum):
-    """What a try came to; an error says that it could not be tried."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    ERROR = "error"
 
 
 async def check(
@@ -44,8 +37,6 @@ async def check(
     except PortFailure as error:
         return Outcome.ERROR, str(error)
     if probe.grpc is not None:
-        from carob.kubelet.probes.grpc import grpc_check
-
         return await grpc_check(pod_ip, probe.grpc, seconds)
     return Outcome.ERROR, f"missing probe handler for {container.name}"
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from carob.base.tasks import Signal, TaskGroup
 from carob.kubelet.actions import Kill
 from carob.kubelet.events import PodEvents
-from carob.kubelet.probes.check import Outcome, check
+from carob.kubelet.probes.check import check
+from carob.kubelet.probes.outcome import Outcome
 from carob.kubelet.probes.state import ProbeState
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from carob.kubelet.probes.check import Outcome
+from carob.kubelet.probes.outcome import Outcome
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
