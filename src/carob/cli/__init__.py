@@ -125,11 +125,13 @@ def _run_verb(command: str, verbs: Mapping[str, tuple[str, str]], arguments: lis
         raise unknown_verb(command, arguments[0], verbs)
     module = _load(entry[0])
     command = f"{command} {arguments[0]}"
-    inner: Mapping[str, tuple[str, str]] | None = getattr(module, "VERBS", None)
-    if inner is not None and arguments[1:] and (arguments[1] in inner or not hasattr(module, "run")):
-        if arguments[1] in ("-h", "--help"):
-            return _show_help(command, module)
-        return _run_verb(command, inner, arguments[1:])
+    inner: Mapping[str, tuple[str, str]] = getattr(module, "VERBS", {})
+    if inner and arguments[1:]:
+        word = getattr(module, "ALIASES", {}).get(arguments[1], arguments[1])
+        if word in inner:
+            return _run_verb(command, inner, [word, *arguments[2:]])
+        if not hasattr(module, "run") and not word.startswith("-"):
+            return _run_verb(command, inner, arguments[1:])
     return _run_module(command, module, arguments[1:])
 
 

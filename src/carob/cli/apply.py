@@ -194,6 +194,13 @@ def kind_and_name(resource: Resource, name: str) -> str:
     return f"{kind}.{resource.group}/{name}" if resource.group else f"{kind}/{name}"
 
 
+def with_last_applied(tree: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of the object with the annotation."""
+    metadata = dict(tree.get("metadata") or {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), LAST_APPLIED: text}
+    return {**tree, "metadata": metadata}
+
+
 def encode_last_applied(tree: dict[str, Any]) -> str:
     """The annotation's text: Go's compact JSON with sorted keys and a newline."""
     text = json.dumps(tree, separators=(",", ":"), sort_keys=True, ensure_ascii=False)

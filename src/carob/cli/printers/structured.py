@@ -32,9 +32,9 @@ def without_managed_fields(tree: Any) -> Any:
     return tree
 
 
-def to_json(tree: Any) -> str:
+def to_json(tree: Any, *, sort: bool = True) -> str:
     """Indented JSON with a newline at its end."""
-    text = json.dumps(tree, indent=4, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(tree, indent=4, sort_keys=sort, ensure_ascii=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text + "\n"

@@ -1,0 +1,109 @@
+"""Create a resource from a file or from stdin, or a small one from flags.
+
+Examples:
+  carob create -f pod.yml
+  carob create namespace staging
+  carob create configmap settings --from-literal=level=debug --from-file=app.conf
+  carob create secret generic password --from-literal=word=tell-nobody
+  carob create token default --duration=10m
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from carob.api.status import ApiError
+from carob.cli.apply import encode_last_applied, field_validation, with_last_applied
+from carob.cli.connection import add_connection_flags, connect
+from carob.cli.errors import CommandError
+from carob.cli.failures import server_error
+from carob.cli.results import ResultPrinter, add_dry_run_flag, add_output_flags
+
+if TYPE_CHECKING:
+    from carob.cli.connection import Connection
+    from carob.cli.flags import Arguments, Flags
+    from carob.cli.selection import Manifest
+
+VERBS = {
+    "namespace": ("creators.simple:Namespace", "Create a namespace with the specified name"),
+    "configmap": ("creators.keyed:ConfigMap", "Create a config map from a local file, directory or literal value"),
+    "secret": ("creators.secret", "Create a secret: generic, docker-registry, tls"),
+    "serviceaccount": ("creators.simple:ServiceAccount", "Create a service account with the specified name"),
+    "token": ("creators.token", "Request a service account token"),
+    "deployment": ("creators.workload:Deployment", "Create a deployment with the specified name"),
+    "job": ("creators.workload:Job", "Create a job with the specified name"),
+}
+ALIASES = {"ns": "namespace", "cm": "configmap", "sa": "serviceaccount", "deploy": "deployment", "dep": "deployment"}
+
+
+def add_flags(flags: Flags) -> None:
+    """kubectl create's flags."""
+    flags.usage = "-f FILE [flags]   |   KIND NAME [flags]"
+    flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
+    flags.csv("kustomize", "k")
+    flags.switch("recursive", "R", help="folders with their folders")
+    flags.text("selector", "l", meta="SELECTOR", help="only objects with these labels")
+    flags.switch("save-config", help="keep what was given in the annotation that apply reads")
+    flags.text("validate", default="strict", meta="MODE", bare="strict", help="strict, warn or ignore")
+    flags.text("field-manager", default="kubectl-create")
+    flags.text("raw")
+    flags.switch("edit")
+    flags.switch("windows-line-endings")
+    add_dry_run_flag(flags)
+    add_output_flags(flags)
+    add_connection_flags(flags)
+
+
+def run(arguments: Arguments) -> int:
+    """Create every object of the files; errors of one do not stop the others."""
+    if arguments.words:
+        raise CommandError(
+            f"error: Unexpected args: [{' '.join(arguments.words)}]\nSee 'carob create -h' for help and examples"
+        )
+    if not arguments.filename:
+        raise CommandError("error: must specify one of -f and -k")
+    connection = connect(arguments)
+    try:
+        return _create(connection, arguments)
+    finally:
+        connection.close()
+
+
+def _create(connection: Connection, arguments: Arguments) -> int:
+    from carob.cli.selection import Selection, read_manifests
+
+    printer = ResultPrinter(arguments)
+    mode = field_validation(arguments.validate)
+    failed = False
+    for manifest in read_manifests(arguments.filename, Selection(connection), recursive=arguments.recursive):
+        try:
+            _one(connection, arguments, printer, manifest, mode)
+        except ApiError as error:
+            failed = True
+            print(server_error(error, verb="creating", source=manifest.source), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _one(
+    connection: Connection, arguments: Arguments, printer: ResultPrinter, manifest: Manifest, validation: str
+) -> None:
+    from carob.cli.targets import check_namespace
+
+    namespace = manifest.namespace(connection.namespace)
+    check_namespace(arguments, manifest.resource, namespace)
+    tree = manifest.tree
+    if namespace:
+        tree = {**tree, "metadata": {**(tree.get("metadata") or {}), "namespace": namespace}}
+    if arguments.save_config:
+        tree = with_last_applied(tree, encode_last_applied(tree))
+    if printer.dry_run != "client":
+        query: dict[str, str | list[str]] = {
+            "fieldManager": arguments.field_manager,
+            "fieldValidation": validation,
+        }
+        if printer.dry_run == "server":
+            query["dryRun"] = "All"
+        tree = connection.json("POST", manifest.resource.path(namespace or None), query, tree)
+    printer.show(tree, "created")
+    sys.stdout.flush()
