@@ -40,6 +40,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "flowcontrol_v1": ("server",),
     "apiregistration_v1": ("server",),
     "admissionregistration_v1": ("webhooks", "policies"),
+    "resource_v1": ("resource",),
     "events_v1": ("events",),
     "coordination_v1": ("coordination",),
 }
