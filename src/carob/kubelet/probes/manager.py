@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64
 DEFAULT_PERIOD_SECONDS = 10
+HEAP_SLACK = 64
 READINESS, LIVENESS, STARTUP = "Readiness", "Liveness", "Startup"
 
 # Most servers listen a moment after their process has begun. Upstream's first try comes up to a second later than the
@@ -183,6 +184,10 @@ class Probes:
 
     def _arm(self, probed: _Probed, kind: str, due: float) -> None:
         self._sequence += 1
+        if len(self._heap) > HEAP_SLACK + 4 * len(self._probed):
+            # entries of containers that have gone stay until they are due; of many short ones there may be many
+            self._heap = [entry for entry in self._heap if entry[2] in self._probed]
+            heapq.heapify(self._heap)
         first = not self._heap or due < self._heap[0][0]
         heapq.heappush(self._heap, (due, self._sequence, probed.container_id, kind))
         if first:
