@@ -216,6 +216,10 @@ def text_of(path: str | Path) -> str:
     return Path(path).read_text()
 
 
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*")]
+
+
 def write_log(path: str, text: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)
@@ -606,6 +610,36 @@ def test_a_sandbox_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
         (failed,) = await world.events("FailedCreatePodSandBox")
         assert failed.message == "Failed to create pod sandbox: no address left"
         await world.until("hello-pod", ready)
+
+    in_world(tmp_path, body)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["stop_container", "stop_sandbox", "remove_sandbox"])
+def test_a_step_of_the_end_that_fails_is_tried_again(tmp_path: Path, verb: str) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        world.runtime.fail_next(verb, RuntimeFailure("device busy"))
+        await world.client.delete(core_v1.Pod, "hello-pod", "default")
+        await world.gone("hello-pod")
+        await eventually(lambda: not world.runtime.sandboxes and not world.kubelet._records)
+
+    in_world(tmp_path, body)
+
+
+def test_many_pods_come_and_go_and_nothing_is_left(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        async def one(name: str) -> None:
+            await world.pod(name)
+            await world.until(name, ready)
+            await world.client.delete(core_v1.Pod, name, "default")
+            await world.gone(name)
+
+        await asyncio.gather(*(one(f"p{number}") for number in range(12)))
+        await eventually(lambda: not world.kubelet._records and not world.runtime.sandboxes)
+        assert world.kubelet._statuses._entries == {}
+        assert names_in(world.folder / "node" / "memory") == names_in(world.folder / "logs") == []
 
     in_world(tmp_path, body)
 
