@@ -97,13 +97,17 @@ class SqliteLog:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute(f"PRAGMA journal_size_limit={OVERDUE_PAGES * PAGE_BYTES}")
-        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+        try:
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute(f"PRAGMA journal_size_limit={OVERDUE_PAGES * PAGE_BYTES}")
+            connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
