@@ -41,6 +41,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "apiregistration_v1": ("server",),
     "admissionregistration_v1": ("webhooks", "policies"),
     "resource_v1": ("resource",),
+    "apiextensions_v1": ("crd",),
     "events_v1": ("events",),
     "coordination_v1": ("coordination",),
 }
