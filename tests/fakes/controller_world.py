@@ -145,7 +145,12 @@ class Kubelets:
         if wanted is None:
             return
         if not pod.spec.node_name:
-            target = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": name}, "target": {"name": "node-0"}}
+            target = {
+                "kind": "Binding",
+                "apiVersion": "v1",
+                "metadata": {"name": name},
+                "target": {"name": _node_for(pod)},
+            }
             await self._quietly(self._client.post(core_v1.Pod, name, namespace, "binding", target, meta_v1.Status))
             return
         stamp = rfc3339(self._clock.now())
@@ -167,6 +172,14 @@ class Kubelets:
         except ApiError as error:
             if error.reason not in ("NotFound", "Conflict"):
                 raise
+
+
+def _node_for(pod: core_v1.Pod) -> str:
+    """The node that its affinity names, as daemons have it; else node-0."""
+    affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    fields = [one for term in required.node_selector_terms for one in term.match_fields] if required else []
+    return fields[0].values[0] if fields else "node-0"
 
 
 def with_kubelets(pki: Pki, body: Callable[[World, Kubelets], Awaitable[None]]) -> None:

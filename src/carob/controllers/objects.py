@@ -19,6 +19,8 @@ from carob.controllers.views import BY_ORPHANAGE
 from carob.controllers.written import Written
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.api.selectors import LabelSelector
     from carob.client.informer import Informer
     from carob.client.rest import Client
@@ -60,12 +62,14 @@ class Dependents(Generic[T]):
         self._finalizer = finalizer
         self.written = Written(informer)
 
-    async def claim(self, owner: Owned, selector: LabelSelector) -> list[T]:
-        """What the owner controls, after adoption and release. Raises: ApiError."""
+    async def claim(
+        self, owner: Owned, selector: LabelSelector, fits: Callable[[T], bool] = lambda obj: True
+    ) -> list[T]:
+        """What the owner controls, after adoption and release; `fits` asks more than the selector. Raises: ApiError."""
         uid, namespace = owner.metadata.uid, owner.metadata.namespace
         owned = self._informer.by_index(BY_OWNER, uid)
         orphans = [] if selector.empty else self._informer.by_index(BY_ORPHANAGE, namespace)
-        found: Claim[T] = claim(owner, selector, owned, orphans)
+        found: Claim[T] = claim(owner, selector, filter(fits, owned), filter(fits, orphans))
         if found.release:
             await self._patch_all(owner, found.release, adopt=False)
         if not found.adopt or not await self._still_there(owner):

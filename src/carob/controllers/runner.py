@@ -76,7 +76,7 @@ class Controllers:
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
-        workloads = Workloads(client, clock, self._randomness, pods)
+        workloads = Workloads(client, clock, self._randomness, pods, nodes)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,

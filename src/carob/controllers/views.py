@@ -41,11 +41,34 @@ class PodContainerView(Struct, kw_only=True, frozen=True, gc=False):
     restart_policy: str | None = field(default=None, name="restartPolicy")
 
 
+class FieldTermView(Struct, kw_only=True, frozen=True, gc=False):
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class NodeTermView(Struct, kw_only=True, frozen=True, gc=False):
+    match_fields: tuple[FieldTermView, ...] = field(default=(), name="matchFields")
+
+
+class RequiredView(Struct, kw_only=True, frozen=True, gc=False):
+    terms: tuple[NodeTermView, ...] = field(default=(), name="nodeSelectorTerms")
+
+
+class NodeAffinityView(Struct, kw_only=True, frozen=True, gc=False):
+    required: RequiredView | None = field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
+
+
+class AffinityView(Struct, kw_only=True, frozen=True, gc=False):
+    node: NodeAffinityView | None = field(default=None, name="nodeAffinity")
+
+
 class PodSpecView(Struct, kw_only=True, gc=False):
     node_name: str = field(default="", name="nodeName")
     hostname: str = ""
     subdomain: str = ""
     restart_policy: str = field(default="", name="restartPolicy")
+    affinity: AffinityView | None = None
     tolerations: tuple[core_v1.Toleration, ...] = ()
     containers: tuple[PodContainerView, ...] = ()
     init_containers: tuple[PodContainerView, ...] = field(default=(), name="initContainers")
@@ -94,6 +117,18 @@ class PodView(Owned, kw_only=True, gc=False):
     def is_ready(self) -> bool:
         """Whether its Ready condition says so."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+    @property
+    def target_node(self) -> str:
+        """Its node, or the only one that its affinity lets it have; empty for neither."""
+        spec = self.spec
+        if spec.node_name or spec.affinity is None or spec.affinity.node is None or spec.affinity.node.required is None:
+            return spec.node_name
+        for term in spec.affinity.node.required.terms:
+            for one in term.match_fields:
+                if one.key == "metadata.name" and one.operator == "In" and len(one.values) == 1:
+                    return one.values[0]
+        return ""
 
     @property
     def has_ended(self) -> bool:
@@ -147,6 +182,8 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
         status.container_statuses = status.init_container_statuses = ()
     same = tuple((t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations)
     spec.tolerations = _share(same, spec.tolerations)
+    if spec.node_name:
+        spec.affinity = None
     spec.containers = _share(spec.containers, spec.containers)
     spec.init_containers = _share(spec.init_containers, spec.init_containers)
     metadata.labels = _share(tuple(metadata.labels.items()), metadata.labels)

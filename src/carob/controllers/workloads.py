@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Any
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.cronjob_controller import CronJobController
+from carob.controllers.daemonset_controller import DaemonSetController
 from carob.controllers.deployment_controller import DeploymentController
 from carob.controllers.job_controller import JobController
 from carob.controllers.replicaset import ReplicaSetController
+from carob.controllers.statefulset_controller import StatefulSetController
 from carob.controllers.workload_views import (
     CronJobView,
+    DaemonSetView,
     DeploymentView,
     JobView,
     ReplicaSetView,
     ReplicationControllerView,
+    RevisionView,
+    StatefulSetView,
     prepare_workload,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from carob.api.types import core_v1
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
@@ -31,7 +37,14 @@ if TYPE_CHECKING:
 class Workloads:
     """What has to run: `informers`, `recorders` (by name) and `parts` (by name)."""
 
-    def __init__(self, client: Client, clock: Clock, randomness: Randomness, pods: Informer[PodView]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        randomness: Randomness,
+        pods: Informer[PodView],
+        nodes: Informer[core_v1.Node],
+    ) -> None:
         self._client = client
         self._clock = clock
         self._randomness = randomness
@@ -45,6 +58,11 @@ class Workloads:
         of_deployments = self._recorder("deployment-controller")
         jobs = self._informer(JobView)
         crons = self._informer(CronJobView)
+        revisions = self._informer(RevisionView)
+        daemons = self._informer(DaemonSetView)
+        stateful = self._informer(StatefulSetView)
+        of_daemons = self._recorder("daemonset-controller")
+        of_stateful = self._recorder("statefulset-controller")
         of_jobs = self._recorder("job-controller")
         of_crons = self._recorder("cronjob-controller")
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -53,6 +71,8 @@ class Workloads:
                 client, old_sets, pods, of_old_sets, clock, ReplicationControllerView
             ).run,
             "deployments": DeploymentController(client, deployments, sets, pods, of_deployments, clock).run,
+            "daemon sets": DaemonSetController(client, daemons, revisions, pods, nodes, of_daemons, clock).run,
+            "stateful sets": StatefulSetController(client, stateful, revisions, pods, of_stateful, clock).run,
             "jobs": JobController(client, jobs, pods, of_jobs, clock).run,
             "cron jobs": CronJobController(client, crons, jobs, of_crons, clock).run,
         }
