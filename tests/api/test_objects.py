@@ -320,3 +320,50 @@ def test_the_stored_bytes_carry_no_resource_version() -> None:
         assert "resourceVersion" not in orjson.loads(kept.value)["metadata"]
 
     in_world(body)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"apiVersion": "v9"}, "the API version in the data (v9)"), ({"kind": "Secret"}, "the kind in the data (Secret)")],
+)
+def test_a_patch_makes_nothing_else_of_an_object(change: dict[str, str], message: str) -> None:
+    async def body(world: World) -> None:
+        made = await world.made(MAPS, config_map("a"))
+        status, answer = await world.patch(f"{MAPS}/a", change)
+        assert (status, answer["message"].startswith(message)) == (400, True)
+        assert (await world.ask("GET", f"{MAPS}/a"))[1] == made
+
+    in_world(body)
+
+
+def test_an_object_that_does_not_say_what_it_is_becomes_what_the_path_says() -> None:
+    async def body(world: World) -> None:
+        made = await world.made(MAPS, {"apiVersion": "", "kind": "", "metadata": {"name": "a"}})
+        assert (made["kind"], made["apiVersion"]) == ("ConfigMap", "v1")
+
+    in_world(body)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [(rb"\ud800", "\ufffd"), (rb"\ud83d\ude00", "😀"), (rb"\\ud800", r"\ud800"), (rb"\udc00x", "\ufffdx")],
+)
+def test_half_a_character_becomes_a_replacement_character(sent: bytes, read: str) -> None:
+    async def body(world: World) -> None:
+        text = b'{"metadata":{"name":"a"},"data":{"k":"%b"}}' % sent
+        status, made = await world.ask("POST", MAPS, text, {"content-type": "application/json"})
+        assert (status, made["data"]["k"]) == (201, read)
+
+    in_world(body)
+
+
+@pytest.mark.parametrize(
+    "applied", [b"metadata: 5", b"metadata: [null]", b"{", b"[]", b"data: 99999999999999999999", b"a: b\n\t- c"]
+)
+def test_a_broken_apply_is_the_clients_mistake(applied: bytes) -> None:
+    async def body(world: World) -> None:
+        headers = {"content-type": "application/apply-patch+yaml"}
+        status, _ = await world.ask("PATCH", f"{MAPS}/a?fieldManager=m", applied, headers)
+        assert 400 <= status < 500
+
+    in_world(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from carob.api import strict
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from carob.transport.http import Request
 
 _READ = frozenset((negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF))
+
+
+# An escaped surrogate that has no partner is no character.
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)"
+    rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+def text_of(request: Request) -> bytes:
+    """The body; lone surrogates in JSON become U+FFFD, as Go's decoder makes them."""
+    body = request.body
+    if b"\\u" in body and (b"\\ud" in body or b"\\uD" in body):
+        return _LONE_SURROGATE.sub(rb"\1\\ufffd", body)
+    return body
 
 
 def media_of(request: Request) -> str:
@@ -30,9 +47,9 @@ def validation_of(info: RequestInfo) -> str:
 
 def decode(row: Resource, info: RequestInfo, request: Request) -> tuple[Any, list[str]]:
     """The object of a request's body and the warnings that it earned. Raises: ApiError 400, 415."""
-    return strict.decode_body(row, request.body, media_of(request), validation_of(info))
+    return strict.decode_body(row, text_of(request), media_of(request), validation_of(info))
 
 
 def decode_as(struct: type[Any], group: str, info: RequestInfo, request: Request) -> tuple[Any, list[str]]:
     """As `decode`, for a body of another kind than the resource's: Binding, Scale, Eviction. Raises: ApiError 400, 415."""
-    return strict.decode_as(struct, group, request.body, media_of(request), validation_of(info))
+    return strict.decode_as(struct, group, text_of(request), media_of(request), validation_of(info))

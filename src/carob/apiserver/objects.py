@@ -214,7 +214,11 @@ class Objects:
     def value_of(self, row: Resource, obj: Any) -> bytes:
         """The bytes to store: the stored form, without a resourceVersion."""
         kept, obj.metadata.resource_version = obj.metadata.resource_version, ""
-        value = codec.encode(convert_object(obj, row, self.stored_row(row)))
+        stored = self.stored_row(row)
+        kind = convert_object(obj, row, stored)
+        # whatever a client wrote there: these bytes are served as this kind
+        kind.kind, kind.api_version = stored.kind, stored.api_version
+        value = codec.encode(kind)
         obj.metadata.resource_version = kept
         return value
 

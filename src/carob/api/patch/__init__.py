@@ -8,6 +8,7 @@ Source: apiserver `handlers/patch.go`.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -129,17 +130,25 @@ def _checked(
     """The Struct of a patched tree. `shown` is what the error repeats; by default the patched object."""
     shape = schema.shape_of(resource.struct)
     if not isinstance(tree, dict):
-        raise _refused(shown or orjson.dumps(tree).decode(), f"cannot restore struct from: {type(tree).__name__}")
+        raise _refused(shown or _json_text(tree), f"cannot restore struct from: {type(tree).__name__}")
     try:
         obj, found = strict.check_tree(shape, tree)
     except strict.WrongType as error:
         words = str(error) if shown is None else strategic.restore_error(tree, shape) or str(error)
-        raise _refused(orjson.dumps(tree).decode() if shown is None else shown, words) from None
+        raise _refused(_json_text(tree) if shown is None else shown, words) from None
     found = [c for c in complaints if c not in found] + found if field_validation != strict.IGNORE else []
     if found and field_validation == strict.STRICT:
         words = "strict decoding error: " + ", ".join(found)
-        raise _refused(orjson.dumps(tree).decode() if shown is None else shown, words)
+        raise _refused(_json_text(tree) if shown is None else shown, words)
     return obj, found
+
+
+def _json_text(tree: Any) -> str:
+    """The JSON of a tree, also of one with numbers beyond 64 bits, which a refusal must be able to repeat."""
+    try:
+        return orjson.dumps(tree).decode()
+    except TypeError:
+        return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
 
 
 def _refused(shown: str, words: str) -> ApiError:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ORPHAN_FINALIZER = "orphan"
 FOREGROUND_FINALIZER = "foregroundDeletion"
 
-CONFLICT_TRIES = 10
+CONFLICT_TRIES = 100
 # Deletions of a collection that are under way at a time: they share commits.
 DELETIONS_AT_ONCE = 64
 
@@ -67,7 +67,7 @@ def _from_body(request: Request) -> DeleteOptions:
     media = bodies.media_of(request)
     if media == negotiation.JSON:
         try:
-            return codec.decode(DeleteOptions, request.body)
+            return codec.decode(DeleteOptions, bodies.text_of(request))
         except msgspec.ValidationError:
             pass  # the slow road says what is wrong in upstream's words
         except (msgspec.DecodeError, ValueError):

@@ -14,7 +14,7 @@ from carob.api.defaulting import default
 from carob.api.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply_patch
 from carob.api.status import ApiError, bad_request, conflict
 from carob.apiserver import negotiation
-from carob.apiserver.bodies import validation_of
+from carob.apiserver.bodies import text_of, validation_of
 from carob.apiserver.handlers import writes
 from carob.apiserver.handlers.create import create_decoded
 from carob.apiserver.handlers.get import form_of, written_entry
@@ -48,7 +48,7 @@ async def patch(
     dry_run = writes.check_options(info, "PatchOptions")
     _check_apply(info, kind)
     context = writes.context_of(backend, row, info.namespace, user, dry_run, info.subresource)
-    change = Change(row, kind, request.body, validation_of(info))
+    change = Change(row, kind, text_of(request), validation_of(info))
     if kind == APPLY_PATCH and not info.subresource:
         entry = backend.objects.cache(row).get(info.namespace, info.name)
         if entry is None:
@@ -109,7 +109,10 @@ class Change:
         if kind == APPLY_PATCH:
             # until server-side apply tracks owners: what is applied is merged by the lists' keys
             self._applied = self._of_yaml(body)
-            self._kind, self._body = STRATEGIC_MERGE_PATCH, orjson.dumps(self._applied)
+            try:
+                self._kind, self._body = STRATEGIC_MERGE_PATCH, orjson.dumps(self._applied)
+            except TypeError as error:  # numbers beyond 64 bits, keys that are no text, dates
+                raise bad_request(f"error decoding YAML: {error}") from None
         self.names_version = b'"resourceVersion"' in self._body
 
     def _of_yaml(self, body: bytes) -> Any:
@@ -124,7 +127,9 @@ class Change:
             raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {line}{problem}") from None
         if not isinstance(tree, dict):
             raise bad_request("error decoding YAML: the applied configuration is not an object")
-        tree.get("metadata", {}).pop("managedFields", None)
+        metadata = tree.get("metadata")
+        if isinstance(metadata, dict):
+            metadata.pop("managedFields", None)
         return tree
 
     def created(self, warnings: list[str]) -> Any:
@@ -136,10 +141,22 @@ class Change:
             raise conflict(self._row, str(metadata.get("name", "")), why)
         obj, told = strict.decode_body(self._row, self._body, strict.JSON, self._validation)
         warnings += told
+        _same_kind(self._row, obj)
         return obj
 
     def applied(self, old: Any, warnings: list[str]) -> Any:
         """The state behind the patch, a fresh Struct without new defaults. Raises: ApiError 400, 413, 422."""
         obj, told = apply_patch(self._row, codec.encode(old), self._body, self._kind, self._validation)
         warnings += told
+        _same_kind(self._row, obj)
         return obj
+
+
+def _same_kind(row: Resource, obj: Any) -> None:
+    """Refuse a patch that makes something else of the object. Raises: ApiError 400."""
+    if obj.api_version not in ("", row.api_version):
+        raise bad_request(
+            f"the API version in the data ({obj.api_version}) does not match the expected API version ({row.api_version})"
+        )
+    if obj.kind not in ("", row.kind):
+        raise bad_request(f"the kind in the data ({obj.kind}) does not match the expected kind ({row.kind})")

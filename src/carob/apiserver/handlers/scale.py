@@ -71,7 +71,7 @@ async def _write(backend: Backend, info: RequestInfo, request: Request, user: Us
     change = None
     if patched:
         kind = patch_type(row, request)
-        change = Change(_SCALE, kind, request.body, bodies.validation_of(info))
+        change = Change(_SCALE, kind, bodies.text_of(request), bodies.validation_of(info))
         body = b""
     else:
         sent, context.warnings[:] = bodies.decode_as(autoscaling_v1.Scale, "autoscaling", info, request)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from carob.transport.http import Request, Response
 
 # A write without a resourceVersion is tried again when somebody else was faster.
-CONFLICT_TRIES = 10
+CONFLICT_TRIES = 100
 
 
 class Prepare(Protocol):
