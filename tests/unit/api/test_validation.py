@@ -15,8 +15,8 @@ import recorded
 
 from carob.api import codec, cron, resources
 from carob.api.defaulting import default
-from carob.api.types import batch_v1, core_v1, meta_v1
-from carob.api.validation import batch, field, meta, names, validate_create, validate_update
+from carob.api.types import apiextensions_v1, batch_v1, core_v1, meta_v1
+from carob.api.validation import batch, crd_schema, field, meta, names, validate_create, validate_update
 
 RECORDED = recorded.load("validation")
 TABLE = resources.ResourceTable()
@@ -53,6 +53,8 @@ def prepared(tree: dict[str, Any]) -> tuple[resources.Resource, Any]:
         obj.metadata.namespace = obj.metadata.namespace or "golden"
     if isinstance(obj, core_v1.Pod):
         obj.spec.service_account_name = obj.spec.service_account_name or "default"
+    if isinstance(obj, apiextensions_v1.CustomResourceDefinition):
+        obj.status.stored_versions = [version.name for version in obj.spec.versions if version.storage]
     return row, obj
 
 
@@ -240,3 +242,57 @@ def test_a_day_of_month_and_a_day_of_week_are_alternatives() -> None:
     assert found.on(1, 1, 5)
     assert not found.on(1, 1, 2)
     assert not cron.parse("0 0 * * 5").on(1, 13, 2)
+
+
+def schema_errors(spec: dict[str, Any]) -> list[str]:
+    out: list[dict[str, str]] = []
+    crd_schema.check(out, "s", {"type": "object", "properties": {"spec": spec}})
+    return [f"{cause['field'].removeprefix('s.properties[spec].')}: {cause['message']}" for cause in out]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": "x"},
+        {
+            "x-kubernetes-int-or-string": True,
+            "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "x"}],
+        },
+        {"x-kubernetes-preserve-unknown-fields": True},
+        {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-map-type": "atomic"},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "oneOf": [{"required": ["a"]}, {"not": {}}]},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["port"],
+                "properties": {"port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}},
+            },
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["port", "protocol"],
+        },
+    ],
+)
+def test_usual_schemas_are_structural(spec: dict[str, Any]) -> None:
+    assert schema_errors(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "errors"),
+    [
+        (
+            {"type": "object", "anyOf": [{"properties": {"a": {"minimum": 1}}}]},
+            [": Required value: because it is defined in s.properties[spec].anyOf[0].properties[a]"],
+        ),
+        ({"type": "array", "items": {}}, ["items.type: Required value: must not be empty for specified array items"]),
+        (
+            {"type": "string", "uniqueItems": True},
+            [
+                "uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes "
+                "quadratic"
+            ],
+        ),
+    ],
+)
+def test_other_schemas_are_refused(spec: dict[str, Any], errors: list[str]) -> None:
+    assert [error.replace("properties[a]: ", ": ", 1) for error in schema_errors(spec)] == errors
