@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import cast
 
 MAX_BODY_BYTES = 10 << 10
 MAX_HEAD_BYTES = 64 << 10
@@ -45,17 +46,75 @@ async def get(target: Target) -> tuple[int, bytes]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    loop = asyncio.get_running_loop()
+    answer = _Answer(_request(target), loop.create_future())
     try:
-        reader, writer = await asyncio.open_connection(target.host, target.port, ssl=context, limit=MAX_HEAD_BYTES)
+        transport, _ = await loop.create_connection(lambda: answer, target.host, target.port, ssl=context)
     except OSError as error:
         raise HttpFailure(f'Get "{target.url}": {dial_error(target.host, target.port, error)}') from error
     try:
-        writer.write(_request(target))
-        return await _answer(reader)
-    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        return await answer.done
+    except (OSError, ValueError) as error:
         raise HttpFailure(f'Get "{target.url}": {_words(error)}') from error
     finally:
-        writer.transport.abort()
+        transport.abort()
+
+
+class _Answer(asyncio.Protocol):
+    """One request and its answer: a bare protocol, because a node asks hundreds of times a second."""
+
+    def __init__(self, request: bytes, done: asyncio.Future[tuple[int, bytes]]) -> None:
+        self._request = request
+        self._data = b""
+        self.done = done
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # not every loop's transports are subclasses of asyncio's
+        cast("asyncio.WriteTransport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        head, blank, body = self._data.partition(b"\r\n\r\n")
+        if not blank:
+            if len(head) > MAX_HEAD_BYTES:
+                self._fail(ValueError("net/http: HTTP/1.x transport connection broken: the head is too large"))
+            return
+        if len(body) >= MAX_BODY_BYTES or len(body) >= _length(head):
+            self._finish(head, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        head, blank, body = self._data.partition(b"\r\n\r\n")
+        if exc is not None:
+            self._fail(exc)
+        elif blank:
+            self._finish(head, body)
+        else:
+            self._fail(EOFError() if not self._data else _malformed(head))
+
+    def _finish(self, head: bytes, body: bytes) -> None:
+        first = head.split(b"\r\n", 1)[0].split(b" ", 2)
+        if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
+            self._fail(_malformed(head))
+        elif not self.done.done():
+            self.done.set_result((int(first[1]), body[:MAX_BODY_BYTES]))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error if isinstance(error, (OSError, ValueError)) else ConnectionError("EOF"))
+
+
+def _length(head: bytes) -> int:
+    """How many bytes of body are announced; without an announcement the end of the connection is waited for."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and value.strip().isdigit():
+            return int(value)
+    return MAX_BODY_BYTES
+
+
+def _malformed(head: bytes) -> ValueError:
+    first = head.split(b"\r\n", 1)[0].decode("latin-1")
+    return ValueError(f'net/http: HTTP/1.x transport connection broken: malformed HTTP response "{first}"')
 
 
 def dial_error(host: str, port: int, error: OSError) -> str:
@@ -77,23 +136,5 @@ def _request(target: Target) -> bytes:
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    first = head.split(b"\r\n", 1)[0].split(b" ", 2)
-    if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
-        raise ValueError(f'net/http: HTTP/1.x transport connection broken: malformed HTTP response "{first[0]!r}"')
-    body = b""
-    while len(body) < MAX_BODY_BYTES:
-        piece = await reader.read(MAX_BODY_BYTES - len(body))
-        if not piece:
-            break
-        body += piece
-    return int(first[1]), body
-
-
 def _words(error: Exception) -> str:
-    if isinstance(error, asyncio.IncompleteReadError):
-        return "EOF"
-    if isinstance(error, ConnectionResetError):
-        return "read: connection reset by peer"
-    return str(error)
+    return "read: connection reset by peer" if isinstance(error, ConnectionResetError) else str(error)

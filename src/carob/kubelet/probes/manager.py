@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 DEFAULT_PERIOD_SECONDS = 10
 HEAP_SLACK = 64
+# probes that are due so close to each other are begun by one wake-up
+TOGETHER_SECONDS = 0.01
 READINESS, LIVENESS, STARTUP = "Readiness", "Liveness", "Startup"
 
 # Most servers listen a moment after their process has begun. Upstream's first try comes up to a second later than the
@@ -69,6 +71,7 @@ class Probes:
         self._heap: list[tuple[float, int, str, str]] = []
         self._sequence = 0
         self._signal = Signal()
+        self._timer: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.kills: dict[str, Kill] = {}
         """Containers that must be ended because a probe failed, by id."""
@@ -119,7 +122,7 @@ class Probes:
         async with TaskGroup() as group:
             while True:
                 now = self._clock.monotonic()
-                while self._heap and self._heap[0][0] <= now:
+                while self._heap and self._heap[0][0] <= now + TOGETHER_SECONDS:
                     _, _, container_id, kind = heapq.heappop(self._heap)
                     probed = self._probed.get(container_id)
                     if probed is not None and kind in probed.states and kind not in probed.busy:
@@ -128,16 +131,16 @@ class Probes:
                 await self._wait(self._heap[0][0] - now if self._heap else None)
 
     async def _wait(self, seconds: float | None) -> None:
+        """Return when the earliest probe is due, or when an earlier one has come."""
         if seconds is None:
             await self._signal.wait()
             return
-        signal = asyncio.create_task(self._signal.wait(), name="probe signal")
-        timer = asyncio.create_task(self._clock.sleep(seconds), name="probe timer")
+        self._timer = asyncio.create_task(self._clock.sleep(seconds), name="probe timer")
         try:
-            await asyncio.wait((signal, timer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._timer,))
         finally:
-            signal.cancel()
-            timer.cancel()
+            self._timer.cancel()
+            self._timer = None
 
     def _begin(self, pod: core_v1.Pod, pod_ip: str, container_id: str, container: core_v1.Container) -> None:
         states = {}
@@ -191,7 +194,10 @@ class Probes:
         first = not self._heap or due < self._heap[0][0]
         heapq.heappush(self._heap, (due, self._sequence, probed.container_id, kind))
         if first:
-            self._signal.set()
+            if self._timer is not None:
+                self._timer.cancel()
+            else:
+                self._signal.set()
 
     async def _try(self, probed: _Probed, kind: str, due: float) -> None:
         state = probed.states[kind]
