@@ -68,7 +68,7 @@ def endpoint_of(arguments: Arguments) -> Endpoint:
     name = arguments.context or config.get("current-context", "")
     context = _named(config, "contexts", name, "context")
     if context is None and arguments.context:
-        raise CommandError(f'error: context "{name}" does not exist')
+        raise CommandError(f"Error in configuration: context was not found for specified context: {name}")
     if context is None and not (arguments.cluster or arguments.user):
         endpoint = _in_cluster() or Endpoint("http://localhost:8080")
     else:
@@ -83,7 +83,6 @@ def _override(endpoint: Endpoint, arguments: Arguments) -> None:
         endpoint.server = server if "://" in server else f"http://{server}"
     if arguments.token:
         endpoint.token = arguments.token
-        endpoint.certificate = endpoint.key = b""
     if arguments.certificate_authority:
         endpoint.ca = _read(arguments.certificate_authority)
     if arguments.client_certificate:

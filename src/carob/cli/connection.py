@@ -179,7 +179,7 @@ class Connection:
             raise self._unreachable(error) from error
         warn(answer)
         if answer.status >= 400:
-            raise ApiError.from_body(answer.status, data)
+            raise _error(answer, data)
         return data
 
     def json(
@@ -210,6 +210,8 @@ class Connection:
         try:
             while line := answer.readline():
                 yield line
+        except TimeoutError:
+            return  # --request-timeout is over
         finally:
             self.close()
 
@@ -246,6 +248,13 @@ def decode_json(data: bytes) -> Any:
     return json.loads(data)
 
 
+def _error(answer: Answer, data: bytes) -> ApiError:
+    """The Status, or for other bodies what client-go makes of the code."""
+    if answer.status == 404 and not data.lstrip().startswith(b"{"):
+        return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return ApiError.from_body(answer.status, data)
+
+
 def warn(answer: Answer) -> None:
     """The server's warnings, on standard error."""
     for value in answer.warnings:
@@ -262,5 +271,8 @@ def connect(arguments: Arguments) -> Connection:
         try:
             timeout = float(text) if text.isdigit() else parse_duration(text)
         except ValueError as error:
-            raise CommandError(f'error: invalid argument "{text}" for "--request-timeout" flag: {error}') from error
+            raise CommandError(
+                "error: Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a "
+                "corresponding time unit (e.g. 1s | 2m | 3h)"
+            ) from error
     return Connection(endpoint_of(arguments), timeout)

@@ -25,6 +25,8 @@ def server_error(error: ApiError, *, verb: str = "", source: str = "") -> Comman
             return CommandError(f"{head}: {next(iter(lines))}")
         if lines:
             return CommandError(f"{head}: \n" + "\n".join(f"* {line}" for line in lines))
+    if error.reason == "Invalid" and not error.details:
+        return CommandError(f"The request is invalid: {error.message}")
     if error.reason == "Unauthorized":
         return CommandError("error: You must be logged in to the server (Unauthorized)")
     reason = f" ({error.reason})" if error.reason else ""

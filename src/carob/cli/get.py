@@ -1,49 +1,53 @@
 """Display one or many resources.
 
-Prints a table of the most important information about the specified resources, as kubectl does.
+Prints a table of the most important information about the specified resources, or with -o the objects themselves.
 
 Examples:
   carob get pods
   carob get pods -o wide -A
   carob get pod hello-pod -o yaml
   carob get pods -l zone=prod --sort-by=.metadata.name
+  carob get pods -o jsonpath='{range .items[*]}{.metadata.name}{"\\t"}{.status.podIP}{"\\n"}{end}'
+  carob get deploy,rs,pods
   carob get pods -w
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import JSON_ACCEPT, TABLE_ACCEPT, Connection, add_connection_flags, connect
+from carob.cli.connection import JSON_ACCEPT, TABLE_ACCEPT, add_connection_flags, connect
 from carob.cli.errors import CommandError
-from carob.cli.failures import server_error
+from carob.cli.printers.objects import GET_FORMATS, ObjectPrinter
 from carob.cli.printers.table import TableOptions, TablePrinter
-from carob.cli.selection import Selected, Selection, read_manifests
+from carob.cli.selection import Selected, Selection, get_object, say_what_was_listed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
+    from carob.cli.connection import Connection
     from carob.cli.flags import Arguments, Flags
 
-FORMATS = (
-    "custom-columns, custom-columns-file, go-template, go-template-file, json, jsonpath, jsonpath-as-json, "
-    "jsonpath-file, name, template, templatefile, wide, yaml"
+NOTHING_CHOSEN = (
+    'You must specify the type of resource to get. Use "carob api-resources" for a complete list of supported '
+    "resources.\n\nerror: Required resource not specified.\n"
+    'Use "carob explain <resource>" for a detailed description of that resource (e.g. carob explain pods).\n'
+    "See 'carob get -h' for help and examples"
 )
 
 
 def add_flags(flags: Flags) -> None:
     """kubectl get's flags."""
-    flags.usage = "TYPE[/NAME] [NAME...] [flags]"
-    flags.text("output", "o", meta="FORMAT", help="wide, json, yaml, name, jsonpath=..., ...")
+    flags.usage = "(TYPE[,TYPE...] [NAME...] | TYPE/NAME ...) [flags]"
+    flags.text("output", "o", meta="FORMAT", help="wide, json, yaml, name, jsonpath=..., custom-columns=..., ...")
     flags.switch("all-namespaces", "A", help="across all namespaces")
-    flags.text("selector", "l", meta="SELECTOR", help="label selector")
-    flags.text("field-selector", meta="SELECTOR", help="field selector")
-    flags.texts("filename", "f", meta="FILE", help="what the files name")
+    flags.text("selector", "l", meta="SELECTOR", help="only those with these labels")
+    flags.text("field-selector", meta="SELECTOR", help="only those with these fields")
+    flags.csv("filename", "f", meta="FILE", help="what the file, folder, URL or - (standard input) names")
+    flags.csv("kustomize", "k")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.switch("watch", "w", help="list, then watch for changes")
     flags.switch("watch-only", help="watch for changes without listing first")
@@ -52,12 +56,15 @@ def add_flags(flags: Flags) -> None:
     flags.switch("no-headers", help="no header line")
     flags.switch("show-labels", help="a last column with all labels")
     flags.switch("show-kind", help="the kind in front of names")
-    flags.texts("label-columns", "L", meta="LABEL", help="labels as columns")
+    flags.csv("label-columns", "L", meta="LABEL,...", help="labels as columns")
     flags.switch("ignore-not-found", help="a missing object is no error")
     flags.switch("show-managed-fields", help="keep managedFields in json and yaml")
-    flags.number("chunk-size", default=500, meta="N", help="list in pieces of this size")
+    flags.number("chunk-size", default=500, help="list in pieces of this size")
     flags.text("subresource", meta="NAME", help="get this subresource, such as status")
     flags.text("raw", meta="PATH", help="the answer of this path, as it is")
+    flags.text("template")
+    flags.switch("allow-missing-template-keys", default=True)
+    flags.switch("server-print", default=True)
     add_connection_flags(flags)
 
 
@@ -66,19 +73,17 @@ def run(arguments: Arguments) -> int:
     connection = connect(arguments)
     try:
         if arguments.raw:
-            return _raw(connection, arguments.raw)
+            path, _, query = arguments.raw.partition("?")
+            pairs = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+            sys.stdout.buffer.write(connection.request("GET", path, pairs))
+            return 0
         return Get(connection, arguments).run()
     except ApiError as error:
+        from carob.cli.failures import server_error
+
         raise server_error(error) from error
     finally:
         connection.close()
-
-
-def _raw(connection: Connection, target: str) -> int:
-    path, _, query = target.partition("?")
-    pairs = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
-    sys.stdout.buffer.write(connection.request("GET", path, pairs))
-    return 0
 
 
 class Get:
@@ -87,56 +92,55 @@ class Get:
     def __init__(self, connection: Connection, arguments: Arguments) -> None:
         self._connection = connection
         self._arguments = arguments
-        self._namespace = "" if arguments.all_namespaces else connection.namespace
+        self._everywhere = arguments.all_namespaces
         self._failed = False
-        self._format, _, self._template = arguments.output.partition("=")
-        self._check_format()
-
-    def _check_format(self) -> None:
-        if self._format not in FORMATS.split(", ") and self._format != "":
-            raise CommandError(
-                f'error: unable to match a printer suitable for the output format "{self._arguments.output}", allowed '
-                f"formats are: {FORMATS}"
-            )
-        if self._format in ("go-template", "go-template-file", "template", "templatefile"):
-            raise CommandError("error: Go templates are not supported; use jsonpath or custom-columns")
+        self._printer = ObjectPrinter(
+            arguments.output,
+            GET_FORMATS,
+            template=arguments.template,
+            managed_fields=arguments.show_managed_fields,
+            no_headers=arguments.no_headers,
+            allow_missing=arguments.allow_missing_template_keys,
+        )
+        self._as_tables = self._printer.format in ("", "wide")
+        self._local_tables = not arguments.server_print
 
     def run(self) -> int:
         """The exit code."""
         selected = self._selected()
         if self._arguments.watch or self._arguments.watch_only:
             return self._watch(selected)
-        if self._format in ("", "wide"):
+        if self._as_tables:
             self._print_tables(selected)
         else:
             self._print_objects(selected)
         return 1 if self._failed else 0
 
-    def _selected(self) -> list[Selected]:
+    def _selected(self) -> list[tuple[Selected, str]]:
+        """What is chosen, each with its namespace."""
+        arguments = self._arguments
         selection = Selection(self._connection)
-        if self._arguments.filename:
-            files = read_manifests(self._arguments.filename, selection, recursive=self._arguments.recursive)
-            return [Selected(m.resource, m.name) for m in files]
-        if not self._arguments.words:
-            raise CommandError(
-                'You must specify the type of resource to get. Use "kubectl api-resources" for a complete list of '
-                "supported resources.\n\nerror: Required resource not specified.\n"
-                'Use "kubectl explain <resource>" for a detailed description of that resource (e.g. kubectl explain '
-                "pods).\nSee 'kubectl get -h' for help and examples"
-            )
-        selected = selection.parse(self._arguments.words)
-        if any(s.name for s in selected):
-            if self._arguments.all_namespaces:
-                raise CommandError("error: a resource cannot be retrieved by name across all namespaces")
-            if self._arguments.selector:
+        if arguments.filename:
+            from carob.cli.targets import targets_of
+
+            return [(Selected(t.resource, t.name), t.namespace) for t in targets_of(self._connection, arguments)]
+        if not arguments.words:
+            raise CommandError(NOTHING_CHOSEN)
+        selected = selection.parse(arguments.words)
+        if any(s.name is not None for s in selected):
+            if arguments.selector or arguments.field_selector:
                 raise CommandError("error: name cannot be provided when a selector is specified")
-        return selected
+            if self._everywhere:
+                raise CommandError("error: a resource cannot be retrieved by name across all namespaces")
+        elif arguments.subresource:
+            raise CommandError("error: subresource cannot be used when bulk resources are specified")
+        namespace = "" if self._everywhere else self._connection.namespace
+        return [(s, namespace if s.resource.namespaced else "") for s in selected]
 
     # --- requests
 
-    def _path(self, selected: Selected, name: str | None) -> str:
-        namespace = self._namespace if selected.resource.namespaced else None
-        return selected.resource.path(namespace, name, self._arguments.subresource or None)
+    def _path(self, selected: Selected, namespace: str, name: str | None) -> str:
+        return selected.resource.path(namespace or None, name, self._arguments.subresource or None)
 
     def _query(self) -> dict[str, str | list[str]]:
         query: dict[str, str | list[str]] = {}
@@ -146,27 +150,41 @@ class Get:
             query["fieldSelector"] = self._arguments.field_selector
         return query
 
-    def _pages(self, selected: Selected, accept: str, extra: dict[str, str | list[str]]) -> Iterator[Any]:
+    def _pages(
+        self, selected: Selected, namespace: str, accept: str, extra: dict[str, str | list[str]]
+    ) -> Iterator[Any]:
         """The answers for one selected thing: one object, or a listing in pieces."""
         if selected.name is not None:
-            try:
-                yield self._connection.json("GET", self._path(selected, selected.name), extra, accept=accept)
-            except ApiError as error:
-                if error.reason == "NotFound" and self._arguments.ignore_not_found:
-                    return
-                self._failed = True
-                print(server_error(error), file=sys.stderr)
+            path = self._path(selected, namespace, selected.name)
+            yield get_object(self._connection, path, namespace, extra, accept)
             return
         query = {**self._query(), **extra}
         if self._arguments.chunk_size and not self._arguments.sort_by:
             query["limit"] = str(self._arguments.chunk_size)
         while True:
-            page = self._connection.json("GET", self._path(selected, None), query, accept=accept)
+            page = self._connection.json("GET", self._path(selected, namespace, None), query, accept=accept)
             yield page
             token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return
             query["continue"] = token
+
+    def _answers(
+        self, selected: Selected, namespace: str, accept: str, extra: dict[str, str | list[str]]
+    ) -> Iterator[Any]:
+        """As `_pages`; a server's refusal is told, and the rest goes on."""
+        try:
+            yield from self._pages(selected, namespace, accept, extra)
+        except ApiError as error:
+            if error.reason == "NotFound" and selected.name is not None and self._arguments.ignore_not_found:
+                return
+            from carob.cli.failures import server_error
+
+            if selected.name is None:
+                query = self._query()
+                say_what_was_listed(error, selected.resource, query)
+            self._failed = True
+            print(server_error(error), file=sys.stderr)
 
     # --- tables
 
@@ -175,155 +193,115 @@ class Get:
         prefix = ""
         if several_kinds or self._arguments.show_kind:
             prefix = f"{resource.singular_name}.{resource.group}/" if resource.group else f"{resource.singular_name}/"
-        labels = [label for value in self._arguments.label_columns for label in value.split(",")]
         return TableOptions(
-            wide=self._format == "wide",
+            wide=self._printer.format == "wide",
             no_headers=self._arguments.no_headers,
-            with_namespace=self._arguments.all_namespaces and resource.namespaced,
+            with_namespace=self._everywhere and resource.namespaced,
             with_kind=prefix,
             show_labels=self._arguments.show_labels,
-            label_columns=labels,
+            label_columns=self._arguments.label_columns,
         )
 
-    def _print_tables(self, selected: list[Selected]) -> None:
-        kinds = {s.resource for s in selected}
+    def _print_tables(self, selected: list[tuple[Selected, str]]) -> None:
+        several_kinds = len({s.resource for s, _ in selected}) > 1
         extra: dict[str, str | list[str]] = {"includeObject": "Object"} if self._arguments.sort_by else {}
+        groups: dict[Any, list[tuple[Selected, str]]] = {}
+        for one, namespace in selected:
+            groups.setdefault(one.resource, []).append((one, namespace))
         printed_any = False
-        groups: dict[Any, list[Selected]] = {}
-        for one in selected:
-            groups.setdefault(one.resource, []).append(one)
         for group in groups.values():
             merged: dict[str, Any] = {}
-            for one in group:
-                for table in self._pages(one, TABLE_ACCEPT, extra):
-                    _merge(merged, table)
+            for one, namespace in group:
+                accept = JSON_ACCEPT if self._local_tables else TABLE_ACCEPT
+                for answer in self._answers(one, namespace, accept, {} if self._local_tables else extra):
+                    _merge(merged, _as_table(answer) if self._local_tables else answer)
             if not merged.get("rows"):
                 continue
             if printed_any:
                 print()
-            self._sort(merged["rows"], lambda row: row.get("object") or {})
-            TablePrinter(sys.stdout, self._options(group[0], several_kinds=len(kinds) > 1)).print(merged)
+            try:
+                self._sort(merged["rows"], lambda row: row.get("object") or {})
+            except CommandError as error:
+                if error.exit_code != 1:
+                    raise
+                continue  # kubectl shows no table then
+            TablePrinter(sys.stdout, self._options(group[0][0], several_kinds=several_kinds)).print(merged)
             printed_any = True
         if not printed_any and not self._failed and not self._arguments.ignore_not_found:
-            where = ""
-            if not self._arguments.all_namespaces and any(s.resource.namespaced for s in selected):
-                where = f" in {self._namespace} namespace"
-            print(f"No resources found{where}.", file=sys.stderr) if where else print(
-                "No resources found", file=sys.stderr
-            )
+            namespaced = not self._everywhere and any(s.resource.namespaced for s, _ in selected)
+            where = f" in {self._connection.namespace} namespace." if namespaced else ""
+            print(f"No resources found{where}", file=sys.stderr)
 
     def _sort(self, items: list[Any], tree_of: Callable[[Any], Any]) -> None:
         if not self._arguments.sort_by:
             return
-        from carob.cli.printers.jsonpath import JsonPath, relaxed
+        from carob.cli.printers.sorting import sort_by
 
-        path = JsonPath(relaxed(self._arguments.sort_by))
-
-        def key(item: Any) -> tuple[int, Any, str]:
-            values = path.values(tree_of(item))
-            if not values:
-                return (0, 0, "")
-            value = values[0]
-            if isinstance(value, (int, float)):
-                return (1, value, "")
-            return (1, 0, str(value))
-
-        items.sort(key=key)
+        sort_by(items, self._arguments.sort_by, tree_of)
 
     # --- whole objects
 
-    def _print_objects(self, selected: list[Selected]) -> None:
+    def _print_objects(self, selected: list[tuple[Selected, str]]) -> None:
         objects: list[Any] = []
-        for one in selected:
-            for tree in self._pages(one, JSON_ACCEPT, {}):
+        for one, namespace in selected:
+            for tree in self._answers(one, namespace, JSON_ACCEPT, {}):
                 if one.name is None:
-                    for item in tree.get("items") or []:
-                        objects.append({"apiVersion": one.resource.api_version, "kind": one.resource.kind, **item})
+                    head = {"apiVersion": one.resource.api_version, "kind": one.resource.kind}
+                    objects += [{**head, **item} for item in tree.get("items") or []]
                 else:
                     objects.append(tree)
         self._sort(objects, lambda tree: tree)
-        single = len(selected) == 1 and selected[0].name is not None
-        if single and not objects:
+        single = len(selected) == 1 and selected[0][0].name is not None
+        if not objects and (single or self._failed or self._arguments.ignore_not_found):
             return
-        tree = (
-            objects[0]
-            if single
-            else {"apiVersion": "v1", "items": objects, "kind": "List", "metadata": {"resourceVersion": ""}}
-        )
-        self._print_tree(tree, objects)
-
-    def _print_tree(self, tree: Any, objects: list[Any]) -> None:
-        if self._format == "name":
-            for item in objects:
-                print(_name_of(item))
-            return
-        if self._format in ("custom-columns", "custom-columns-file"):
-            self._print_columns(objects)
-            return
-        if not self._arguments.show_managed_fields:
-            from carob.cli.printers.structured import without_managed_fields
-
-            without_managed_fields(tree)
-        sys.stdout.write(self._formatted(tree))
-
-    def _formatted(self, tree: Any) -> str:
-        if self._format == "json":
-            from carob.cli.printers.structured import to_json
-
-            return to_json(tree)
-        if self._format == "yaml":
-            from carob.cli.printers.structured import to_yaml
-
-            return to_yaml(tree)
-        from carob.cli.printers.jsonpath import JsonPath
-
-        template = Path(self._template).read_text() if self._format == "jsonpath-file" else self._template
-        if not template:
-            raise CommandError("error: template format specified but no template given")
-        path = JsonPath(template)
-        if self._format == "jsonpath-as-json":
-            from carob.cli.printers.structured import to_json
-
-            return to_json(path.values(tree))
-        return path.render(tree)
-
-    def _print_columns(self, objects: list[Any]) -> None:
-        from carob.cli.printers.custom_columns import CustomColumns
-
-        make = CustomColumns.from_file if self._format == "custom-columns-file" else CustomColumns
-        for line in make(self._template).lines(objects, no_headers=self._arguments.no_headers):
-            print(line)
+        if single:
+            tree = objects[0]
+        else:
+            tree = {"apiVersion": "v1", "items": objects, "kind": "List", "metadata": {"resourceVersion": ""}}
+        sys.stdout.write(self._printer.text(tree))
 
     # --- watching
 
-    def _watch(self, selected: list[Selected]) -> int:
+    def _watch(self, selected: list[tuple[Selected, str]]) -> int:
         if len(selected) != 1:
             raise CommandError(
-                "error: watch is only supported on individual resources and resource collections - more than 1 resource was found"
+                "error: you may only specify a single resource type"
+                if len({s.resource for s, _ in selected}) > 1
+                else "error: watch is only supported on individual resources and resource collections - "
+                f"{len(selected)} resources were found"
             )
-        one = selected[0]
-        as_table = self._format in ("", "wide")
-        accept = TABLE_ACCEPT if as_table else JSON_ACCEPT
-        printer = TablePrinter(sys.stdout, self._options(one, several_kinds=False))
+        one, namespace = selected[0]
+        accept = TABLE_ACCEPT if self._as_tables else JSON_ACCEPT
+        options = self._options(one, several_kinds=False)
+        printer = TablePrinter(sys.stdout, options._replace(with_events=self._arguments.output_watch_events))
         query = self._query()
-        tree = self._connection.json("GET", self._path(one, one.name), query, accept=accept)
+        tree = self._connection.json("GET", self._path(one, namespace, one.name), query, accept=accept)
         version = str((tree.get("metadata") or {}).get("resourceVersion") or _row_version(tree))
         if not self._arguments.watch_only:
-            if as_table:
-                if tree.get("rows"):
-                    printer.print(tree)
-            else:
-                for item in tree.get("items") or ([] if one.name is None else [tree]):
-                    self._print_tree(item, [item])
+            self._print_first(one, tree, printer)
         if one.name is not None:
             query["fieldSelector"] = f"metadata.name={one.name}"
         query |= {"watch": "true", "resourceVersion": version}
-        try:
-            return self._follow(self._path(one, None), query, accept, printer if as_table else None)
-        except KeyboardInterrupt:
-            return 130
+        return self._follow(self._path(one, namespace, None), query, accept, printer if self._as_tables else None)
+
+    def _print_first(self, one: Selected, tree: Any, printer: TablePrinter) -> None:
+        if self._as_tables:
+            if tree.get("rows"):
+                printer.print(tree, "ADDED")
+            return
+        head = {"apiVersion": one.resource.api_version, "kind": one.resource.kind}
+        for item in [tree] if one.name is not None else tree.get("items") or []:
+            self._print_event("ADDED", {**head, **item})
+
+    def _print_event(self, kind: str, tree: Any) -> None:
+        if self._arguments.output_watch_events:
+            tree = {"type": kind, "object": tree}
+        sys.stdout.write(self._printer.text(tree))
+        sys.stdout.flush()
 
     def _follow(self, path: str, query: dict[str, str | list[str]], accept: str, printer: TablePrinter | None) -> int:
+        import json
+
         for line in self._connection.lines(path, query, {"Accept": accept}):
             event = json.loads(line)
             if event["type"] == "ERROR":
@@ -332,11 +310,9 @@ class Get:
             if event["type"] == "BOOKMARK":
                 continue
             if printer is not None:
-                printer.print(event["object"])
-            elif self._arguments.output_watch_events:
-                self._print_tree(event, [event["object"]])
+                printer.print(event["object"], event["type"])
             else:
-                self._print_tree(event["object"], [event["object"]])
+                self._print_event(event["type"], event["object"])
         return 0
 
 
@@ -353,8 +329,12 @@ def _row_version(table: dict[str, Any]) -> str:
     return str(rows[0]["object"]["metadata"].get("resourceVersion", "")) if rows else ""
 
 
-def _name_of(tree: dict[str, Any]) -> str:
-    """`pod/hello-pod`, `deployment.apps/web`."""
-    group = re.sub(r"/?[^/]*$", "", tree.get("apiVersion", ""))
-    kind = str(tree.get("kind", "")).lower()
-    return f"{kind}.{group}/{tree['metadata']['name']}" if group else f"{kind}/{tree['metadata']['name']}"
+def _as_table(answer: dict[str, Any]) -> dict[str, Any]:
+    """What can be said of any object without the server's help: its name and its age."""
+    from carob.cli.describers.parts import since
+
+    objects = answer["items"] or [] if "items" in answer else [answer]
+    rows = [
+        {"cells": [o["metadata"]["name"], since(o["metadata"].get("creationTimestamp"))], "object": o} for o in objects
+    ]
+    return {"columnDefinitions": [{"name": "Name"}, {"name": "Age"}], "rows": rows, "metadata": answer.get("metadata")}

@@ -69,12 +69,19 @@ def _check(arguments: Arguments) -> None:
         raise CommandError(f'error: --type must be one of [json merge strategic], not "{arguments.type}"')
 
 
+def to_json_text(text: str) -> str:
+    """The patch as JSON; what begins as JSON is left as it is. Raises: CommandError."""
+    if text.lstrip().startswith("{"):
+        return text
+    return json.dumps(parse_patch(text))
+
+
 def parse_patch(text: str) -> Any:
     """The patch's tree, from JSON or YAML. Raises: CommandError."""
     try:
         return json.loads(text)
     except ValueError:
-        pass
+        pass  # it may be YAML
     import yaml
 
     from carob.cli.yaml_input import KubernetesLoader
@@ -113,26 +120,27 @@ def _patch(connection: Connection, arguments: Arguments) -> int:
                 text = stream.read()
         except OSError as error:
             raise CommandError(f"error: unable to read patch file: {error}") from error
-    patch = parse_patch(text)
+    patch = to_json_text(text)
     found = targets_of(connection, arguments)
     for target in found:
         _one(connection, arguments, printer, target, patch)
     return 0
 
 
-def _one(connection: Connection, arguments: Arguments, printer: ResultPrinter, target: Target, patch: Any) -> None:
+def _one(connection: Connection, arguments: Arguments, printer: ResultPrinter, target: Target, patch: str) -> None:
     if arguments.local or printer.dry_run == "client":
         before = target.tree if arguments.local else connection.json("GET", target.path())
-        after = apply_locally(before, patch, arguments.type)
+        after = apply_locally(before, parse_patch(patch), arguments.type)
     else:
         before = connection.json("GET", target.path())
         query: dict[str, str | list[str]] = {"fieldManager": arguments.field_manager}
         if printer.dry_run == "server":
             query["dryRun"] = "All"
         path = target.path() + (f"/{arguments.subresource}" if arguments.subresource else "")
-        after = connection.json("PATCH", path, query, patch, content_type=TYPES[arguments.type])
+        headers = {"Accept": "application/json", "Content-Type": TYPES[arguments.type]}
+        after = json.loads(connection.request("PATCH", path, query, patch.encode(), headers))
     changed = _without_version(before) != _without_version(after)
-    printer.show(after, "patched" if changed else "patched (no change)")
+    printer.show(after, "patched" if changed else "patched (no change)", plain=True)
     sys.stdout.flush()
 
 

@@ -93,7 +93,9 @@ def _service_of(connection: Connection, word: str) -> Tree | None:
 def _translated(text: str, pod: Tree, service: Tree | None) -> str:
     """`8443:https` with the number of the Pod's port instead of a name or of the Service's port."""
     parts = text.split(":")
-    local, remote = (parts[0], parts[1]) if len(parts) == 2 else (parts[0], parts[0])
+    if len(parts) > 2:
+        return _translated(parts[0], pod, service)  # as kubectl takes it
+    local, remote = parts[0], parts[-1]
     if not remote:
         raise CommandError("error: remote port cannot be empty")
     if service is not None:

@@ -55,24 +55,27 @@ class ResultPrinter:
         """Whether `-o` asks for more than a line."""
         return self._printer.format not in ("", "name")
 
-    def show(self, tree: dict[str, Any], operation: str, *, typed: bool = False) -> None:
-        """Print `tree`, to which `operation` (`created`) was done."""
+    def show(self, tree: dict[str, Any], operation: str, *, typed: bool = False, plain: bool = False) -> None:
+        """Print `tree`, to which `operation` (`created`) was done; `plain`: without a word about dry runs."""
         if not self._printer.format:
-            print(f"{name_of(tree)} {operation}{_SUFFIXES.get(self.dry_run, '')}")
+            suffix = "" if plain else _SUFFIXES.get(self.dry_run, "")
+            print(f"{name_of(tree)} {operation}{suffix}")
             return
-        if typed and self._printer.format == "json":
+        if typed and self._printer.format in ("json", "kyaml"):
             tree = in_type_order(tree)
         sys.stdout.write(self._printer.text(tree, typed=typed))
         sys.stdout.flush()
 
 
 def in_type_order(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with its fields in the order of its type."""
+    """The tree with its fields in the order of its type, and its maps sorted."""
+    import json
+
     from carob.api import codec
     from carob.api.resources import TABLE
 
     row = TABLE.by_kind(tree["apiVersion"], tree["kind"])
     if row is None:
         return tree
-    ordered: dict[str, Any] = codec.to_tree(codec.from_tree(row.struct, tree))
+    ordered: dict[str, Any] = codec.to_tree(codec.from_tree(row.struct, json.loads(json.dumps(tree, sort_keys=True))))
     return ordered

@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ def _check(arguments: Arguments) -> None:
     if not arguments.image:
         raise CommandError("error: --image is required")
     if not _IMAGE.fullmatch(arguments.image):
-        raise CommandError(f'error: invalid image name "{arguments.image}": invalid reference format')
+        raise CommandError(f"error: invalid image name {json.dumps(arguments.image)}: invalid reference format")
     if arguments.tty and not arguments.stdin:
         raise CommandError("error: -i/--stdin is required for containers with -t/--tty=true")
     if arguments.expose and not arguments.port:
@@ -123,21 +124,15 @@ class Run:
         pod = self._create("pods", self._override(self._pod()))
         made = [("pods", pod)]
         if arguments.expose:
-            service = self._create("services", self._service())
-            made.append(("services", service))
-            if arguments.output == "yaml":
-                # the Pod's document is the first one
-                self._printer.show(pod, "created", typed=True)
-                self._printer.show(service, "created", typed=True)
-                return 0
-            self._printer.show(service, "created", typed=True)
+            made.append(("services", self._create("services", self._service())))
         if arguments.attach:
             try:
                 return self._attach(pod)
             finally:
                 if arguments.rm:
                     self._remove(made)
-        self._printer.show(pod, "created", typed=True)
+        for _, tree in made:
+            self._printer.show(tree, "created", typed=True)
         return 0
 
     def _pod(self) -> dict[str, Any]:

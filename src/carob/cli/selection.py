@@ -15,7 +15,7 @@ from carob.api.status import ApiError
 from carob.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from carob.cli.connection import Connection
 
@@ -85,11 +85,13 @@ class Selection:
                 if not slash:
                     raise CommandError(
                         "error: there is no need to specify a resource type as a separate argument when passing "
-                        "arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of "
-                        "'kubectl get resource resource/<resource_name>'"
+                        "arguments in resource/name form (e.g. 'carob get resource/<resource_name>' instead of "
+                        "'carob get resource resource/<resource_name>'"
                     )
-                if not name:
+                if "/" in name:
                     raise CommandError("error: arguments in resource/name form may not have more than one slash")
+                if not name or not kind:
+                    raise CommandError("error: arguments in resource/name form must have a single resource and name")
                 selected.append(Selected(self.resources(kind)[0], name))
             return selected
         rows = self.resources(words[0])
@@ -105,7 +107,9 @@ class Selection:
             if name in (r.plural, r.singular_name, r.kind.lower(), *r.short_names) and (not group or r.group == group)
         ]
         if not found:
-            raise CommandError(f'error: the server doesn\'t have a resource type "{word}"')
+            where = f' in group "{group}"' if group else ""
+            shown = word.partition(".")[0] if group else word
+            raise CommandError(f'error: the server doesn\'t have a resource type "{shown}"{where}')
         return found
 
     def _discover_kind(self, api_version: str, kind: str) -> Resource | None:
@@ -211,10 +215,40 @@ def _objects(tree: Any, source: str, selection: Selection) -> Iterator[Manifest]
     yield Manifest(selection.by_kind(api_version, kind, source), tree, source)
 
 
-def fetch(connection: Connection, selected: Selected, namespace: str, accept: str, query: dict[str, str]) -> Any:
-    """One object or one listing, as a tree. Raises: ApiError."""
-    path = selected.resource.path(namespace if selected.resource.namespaced else None, selected.name)
-    return connection.json("GET", path, query, accept=accept)
+def get_object(
+    connection: Connection,
+    path: str,
+    namespace: str,
+    query: dict[str, str | list[str]] | None = None,
+    accept: str = "application/json",
+) -> Any:
+    """One object. Raises: ApiError; where the whole namespace is missing, that is what it says, as kubectl does."""
+    try:
+        return connection.json("GET", path, query, accept=accept)
+    except ApiError as error:
+        if error.reason == "NotFound" and namespace not in ("", "default"):
+            try:
+                connection.json("GET", f"/api/v1/namespaces/{namespace}")
+            except ApiError as second:
+                if second.reason == "NotFound":
+                    raise second from error
+        raise
+
+
+def say_what_was_listed(error: ApiError, resource: Resource, query: Mapping[str, str | list[str]]) -> None:
+    """Put kubectl's words about the listing in front of the server's.
+
+    Source: cli-runtime pkg/resource/selector.go.
+    """
+    if error.reason not in ("BadRequest", "NotFound"):
+        return
+    shown = f'"{resource.group}/{resource.version}, Resource={resource.plural}"'
+    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    if labels or fields:
+        shown = f'Unable to find {shown} that match label selector "{labels}", field selector "{fields}"'
+    else:
+        shown = f"Unable to list {shown}"
+    error.message = f"{shown}: {error.message}"
 
 
 def exists(connection: Connection, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:

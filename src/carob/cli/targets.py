@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
 from carob.cli.errors import CommandError
-from carob.cli.selection import Selection, read_manifests
+from carob.cli.selection import Selection, get_object, read_manifests, say_what_was_listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,7 +132,11 @@ def listed(connection: Connection, resource: Resource, namespace: str, selector:
         query["fieldSelector"] = fields
     head = {"apiVersion": resource.api_version, "kind": resource.kind}
     while True:
-        page = connection.json("GET", resource.path(namespace or None), query)
+        try:
+            page = connection.json("GET", resource.path(namespace or None), query)
+        except ApiError as error:
+            say_what_was_listed(error, resource, query)
+            raise
         for item in page.get("items") or []:
             metadata = item["metadata"]
             yield Target(resource, metadata.get("namespace", ""), metadata["name"], {**head, **item})
@@ -144,7 +148,7 @@ def listed(connection: Connection, resource: Resource, namespace: str, selector:
 
 def fetch(connection: Connection, target: Target) -> dict[str, Any]:
     """The object as it is now. Raises: ApiError."""
-    tree: dict[str, Any] = connection.json("GET", target.path())
+    tree: dict[str, Any] = get_object(connection, target.path(), target.namespace)
     return tree
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carob.cli.errors import CommandError
+from carob.cli.printers import go_text
 from carob.cli.printers.columns import Columns
-from carob.cli.printers.jsonpath import JsonPath, relaxed, text_of
+from carob.cli.printers.jsonpath import JsonPath, relaxed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +24,22 @@ class CustomColumns:
         if not spec:
             raise CommandError("error: custom-columns format specified but no custom columns given")
         self._headers: list[str] = []
-        self._paths: list[JsonPath] = []
+        self._paths: list[JsonPath | None] = []
         for part in spec.split(","):
             header, colon, path = part.partition(":")
             if not colon:
                 raise CommandError(f"error: unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")
             self._headers.append(header)
-            self._paths.append(JsonPath(relaxed(path)))
+            self._paths.append(JsonPath(relaxed(path)) if path else None)
 
     @classmethod
     def from_file(cls, name: str) -> CustomColumns:
         """The file's first line has the headers, its second the paths, split at blanks."""
-        lines = Path(name).read_text().splitlines()
+        try:
+            lines = Path(name).read_text().splitlines()
+        except OSError as error:
+            why = str(error.strerror).lower()
+            raise CommandError(f"error: error reading template {name}, open {name}: {why}") from error
         if len(lines) < 2 or len(lines[0].split()) != len(lines[1].split()):
             raise CommandError(f"error: {name}: number of headers and of paths differ")
         return cls(",".join(f"{h}:{p}" for h, p in zip(lines[0].split(), lines[1].split(), strict=True)))
@@ -43,5 +48,9 @@ class CustomColumns:
         """A header and a line an object; `<none>` where a path finds nothing."""
         rows = [] if no_headers else [self._headers]
         for tree in objects:
-            rows.append([",".join(text_of(v) for v in path.values(tree)) or "<none>" for path in self._paths])
+            rows.append([_cell(path, tree) for path in self._paths])
         return Columns().lines(rows)
+
+
+def _cell(path: JsonPath | None, tree: Any) -> str:
+    return ",".join(go_text.plain(v) for v in path.values(tree)) if path is not None and path.values(tree) else "<none>"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from carob.cli.errors import CommandError
+from carob.cli.printers import go_text
 
 _IDENTIFIER = re.compile(r"(?:[^\s.\[\]{}()\\'\"|,:=!<>&?@$*]|\\.)+")
 _RANGE = re.compile(r"range(?=[\s{.@\[])")
@@ -34,6 +35,10 @@ class Node:
     body: list[Node] = field(default_factory=list)
 
 
+class _Failed(Exception):
+    """A template that cannot be filled in with this object."""
+
+
 class JsonPath:
     """A parsed template. Raises: CommandError when it cannot be parsed."""
 
@@ -41,11 +46,23 @@ class JsonPath:
         self._template = template
         self._position = 0
         self._allow_missing = allow_missing
+        self._open_end = False
         self._nodes = self._parse_nodes(inside_range=False)
 
     def render(self, tree: Any) -> str:
         """The template filled in. Raises: CommandError for a missing key where that is not allowed."""
-        return self._render(self._nodes, tree, tree)
+        try:
+            return self._render(self._nodes, tree, tree)
+        except _Failed as error:
+            raise CommandError(
+                f'error: error executing jsonpath "{self._template}": Error executing template: {error}. Printing more '
+                f"information for debugging the template:\n\ttemplate was:\n\t\t{self._template}\n\tobject given to "
+                f"jsonpath engine was:\n\t\t{go_text.syntax(tree)}\n\n"
+            ) from error
+
+    def results(self, tree: Any) -> list[list[Any]]:
+        """The values of each of the template's paths."""
+        return [self._walk(node.steps, [tree], tree) for node in self._nodes if node.kind == "path"]
 
     def values(self, tree: Any) -> list[Any]:
         """The values of the template's first path."""
@@ -61,6 +78,8 @@ class JsonPath:
         for node in nodes:
             if node.kind == "text":
                 out.append(node.text)
+            elif node.kind == "end":
+                raise _Failed("not in range, nothing to end")
             elif node.kind == "range":
                 for value in self._walk(node.steps, [current], root):
                     out.append(self._render(node.body, value, root))
@@ -76,6 +95,10 @@ class JsonPath:
     def _step(self, step: Step, values: list[Any], root: Any) -> list[Any]:
         if step.kind == "root":
             return [root]
+        if step.kind == "inner":
+            return self._walk(step.value, values, root)
+        if step.kind == "union":
+            return [v for choice in step.value for v in self._walk(choice, values, root)]
         found: list[Any] = []
         for value in values:
             found += getattr(self, "_on_" + step.kind)(step.value, value, root)
@@ -89,7 +112,7 @@ class JsonPath:
                 return []
         elif self._allow_missing or value is None:
             return []
-        raise CommandError(f'error: error executing jsonpath "{self._template}": {name} is not found')
+        raise _Failed(f"{name} is not found")
 
     def _on_wildcard(self, _: Any, value: Any, root: Any) -> list[Any]:
         if isinstance(value, list):
@@ -107,7 +130,7 @@ class JsonPath:
         if not isinstance(value, list):
             if self._allow_missing:
                 return []
-            raise CommandError(f"error: error executing jsonpath: {value!r} is not array or slice")
+            raise _Failed(f"{go_text.plain(value)} is not array or slice")
         return value[slice(*bounds)]
 
     def _on_index(self, index: int, value: Any, root: Any) -> list[Any]:
@@ -117,12 +140,7 @@ class JsonPath:
             return [value[index]]
         if self._allow_missing and not value:
             return []
-        raise CommandError(
-            f"error: error executing jsonpath: array index out of bounds: index {index}, length {len(value)}"
-        )
-
-    def _on_union(self, choices: list[list[Step]], value: Any, root: Any) -> list[Any]:
-        return [v for steps in choices for v in self._walk(steps, [value], root)]
+        raise _Failed(f"array index out of bounds: index {index}, length {len(value)}")
 
     def _on_filter(self, condition: tuple[Any, str, Any], value: Any, root: Any) -> list[Any]:
         items = value if isinstance(value, list) else [value]
@@ -153,11 +171,10 @@ class JsonPath:
             self._position = start + 1
             action = self._parse_action(nodes)
             if action == "end":
-                if not inside_range:
-                    raise self._fail("not in range, nothing to end")
-                return nodes
-        if inside_range:
-            raise self._fail("unterminated range")
+                if inside_range:
+                    return nodes
+                nodes.append(Node("end"))
+        self._open_end = inside_range
         return nodes
 
     def _parse_action(self, nodes: list[Node]) -> str:
@@ -172,8 +189,15 @@ class JsonPath:
             self._skip_blanks()
             steps = self._parse_path()
             self._expect("}")
-            nodes.append(Node("range", steps=steps, body=self._parse_nodes(inside_range=True)))
+            body = self._parse_nodes(inside_range=True)
+            nodes.append(Node("range", steps=steps, body=body))
+            if self._open_end:
+                # without an end, what follows belongs to the range and to what is behind it
+                nodes += body
             return "range"
+        if self._take("}"):
+            nodes.append(Node("path"))
+            return "path"
         while not self._take("}"):
             self._skip_blanks()
             if self._position >= len(self._template):
@@ -216,6 +240,8 @@ class JsonPath:
 
     def _parse_bracket(self) -> Step:
         if self._take("?"):
+            if self._template.find(")]", self._position) < 0:
+                raise self._fail("unterminated filter")
             self._expect("(")
             condition = self._parse_condition()
             self._expect(")")
@@ -235,14 +261,15 @@ class JsonPath:
         if self._take("*"):
             return Step("wildcard")
         if self._template[self._position : self._position + 1] in ("'", '"'):
-            return Step("field", self._parse_quoted())
+            return Step("inner", JsonPath("{." + self._parse_quoted() + "}")._nodes[0].steps)
         if match := re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?").match(self._template, self._position):
             self._position = match.end()
             return Step("slice", tuple(int(g) if g else None for g in match.groups()))
         if match := re.compile(r"-?\d+").match(self._template, self._position):
             self._position = match.end()
             return Step("index", int(match.group()))
-        raise self._fail("invalid array index")
+        wrong = re.compile(r"[^],]*").match(self._template, self._position)
+        raise self._fail(f"invalid array index {wrong.group() if wrong else ''}")
 
     def _parse_condition(self) -> tuple[Any, str, Any]:
         left = self._parse_operand()

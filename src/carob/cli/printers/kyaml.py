@@ -17,17 +17,17 @@ _AMBIGUOUS = frozenset(
 )
 
 
-def to_kyaml(tree: Any) -> str:
+def to_kyaml(tree: Any, *, sort: bool = True) -> str:
     """One document."""
-    return "---\n" + _value(tree, 0) + "\n"
+    return "---\n" + _value(json.loads(json.dumps(tree, sort_keys=True)) if sort else tree, 0) + "\n"
 
 
 def _value(value: Any, level: int) -> str:
     if isinstance(value, dict):
         if not value:
             return "{}"
-        inner = "".join(f"{'  ' * (level + 1)}{_key(k)}: {_value(value[k], level + 1)},\n" for k in sorted(value))
-        return "{\n" + inner + "  " * level + "}"
+        body = "".join(f"{'  ' * (level + 1)}{_key(k)}: {_value(inner, level + 1)},\n" for k, inner in value.items())
+        return "{\n" + body + "  " * level + "}"
     if isinstance(value, list):
         return _list(value, level)
     if isinstance(value, str):

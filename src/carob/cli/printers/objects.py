@@ -47,7 +47,8 @@ class ObjectPrinter:
         self._no_headers = no_headers
         self._allow_missing = allow_missing
         self._first = True
-        if self.format and self.format not in formats:
+        takes_spec = "template" in self.format or "jsonpath" in self.format or "columns" in self.format
+        if self.format and (self.format not in formats or ("=" in output and not takes_spec)):
             raise CommandError(
                 f'error: unable to match a printer suitable for the output format "{output}", '
                 f"allowed formats are: {','.join(formats)}"
@@ -75,7 +76,8 @@ class ObjectPrinter:
                 with open(self._spec, encoding="utf-8") as stream:
                     return JsonPath(stream.read(), allow_missing=self._allow_missing)
             except OSError as error:
-                raise CommandError(f"error: error reading --template {self._spec}, {error.strerror}") from error
+                why = f"open {self._spec}: {str(error.strerror).lower()}"
+                raise CommandError(f"error: error reading --template {self._spec}, {why}") from error
         return JsonPath(self._spec, allow_missing=self._allow_missing)
 
     def text(self, tree: Any, *, typed: bool = False) -> str:
@@ -93,14 +95,14 @@ class ObjectPrinter:
             structured.without_managed_fields(tree)
         if self._path is not None:
             if self.format == "jsonpath-as-json":
-                return structured.to_json(self._path.results(tree))
+                return "".join(structured.to_json(values) for values in self._path.results(tree))
             return str(self._path.render(tree))
         if self.format == "json":
             return structured.to_json(tree, sort=not typed)
         if self.format == "kyaml":
             from carob.cli.printers.kyaml import to_kyaml
 
-            return to_kyaml(tree)
+            return to_kyaml(tree, sort=not typed)
         separator = "" if self._first else "---\n"
         self._first = False
         return separator + structured.to_yaml(tree)

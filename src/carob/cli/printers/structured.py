@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cmp_to_key
 from typing import Any
 
 _OLD_BOOLS = frozenset(
@@ -42,13 +43,13 @@ def to_json(tree: Any, *, sort: bool = True) -> str:
 
 def reads_as_text(text: str) -> bool:
     """Whether YAML 1.1 reads the plain scalar as text, and not as a number, bool, null or time."""
-    if not text or text in _OLD_BOOLS or text in ("~", "<<", "="):
+    if not text or text in _OLD_BOOLS or text == "~":
         return False
     return not (_NUMBER.fullmatch(text) or _BASE_60.fullmatch(text) or _TIMESTAMP.fullmatch(text))
 
 
 def to_yaml(tree: Any) -> str:
-    """Block-style YAML, sorted keys, lists not indented."""
+    """Block-style YAML, sorted keys, lists not indented, long text folded at 80 columns."""
     import yaml
 
     class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -67,5 +68,45 @@ def to_yaml(tree: Any) -> str:
 
     Dumper.add_representer(str, represent_text)
     return str(
-        yaml.dump(tree, Dumper=Dumper, default_flow_style=False, sort_keys=True, allow_unicode=True, width=2**31 - 1)
+        yaml.dump(_sorted(tree), Dumper=Dumper, default_flow_style=False, sort_keys=False, allow_unicode=True, width=80)
     )
+
+
+def _sorted(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _sorted(tree[key]) for key in sorted(tree, key=_go_order)}
+    return [_sorted(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _compare_keys(a: str, b: str) -> int:
+    """go-yaml's order of keys: as people count (`a9` before `a10`), letters behind other signs."""
+    for i in range(min(len(a), len(b))):
+        if a[i] == b[i]:
+            continue
+        left, right = a[i].isalpha(), b[i].isalpha()
+        if left and right:
+            return -1 if a[i] < b[i] else 1
+        if left or right:
+            return -1 if right else 1
+        return _compare_numbers(a, b, i)
+    return len(a) - len(b)
+
+
+def _compare_numbers(a: str, b: str, i: int) -> int:
+    start = 0
+    if "0" in (a[i], b[i]):
+        before = _TRAILING_DIGITS.search(a[:i])
+        start = 1 if before and before.group().strip("0") else 0
+    first, second = (_LEADING_DIGITS.match(text[i:]) for text in (a, b))
+    x, y = (match.group() if match else "" for match in (first, second))
+    left, right = (int(f"{start}{text}") if start else int(text or "0") for text in (x, y))
+    if left != right:
+        return -1 if left < right else 1
+    if len(x) != len(y):
+        return len(x) - len(y)
+    return -1 if a[i] < b[i] else 1
+
+
+_TRAILING_DIGITS = re.compile(r"[0-9]+$")
+_LEADING_DIGITS = re.compile(r"[0-9]+")
+_go_order = cmp_to_key(_compare_keys)

@@ -26,6 +26,8 @@ class TableOptions(NamedTuple):
     """`pod/` or `deployment.apps/` in front of every name; empty: nothing."""
     show_labels: bool = False
     label_columns: Sequence[str] = ()
+    with_events: bool = False
+    """The type of a watch's event in front of everything."""
 
 
 class TablePrinter:
@@ -38,7 +40,7 @@ class TablePrinter:
         self._definitions: list[dict[str, Any]] = []
         self._header_done = options.no_headers
 
-    def print(self, table: dict[str, Any]) -> None:
+    def print(self, table: dict[str, Any], event: str = "") -> None:
         """Print the rows; a watch's later Tables may lack the column definitions."""
         self._definitions = table.get("columnDefinitions") or self._definitions
         shown = [i for i, c in enumerate(self._definitions) if self._options.wide or c.get("priority", 0) == 0]
@@ -46,30 +48,32 @@ class TablePrinter:
         if not self._header_done:
             lines.append(self._header(shown))
             self._header_done = True
-        lines += [self._row(row, shown) for row in table.get("rows") or []]
+        lines += [self._row(row, shown, event) for row in table.get("rows") or []]
         for line in self._columns.lines(lines):
             self._out.write(line + "\n")
         self._out.flush()
 
     def _header(self, shown: Sequence[int]) -> list[str]:
-        header = ["NAMESPACE"] if self._options.with_namespace else []
+        header = ["EVENT"] if self._options.with_events else []
+        if self._options.with_namespace:
+            header.append("NAMESPACE")
         header += [self._definitions[i]["name"].upper() for i in shown]
         header += [label.rpartition("/")[2].upper() for label in self._options.label_columns]
         if self._options.show_labels:
             header.append("LABELS")
         return header
 
-    def _row(self, row: dict[str, Any], shown: Sequence[int]) -> list[str]:
+    def _row(self, row: dict[str, Any], shown: Sequence[int], event: str) -> list[str]:
         metadata = (row.get("object") or {}).get("metadata") or {}
         labels = metadata.get("labels") or {}
-        cells = [metadata.get("namespace", "")] if self._options.with_namespace else []
+        cells = [event] if self._options.with_events else []
+        if self._options.with_namespace:
+            cells.append(metadata.get("namespace", ""))
         values = row.get("cells") or []
         for position, i in enumerate(shown):
             text = cell_text(values[i]) if i < len(values) else ""
             cells.append(self._options.with_kind + text if position == 0 else text)
-        cells += [
-            labels.get(label, "<none>") if labels.get(label) else "<none>" for label in self._options.label_columns
-        ]
+        cells += [labels.get(label, "") for label in self._options.label_columns]
         if self._options.show_labels:
             cells.append(format_labels(labels))
         return cells
