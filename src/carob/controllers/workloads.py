@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api.types import policy_v1
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.cronjob_controller import CronJobController
 from carob.controllers.daemonset_controller import DaemonSetController
 from carob.controllers.deployment_controller import DeploymentController
+from carob.controllers.disruption_budget import DisruptionController
 from carob.controllers.job_controller import JobController
 from carob.controllers.replicaset import ReplicaSetController
 from carob.controllers.statefulset_controller import StatefulSetController
 from carob.controllers.workload_views import (
+    BY_NAMESPACE,
     CronJobView,
     DaemonSetView,
     DeploymentView,
@@ -21,6 +24,7 @@ from carob.controllers.workload_views import (
     ReplicationControllerView,
     RevisionView,
     StatefulSetView,
+    namespace_of,
     prepare_workload,
 )
 
@@ -63,6 +67,17 @@ class Workloads:
         stateful = self._informer(StatefulSetView)
         of_daemons = self._recorder("daemonset-controller")
         of_stateful = self._recorder("statefulset-controller")
+        budgets: Informer[policy_v1.PodDisruptionBudget] = Informer(client, policy_v1.PodDisruptionBudget, clock)
+        budgets.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_index(BY_NAMESPACE, namespace_of)
+        self.informers.append(budgets)
+        scalable = {
+            "ReplicaSet": sets,
+            "ReplicationController": old_sets,
+            "Deployment": deployments,
+            "StatefulSet": stateful,
+        }
+        of_budgets = self._recorder("controllermanager")
         of_jobs = self._recorder("job-controller")
         of_crons = self._recorder("cronjob-controller")
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -73,6 +88,7 @@ class Workloads:
             "deployments": DeploymentController(client, deployments, sets, pods, of_deployments, clock).run,
             "daemon sets": DaemonSetController(client, daemons, revisions, pods, nodes, of_daemons, clock).run,
             "stateful sets": StatefulSetController(client, stateful, revisions, pods, of_stateful, clock).run,
+            "disruption budgets": DisruptionController(client, budgets, pods, scalable, of_budgets, clock).run,
             "jobs": JobController(client, jobs, pods, of_jobs, clock).run,
             "cron jobs": CronJobController(client, crons, jobs, of_crons, clock).run,
         }
