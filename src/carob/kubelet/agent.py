@@ -74,7 +74,7 @@ class Kubelet:
         self._pods = Informer(
             client, core_v1.Pod, clock, field_selector=f"spec.nodeName={options.node_name}", name="pods of this node"
         )
-        self._services = Informer(client, core_v1.Service, clock, name="services")
+        self.services = Informer(client, core_v1.Service, clock, name="services")
         self.node = NodeManager(client, runtime, options, clock, self._recorder)
         self._objects = ReferencedObjects(client, clock, self._content_changed)
         self._statuses = StatusManager(client, clock)
@@ -104,7 +104,7 @@ class Kubelet:
             hooks=Hooks(runtime, clock, self._address),
             slots=Slots(max(MIN_STARTS_AT_ONCE, 2 * self.node.machine.cpus)),
             node=lambda: self.node.facts,
-            services=self._services.items,
+            services=self.services.items,
             read_text=read_text,
         )
 
@@ -124,12 +124,12 @@ class Kubelet:
                 self._worker.operations.open(group)
                 group.spawn(self._recorder.run(), "events")
                 group.spawn(self._statuses.run(), "pod statuses")
-                group.spawn(self._services.run(), "service informer")
+                group.spawn(self.services.run(), "service informer")
                 group.spawn(self.node.run(), "node")
                 group.spawn(self._tools.probes.run(), "probes")
                 group.spawn(self._rotation.run(), "log rotation")
                 group.spawn(self._pods.run(), "pod informer")
-                await self._services.wait_synced()
+                await self.services.wait_synced()
                 await self._pods.wait_synced()
                 self._pods.subscribe(self._pod_changed)
                 await self._find_orphans()

@@ -48,6 +48,8 @@ class NetworkLayout:
     service_range: str = "10.43.0.0/16"
     api_service_address: str = "10.43.0.1"
     api_port: int = API_PORT
+    dns_address: str = ""
+    """Where the cluster's DNS is asked: an address of the service range that each node answers itself."""
     mtu: int = 0
 
     @cached_property

@@ -1,6 +1,7 @@
 """What the node itself needs so that Pods reach each other, the world and the API: set up once, taken away whole.
 
 - The inside address on `lo`: every Pod's gateway, and where Pods and local nodes find the API server and the kubelet.
+  The address of the cluster's DNS too, for the node answers it itself.
 - IPv4 forwarding. What it was before is written into the comment of our nftables table, which lives exactly as long
   as the setting does: it outlives kill -9 of the agent, and is gone after a reboot.
 - The table `carob-<cluster>-node`: masquerade for what leaves the Pods' range, host ports, a guard for the loopback.
@@ -24,12 +25,13 @@ from typing import TYPE_CHECKING
 
 from carob.base.log import get_logger
 from carob.host import netlink
+from carob.host.conntrack import Conntrack
 from carob.host.nftables import NftablesError, open_nftables
 from carob.network.addresses import AddressBook
 from carob.network.host_ports import HostPorts, render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, table_name
 from carob.network.pods import PodNetwork
-from carob.network.services import Endpoint, ServicePort, ServiceTable
+from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +46,7 @@ PARTS = ("node", "services")
 LOOPBACK_INDEX = 1
 
 _COMMENT = re.compile(
-    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])"
+    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?"
 )
 _log = get_logger("network")
 
@@ -54,6 +56,7 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
     table = f"inet {table_name(layout.cluster, 'node')}"
     pods = f'"{layout.interface_prefix}*"'
     inside = layout.inside_address
+    dns = f" dns={layout.dns_address}" if layout.dns_address else ""
     # a Pod that reaches itself through a service or a host port would answer itself directly: it must not see its own
     # address as the sender. nftables cannot compare two fields, but it can look the pair up.
     itself = ", ".join(f"{address} . {address}" for address in layout.pod_network.hosts())
@@ -61,7 +64,7 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
 add table {table}
 delete table {table}
 table {table} {{
-  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}"
+  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}{dns}"
   set itself {{
     type ipv4_addr . ipv4_addr
     elements = {{ {itself} }}
@@ -124,9 +127,10 @@ class NodeNetwork:
     def _add_inside_address(self) -> None:
         services, _, length = self._layout.service_range.partition("/")
         pods = self._layout.pod_network
+        addresses = [self._layout.inside_address, *filter(None, [self._layout.dns_address])]
         self._node.send(
             netlink.set_up(LOOPBACK_INDEX),
-            netlink.replace_address(LOOPBACK_INDEX, self._layout.inside_address, 32),
+            *(netlink.replace_address(LOOPBACK_INDEX, address, 32) for address in addresses),
             netlink.replace_route(
                 services,
                 int(length),
@@ -154,15 +158,22 @@ class Network:
     """Everything together, as `open_network` makes it."""
 
     def __init__(
-        self, layout: NetworkLayout, state_folder: Path, clock: Clock, node: netlink.Netlink, nftables: Nftables
+        self,
+        layout: NetworkLayout,
+        state_folder: Path,
+        clock: Clock,
+        node: netlink.Netlink,
+        nftables: Nftables,
+        flows: Conntrack,
     ) -> None:
         self.layout = layout
         self._netlink = node
+        self._flows = flows
         self._nftables = nftables
         self._addresses = AddressBook(state_folder / "addresses", layout, clock)
         self._host_ports = HostPorts(layout.cluster, nftables)
         self.node = NodeNetwork(layout, node, nftables)
-        self.services = ServiceTable(layout, nftables)
+        self.services = ServiceTable(layout, nftables, flows)
         self.pods = PodNetwork(layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu())
 
     def set_up(self) -> None:
@@ -192,12 +203,14 @@ class Network:
     def close(self) -> None:
         """Let go of sockets; everything stays as it is."""
         self._netlink.close()
+        self._flows.close()
         self._nftables.close()
 
 
-def kubernetes_service(layout: NetworkLayout) -> dict[ServicePort, list[Endpoint]]:
+def kubernetes_service(layout: NetworkLayout) -> dict[ServicePort, Backends]:
     """The service through which Pods reach the API server, until the service proxy hears of it from there."""
-    return {ServicePort(layout.api_service_address, "tcp", 443): [Endpoint(layout.inside_address, layout.api_port)]}
+    api = Endpoint(layout.inside_address, layout.api_port)
+    return {ServicePort(layout.api_service_address, "tcp", 443): Backends((api,))}
 
 
 def open_network(layout: NetworkLayout, state_folder: Path, clock: Clock) -> Network:
@@ -208,9 +221,15 @@ def open_network(layout: NetworkLayout, state_folder: Path, clock: Clock) -> Net
     try:
         node = netlink.Netlink()
         try:
-            return Network(layout, state_folder, clock, node, open_nftables())
+            flows = Conntrack()
         except BaseException:
             node.close()
+            raise
+        try:
+            return Network(layout, state_folder, clock, node, open_nftables(), flows)
+        except BaseException:
+            node.close()
+            flows.close()
             raise
     except OSError as error:
         raise NetworkFailure(f"cannot open the node's network: {error}") from error
@@ -271,7 +290,8 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
         for route in node.routes():
             if route.protocol == ROUTE_PROTOCOL and f"{route.destination}/{route.prefix_length}" in ranges:
                 _attempt(node, netlink.delete_route(route), failures)
-        _attempt(node, netlink.delete_address(LOOPBACK_INDEX, mine["inside"], 32), failures)
+        for address in filter(None, (mine["inside"], mine["dns"])):
+            _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 32), failures)
         if mine["forward"] == "0" and not comments:
             IP_FORWARD.write_text("0")
     # last, because the comment in there knows the rest

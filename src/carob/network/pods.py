@@ -162,9 +162,9 @@ class PodNetwork:
         if link is None:
             raise NetworkFailure(f"{name}, the node's side of sandbox {request.sandbox_id}, vanished")
         alias = f"carob {self._layout.cluster} {request.namespace}/{request.name}"
-        # a host port is also open on the node's loopback, so answers to 127.0.0.1 must be allowed in here;
-        # what a Pod sends there by itself is dropped by the table of network/node.py
-        settings = {"forwarding": 1, "route_localnet": 1 if lease.host_ports else 0}
+        # host ports and node ports are also open on the node's loopback, so answers to 127.0.0.1 must be allowed in
+        # here; what a Pod sends there by itself is dropped by the table of network/node.py
+        settings = {"forwarding": 1, "route_localnet": 1}
         self._node.send(
             netlink.set_up(link.index, alias=alias, ipv4=settings),
             netlink.replace_neighbour(link.index, lease.address, mac_of(lease.address)),

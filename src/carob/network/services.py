@@ -1,149 +1,142 @@
-"""Services as nftables rules: an address and a port of a service lead to one of its endpoints, chosen at random.
+"""Services of a node: changes go in, one nftables transaction comes out, stale UDP flows are forgotten.
 
-One table a cluster. A verdict map finds the service in O(1); each service has a chain of its own that is replaced
-whole, so that one changed endpoint costs one small transaction. `wanted` state goes in, the difference comes out: the
-rendering is pure, `ServiceTable` alone talks to the kernel.
+What the elements mean is in `network/service_rules.py`. Blocking; one caller at a time.
 
-May touch: the table `carob-<cluster>-services`.
+May touch: the table `carob-<cluster>-services`, the kernel's connection table.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+import ipaddress
+from collections import Counter
+from typing import TYPE_CHECKING
 
-from carob.network.layout import table_name
+from carob.base.log import get_logger
+from carob.host.nftables import NftablesError
+from carob.network.layout import NetworkFailure
+from carob.network.service_rules import (
+    Backends,
+    Elements,
+    Endpoint,
+    How,
+    ServicePort,
+    elements_of,
+    how_of,
+    needed_chains,
+    render_base,
+    render_chains,
+    render_changes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from carob.host.conntrack import Flow, Flows
     from carob.host.nftables import Nftables
     from carob.network.layout import NetworkLayout
 
+__all__ = ["Backends", "Endpoint", "ServicePort", "ServiceTable"]
 
-class ServicePort(NamedTuple):
-    """Where a service listens. `protocol` is `tcp`, `udp` or `sctp`."""
-
-    address: str
-    protocol: str
-    port: int
-
-
-class Endpoint(NamedTuple):
-    """Where a service leads."""
-
-    address: str
-    port: int
-
-
-def chain_name(service: ServicePort) -> str:
-    """The chain of a service; short, and always the same."""
-    text = f"{service.address}/{service.protocol}/{service.port}"
-    return "service-" + hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def render_base(layout: NetworkLayout) -> str:
-    """The script that makes the table anew without a service."""
-    table = f"inet {table_name(layout.cluster, 'services')}"
-    return f"""
-add table {table}
-delete table {table}
-table {table} {{
-  set addresses {{
-    type ipv4_addr
-  }}
-  map services {{
-    type ipv4_addr . inet_proto . inet_service : verdict
-  }}
-  chain dispatch {{
-    ip daddr . meta l4proto . th dport vmap @services
-  }}
-  chain prerouting {{
-    type nat hook prerouting priority -100
-    ip daddr {layout.service_range} goto dispatch
-  }}
-  chain output {{
-    type nat hook output priority -100
-    ip daddr {layout.service_range} goto dispatch
-  }}
-  chain refuse {{
-    ip daddr @addresses meta l4proto tcp reject with tcp reset
-    ip daddr @addresses reject
-    drop
-  }}
-  chain refuse_coming {{
-    type filter hook prerouting priority -90
-    ip daddr {layout.service_range} goto refuse
-  }}
-  chain refuse_local {{
-    type filter hook output priority 0
-    ip daddr {layout.service_range} goto refuse
-  }}
-}}
-"""
-
-
-def render_difference(
-    cluster: str,
-    old: Mapping[ServicePort, Sequence[Endpoint]],
-    new: Mapping[ServicePort, Sequence[Endpoint]],
-) -> str:
-    """The script that leads from one state to another; empty when they are equal.
-
-    A service without endpoints refuses connections, as upstream's does.
-    """
-    table = f"inet {table_name(cluster, 'services')}"
-    lines: list[str] = []
-    gone = [service for service in old if not new.get(service)]
-    for service in gone:
-        if old[service]:
-            lines.append(f"delete element {table} services {{ {_key(service)} }}")
-            lines.append(f"flush chain {table} {chain_name(service)}")
-            lines.append(f"delete chain {table} {chain_name(service)}")
-    for service, endpoints in new.items():
-        before = old.get(service) or ()
-        if not endpoints or list(before) == list(endpoints):
-            continue
-        chain = chain_name(service)
-        lines.append(f"add chain {table} {chain}")
-        lines.append(f"flush chain {table} {chain}")
-        lines.append(f"add rule {table} {chain} {_rule(service, endpoints)}")
-        if not before:
-            lines.append(f"add element {table} services {{ {_key(service)} : goto {chain} }}")
-    old_addresses, new_addresses = {s.address for s in old}, {s.address for s in new}
-    lines += [f"delete element {table} addresses {{ {a} }}" for a in sorted(old_addresses - new_addresses)]
-    lines += [f"add element {table} addresses {{ {a} }}" for a in sorted(new_addresses - old_addresses)]
-    return "".join(line + "\n" for line in lines)
-
-
-def _key(service: ServicePort) -> str:
-    return f"{service.address} . {service.protocol} . {service.port}"
-
-
-def _rule(service: ServicePort, endpoints: Sequence[Endpoint]) -> str:
-    match = f"meta l4proto {service.protocol} dnat ip "
-    if len(endpoints) == 1:
-        return match + f"to {endpoints[0].address}:{endpoints[0].port}"
-    choices = ", ".join(f"{i} : {e.address} . {e.port}" for i, e in enumerate(endpoints))
-    return match + f"addr . port to numgen random mod {len(endpoints)} map {{ {choices} }}"
+UDP = 17
+_log = get_logger("network")
 
 
 class ServiceTable:
-    """The service rules of this node. Blocking; one caller at a time."""
+    """The service rules of this node."""
 
-    def __init__(self, layout: NetworkLayout, nftables: Nftables) -> None:
+    def __init__(self, layout: NetworkLayout, nftables: Nftables, flows: Flows) -> None:
         self._layout = layout
         self._nftables = nftables
-        self._applied: dict[ServicePort, list[Endpoint]] = {}
+        self._flows = flows
+        self._range = ipaddress.IPv4Network(layout.service_range)
+        self._applied: dict[ServicePort, Backends] = {}
+        self._addresses: Counter[str] = Counter()
+        self._chains: set[How] = set()
 
-    def reset(self, wanted: Mapping[ServicePort, Sequence[Endpoint]]) -> None:
+    def reset(self, wanted: Mapping[ServicePort, Backends]) -> None:
         """Make the table anew with these services, in one transaction. Raises: NftablesError."""
-        self._nftables.run(render_base(self._layout) + render_difference(self._layout.cluster, {}, wanted))
-        self._applied = {service: list(endpoints) for service, endpoints in wanted.items()}
+        self._applied, self._addresses, self._chains = {}, Counter(), set()
+        self._change(wanted, render_base(self._layout))
 
-    def apply(self, wanted: Mapping[ServicePort, Sequence[Endpoint]]) -> None:
-        """Let these, and only these, services exist. Raises: NftablesError; then nothing has changed."""
-        script = render_difference(self._layout.cluster, self._applied, wanted)
+    def apply(self, changes: Mapping[ServicePort, Backends | None]) -> None:
+        """Let these ports have these backends (None: exist no more); all others stay.
+
+        Raises: NetworkFailure; then nothing has changed.
+        """
+        try:
+            self._change(changes, "")
+        except NftablesError as error:
+            raise NetworkFailure(f"cannot change services: {error}") from error
+        changed = {service for service in changes if service.protocol == "udp"}
+        if changed:
+            self._forget(changed)
+
+    def ports(self) -> dict[ServicePort, Backends]:
+        """What is there now."""
+        return dict(self._applied)
+
+    def _change(self, changes: Mapping[ServicePort, Backends | None], base: str) -> None:
+        old: Elements = {}
+        new: Elements = {}
+        chains: set[How] = set()
+        addresses = self._addresses.copy()
+        for service, backends in changes.items():
+            before = self._applied.get(service)
+            if before == backends:
+                continue
+            if before is not None:
+                old.update(elements_of(service, before))
+            else:
+                addresses[service.address] += 1
+            if backends is None:
+                addresses[service.address] -= 1
+                continue
+            new.update(elements_of(service, backends))
+            how = how_of(service, backends)
+            if how is not None:
+                chains.update(needed_chains(how))
+        touched = {service.address for service in changes}
+        old |= self._range_addresses(touched, self._addresses)
+        new |= self._range_addresses(touched, addresses)
+        chains -= self._chains
+        plain = {how for how in chains if how.outside < 0}
+        made = render_chains(self._layout, plain) + render_chains(self._layout, chains - plain)
+        script = base + made + render_changes(self._layout.cluster, old, new)
         if script:
             self._nftables.run(script)
-        self._applied = {service: list(endpoints) for service, endpoints in wanted.items()}
+        self._chains |= chains
+        self._addresses = +addresses
+        for service, backends in changes.items():
+            if backends is None:
+                self._applied.pop(service, None)
+            else:
+                self._applied[service] = backends
+
+    def _range_addresses(self, touched: set[str], counted: Counter[str]) -> Elements:
+        return {
+            ("addresses", address): ""
+            for address in touched
+            if address and counted[address] > 0 and ipaddress.IPv4Address(address) in self._range
+        }
+
+    def _forget(self, changed: set[ServicePort]) -> None:
+        """Flows to these ports that are answered by whom no one would be led to now."""
+
+        def stale(flow: Flow) -> bool:
+            if flow.protocol != UDP:
+                return False
+            service = ServicePort(flow.address, "udp", flow.port)
+            if service not in changed:
+                service = ServicePort("", "udp", flow.port)
+                # a node port is met by its number; an unrelated flow to the same number was never translated
+                if service not in changed or flow.answers_from == flow.address:
+                    return False
+            backends = self._applied.get(service, Backends())
+            answered = Endpoint(flow.answers_from, flow.answers_port)
+            return answered not in backends.endpoints and answered not in (backends.outside or ())
+
+        try:
+            self._flows.forget(stale)
+        except OSError as error:
+            # the rules are right; only clients that never pause may go on to the old place for a while
+            _log.warning("stale UDP flows stay: %s", error)

@@ -26,6 +26,7 @@ from carob.runtime.embedded.runtime import EmbeddedRuntime
 from carob.runtime.images.images import Images
 from carob.runtime.images.skopeo import Mirror
 from carob.standalone.image_server import ImageServer
+from carob.standalone.network_agent import NetworkAgent
 from carob.standalone.process import settle_memory
 from carob.transport.client import SocketTransport
 from carob.transport.server import Server
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from carob.base.layout import Cluster, NodeLayout
     from carob.host.types import Host
+    from carob.network.node import Network
 
 _log = get_logger("node")
 
@@ -115,7 +117,7 @@ class NodeProcess:
                 await images.start()
                 # certificates and the API are the server's to make
                 await wait_go()
-                await self._serve(runtime, images)
+                await self._serve(runtime, images, network)
             finally:
                 await runtime.close()
         finally:
@@ -131,6 +133,7 @@ class NodeProcess:
             service_range=cluster.service_cidr,
             api_service_address=cluster.kubernetes_service_address,
             api_port=cluster.api_port,
+            dns_address=cluster.dns_address,
         )
 
     def _images(self, used_by: Callable[[str], str]) -> Images:
@@ -159,15 +162,21 @@ class NodeProcess:
             pod_cidr=node.pod_cidr,
         )
 
-    async def _serve(self, runtime: EmbeddedRuntime, images: Images) -> None:
-        """The kubelet, its HTTPS server and the image socket."""
-        name, pki = self._node.name, self._cluster.pki_dir
+    def _transport(self, pair: str) -> SocketTransport:
+        """To the API server, as whom the certificate `pair` names."""
+        pki = self._cluster.pki_dir
         tls = client_context(
             ca_file=str(pki / "ca.crt"),
-            certificate_file=str(pki / f"node-{name}-client.crt"),
-            key_file=str(pki / f"node-{name}-client.key"),
+            certificate_file=str(pki / f"{pair}.crt"),
+            key_file=str(pki / f"{pair}.key"),
         )
-        transport = SocketTransport(f"https://{self._cluster.inside_address}:{self._cluster.api_port}", tls=tls)
+        return SocketTransport(f"https://{self._cluster.inside_address}:{self._cluster.api_port}", tls=tls)
+
+    async def _serve(self, runtime: EmbeddedRuntime, images: Images, network: Network) -> None:
+        """The kubelet, its HTTPS server, the image socket, and what the API says of the network."""
+        name, pki = self._node.name, self._cluster.pki_dir
+        transport = self._transport(f"node-{name}-client")
+        network_transport = self._transport(f"node-{name}-network")
         client = Client(transport, user_agent="kubelet")
         kubelet = Kubelet(
             client,
@@ -177,6 +186,8 @@ class NodeProcess:
             self._randomness,
             HostMounts(self._host),
         )
+        watcher = Client(network_transport, user_agent="carob-network")
+        agent = NetworkAgent(watcher, network, kubelet, self._cluster, name, self._clock)
         context = server_context(
             str(pki / f"node-{name}-server.crt"),
             str(pki / f"node-{name}-server.key"),
@@ -189,6 +200,8 @@ class NodeProcess:
             await image_server.listen()
             async with TaskGroup() as group:
                 group.spawn(kubelet.run(), "kubelet")
+                group.spawn(agent.run(), "network agent")
+                await agent.wait_ready()
                 await _wait_schedulable(client, name)
                 settle_memory()
                 say(READY)
@@ -196,6 +209,7 @@ class NodeProcess:
         finally:
             await image_server.close()
             await server.close()
+            await network_transport.close()
             await transport.close()
 
 

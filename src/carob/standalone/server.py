@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
 from carob.apiserver.options import ApiServerOptions
-from carob.apiserver.pki import PkiOptions, ensure_node_pki, ensure_pki
+from carob.apiserver.pki import PkiOptions, ensure_client, ensure_node_pki, ensure_pki
 from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _log = get_logger("server")
 
 MASTERS = ("system:masters", "system:authenticated")
+NODE_NETWORK_GROUP = "system:carob:node-network"
 OUTER_ADDRESS = "127.0.0.1"
 
 
@@ -62,6 +63,9 @@ class ServerProcess:
         pki = ensure_pki(cluster.pki_dir, PkiOptions(cluster_name=cluster.name, addresses=addresses), now)
         for node in cluster.nodes:
             ensure_node_pki(pki, node.name, (node.address,), now)
+            # who programs a node's network sees every Service and Pod, which the node itself may not
+            network = (f"node-{node.name}-network", f"system:carob:network:{node.name}", (NODE_NETWORK_GROUP,))
+            ensure_client(pki, *network, now)
         return pki
 
     def _options(self, pki: Pki) -> ApiServerOptions:

@@ -1,39 +1,166 @@
-"""The difference between two states of services, as nft scripts."""
+"""What services become in nftables: elements, chains, and the difference between two states."""
 
 from __future__ import annotations
 
-from carob.network.services import Endpoint, ServicePort, chain_name, render_difference
+from collections.abc import Callable
+from typing import Any
 
-API = ServicePort("10.43.0.1", "tcp", 443)
+import pytest
+
+from carob.host.conntrack import Flow
+from carob.host.nftables import NftablesError
+from carob.network.layout import NetworkFailure, NetworkLayout
+from carob.network.service_rules import (
+    OUTSIDE,
+    How,
+    elements_of,
+    how_of,
+    lasting_numbers,
+    render_chains,
+    render_changes,
+)
+from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
+
+LAYOUT = NetworkLayout(cluster="c", dns_address="10.43.0.10")
 WEB = ServicePort("10.43.7.7", "tcp", 80)
+DNS = ServicePort("10.43.7.8", "udp", 53)
+NODE = ServicePort("", "tcp", 30080)
 ONE, TWO = Endpoint("10.42.0.5", 8080), Endpoint("10.42.0.6", 8080)
 TABLE = "inet carob-c-services"
+KEY = "10.43.7.7 . tcp . 80"
 
 
-def test_equal_states_need_nothing() -> None:
-    assert render_difference("c", {API: [ONE]}, {API: [ONE]}) == ""
+class Kernel:
+    """Keeps scripts, and refuses when told."""
+
+    def __init__(self) -> None:
+        self.scripts: list[str] = []
+        self.refuses = False
+        self.flows: list[Flow] = []
+
+    def run(self, script: str) -> None:
+        if self.refuses:
+            raise NftablesError("no", script)
+        self.scripts.append(script)
+
+    def query(self, command: str) -> list[dict[str, Any]]:
+        return []
+
+    def text(self, command: str) -> str:
+        return ""
+
+    def close(self) -> None:
+        pass
+
+    def forget(self, stale: Callable[[Flow], bool]) -> int:
+        before = len(self.flows)
+        self.flows = [flow for flow in self.flows if not stale(flow)]
+        return before - len(self.flows)
 
 
-def test_a_new_service() -> None:
-    chain = chain_name(WEB)
-    assert render_difference("c", {}, {WEB: [ONE, TWO]}).splitlines() == [
-        f"add chain {TABLE} {chain}",
-        f"flush chain {TABLE} {chain}",
-        f"add rule {TABLE} {chain} meta l4proto tcp dnat ip addr . port to numgen random mod 2 map "
-        "{ 0 : 10.42.0.5 . 8080, 1 : 10.42.0.6 . 8080 }",
-        f"add element {TABLE} services {{ 10.43.7.7 . tcp . 80 : goto {chain} }}",
-        f"add element {TABLE} addresses {{ 10.43.7.7 }}",
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def table(kernel: Kernel) -> ServiceTable:
+    made = ServiceTable(LAYOUT, kernel, kernel)
+    made.reset({})
+    kernel.scripts.clear()
+    return made
+
+
+def test_a_service_is_elements_alone() -> None:
+    assert elements_of(WEB, Backends((ONE, TWO))) == {
+        ("services", KEY): "goto pick_2",
+        ("endpoints", f"{KEY} . 0"): "10.42.0.5 . 8080",
+        ("endpoints", f"{KEY} . 1"): "10.42.0.6 . 8080",
+    }
+
+
+def test_without_endpoints_it_refuses_or_drops() -> None:
+    assert elements_of(WEB, Backends()) == {("refused", KEY): ""}
+    assert elements_of(NODE, Backends()) == {("node_refused", "tcp . 30080"): ""}
+    assert elements_of(WEB, Backends(drops=True)) == {("services", KEY): "drop"}
+
+
+def test_outside_clients_have_endpoints_of_their_own() -> None:
+    backends = Backends((ONE, TWO), outside=(TWO,))
+    found = elements_of(NODE, backends)
+    assert found["node_services", "tcp . 30080"] == "goto node_pick_2_outside_1"
+    assert found["node_endpoints", f"tcp . 30080 . {OUTSIDE}"] == "10.42.0.6 . 8080"
+    how = how_of(NODE, backends)
+    assert how is not None
+    rules = render_chains(LAYOUT, [how])
+    assert f"add rule {TABLE} {how.chain} ip saddr 10.42.0.0/16 goto node_pick_2" in rules
+
+
+def test_outside_clients_get_nothing_from_a_node_without_endpoints_of_its_own() -> None:
+    rules = render_chains(LAYOUT, [How(False, 2, 0)]).splitlines()
+    assert rules[-1] == f"add rule {TABLE} pick_2_outside_0 drop"
+
+
+def test_a_sticky_client_is_remembered_by_a_number_that_does_not_move() -> None:
+    before = lasting_numbers([ONE, TWO])
+    assert lasting_numbers([TWO])[TWO] == before[TWO]
+    found = elements_of(WEB, Backends((ONE, TWO), sticky_seconds=10))
+    assert found["services", KEY] == "goto pick_2_sticky_10"
+    assert found["choices", f"{KEY} . 1"] == str(before[TWO])
+    assert found["endpoints", f"{KEY} . {before[TWO]}"] == "10.42.0.6 . 8080"
+
+
+def test_source_ranges_are_joined() -> None:
+    found = elements_of(WEB, Backends((ONE,), sources=("10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32")))
+    allowed = {key for name, key in found if name == "allowed"}
+    assert allowed == {f"{KEY} . 10.0.0.0/8", f"{KEY} . 192.0.2.7/32"}
+
+
+def test_equal_states_need_nothing(table: ServiceTable, kernel: Kernel) -> None:
+    table.apply({WEB: Backends((ONE,))})
+    kernel.scripts.clear()
+    table.apply({WEB: Backends((ONE,))})
+    assert kernel.scripts == []
+    assert render_changes("c", {}, {}) == ""
+
+
+def test_a_changed_endpoint_touches_only_what_changed(table: ServiceTable, kernel: Kernel) -> None:
+    table.apply({WEB: Backends((ONE, TWO)), NODE: Backends((ONE, TWO))})
+    kernel.scripts.clear()
+    table.apply({WEB: Backends((ONE, Endpoint("10.42.0.7", 8080)))})
+    assert kernel.scripts == [
+        f"delete element {TABLE} endpoints {{ {KEY} . 1 }}\n"
+        f"add element {TABLE} endpoints {{ {KEY} . 1 : 10.42.0.7 . 8080 }}\n"
     ]
 
 
-def test_a_changed_endpoint_touches_one_chain() -> None:
-    script = render_difference("c", {API: [ONE], WEB: [ONE]}, {API: [ONE], WEB: [TWO]})
-    assert chain_name(API) not in script
-    assert "element" not in script
+def test_an_address_is_known_as_long_as_one_of_its_ports_is(table: ServiceTable, kernel: Kernel) -> None:
+    other = WEB._replace(port=81)
+    table.apply({WEB: Backends((ONE,)), other: Backends((ONE,))})
+    assert f"add element {TABLE} addresses {{ 10.43.7.7 }}" in kernel.scripts[0]
+    table.apply({WEB: None})
+    assert "addresses" not in kernel.scripts[1]
+    table.apply({other: None})
+    assert f"delete element {TABLE} addresses {{ 10.43.7.7 }}" in kernel.scripts[2]
+    assert table.ports() == {}
 
 
-def test_a_service_that_loses_its_endpoints_keeps_its_address_to_refuse() -> None:
-    script = render_difference("c", {WEB: [ONE]}, {WEB: []})
-    assert f"delete chain {TABLE} {chain_name(WEB)}" in script
-    assert "addresses" not in script
-    assert render_difference("c", {WEB: []}, {}) == f"delete element {TABLE} addresses {{ 10.43.7.7 }}\n"
+def test_a_refused_change_is_tried_again(table: ServiceTable, kernel: Kernel) -> None:
+    kernel.refuses = True
+    with pytest.raises(NetworkFailure):
+        table.apply({WEB: Backends((ONE,))})
+    kernel.refuses = False
+    table.apply({WEB: Backends((ONE,))})
+    assert "add chain" in kernel.scripts[0]
+    assert table.ports() == {WEB: Backends((ONE,))}
+
+
+def test_flows_to_an_endpoint_that_has_gone_are_forgotten(table: ServiceTable, kernel: Kernel) -> None:
+    table.apply({DNS: Backends((ONE, TWO))})
+    to_one, to_two = Flow(17, "10.43.7.8", 53, *ONE), Flow(17, "10.43.7.8", 53, *TWO)
+    of_others = Flow(17, "10.43.9.9", 53, *ONE)
+    kernel.flows = [to_one, to_two, of_others, to_one._replace(protocol=6)]
+    table.apply({DNS: Backends((TWO,))})
+    assert kernel.flows == [to_two, of_others, to_one._replace(protocol=6)]
+    table.apply({DNS: None})
+    assert kernel.flows == [of_others, to_one._replace(protocol=6)]

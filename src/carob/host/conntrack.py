@@ -1,0 +1,138 @@
+"""The kernel's table of connections: forget those that lead to where nobody is any more.
+
+An address translation is decided by a connection's first packet. A UDP "connection" lives as long as its client sends,
+so without this a client would go on talking to an endpoint that has gone.
+
+A socket belongs to the network namespace of the thread that made it. Every method may be called from any thread.
+May touch: one AF_NETLINK socket. Source: linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NETLINK_NETFILTER = 12
+_GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_ORIGINAL, _REPLY = 1, 2
+_TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
+_IP_SOURCE, _IP_DESTINATION = 1, 2
+_PROTOCOL_NUMBER, _PROTOCOL_SOURCE, _PROTOCOL_DESTINATION = 1, 2, 3
+_KIND_MASK = 0x3FFF
+_RECEIVE_BYTES = 1 << 17
+
+
+class Flow(NamedTuple):
+    """One connection: where its client sent to, and who answers. `protocol` is the IP protocol's number."""
+
+    protocol: int
+    address: str
+    port: int
+    answers_from: str
+    answers_port: int
+
+
+class Flows(Protocol):
+    """Forgets connections. Raises: OSError."""
+
+    def forget(self, stale: Callable[[Flow], bool]) -> int:
+        """Forget every IPv4 connection that `stale` names; how many."""
+        ...
+
+
+class Conntrack:
+    """Flows of the namespace of the thread that makes it. Raises: OSError when there can be no socket."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket.bind((0, 0))
+        self._lock = threading.Lock()
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Give back the descriptor; idempotent."""
+        self._socket.close()
+
+    def forget(self, stale: Callable[[Flow], bool]) -> int:
+        """See `Flows`."""
+        with self._lock:
+            doomed = []
+            for body in self._ask(_GET, _NLM_F_DUMP, b""):
+                found = _decode(body)
+                if found is not None and stale(found[0]):
+                    doomed.append(found[1])
+            for original in doomed:
+                try:
+                    list(self._ask(_DELETE, _NLM_F_ACK, original))
+                except OSError as error:
+                    # it ended by itself in the meantime
+                    if error.errno != errno.ENOENT:
+                        raise
+            return len(doomed)
+
+    def _ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
+        self._sequence += 1
+        head = struct.pack("=IHHII", 20 + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(head + struct.pack("=BBH", socket.AF_INET, 0, 0) + body)
+        while True:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            offset = 0
+            while offset + 16 <= len(data):
+                length, answer, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
+                content = data[offset + 16 : offset + length]
+                offset += (length + 3) & ~3
+                if sequence != self._sequence:
+                    continue
+                if answer == _NLMSG_DONE:
+                    return
+                if answer == _NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", content)
+                    if code:
+                        raise OSError(-code, f"conntrack: {os.strerror(-code)}")
+                    return
+                yield content[4:]
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            break
+        found[kind & _KIND_MASK] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def _decode(body: bytes) -> tuple[Flow, bytes] | None:
+    """A flow, and the attribute that names it when it is to be deleted; None for what has no ports."""
+    parts = _attributes(body)
+    if _ORIGINAL not in parts or _REPLY not in parts:
+        return None
+    sent, answered = _tuple(parts[_ORIGINAL]), _tuple(parts[_REPLY])
+    if sent is None or answered is None:
+        return None
+    flow = Flow(sent[0], sent[2], sent[4], answered[1], answered[3])
+    original = parts[_ORIGINAL]
+    return flow, struct.pack("=HH", 4 + len(original), _ORIGINAL | 0x8000) + original + b"\0" * (-len(original) % 4)
+
+
+def _tuple(data: bytes) -> tuple[int, str, str, int, int] | None:
+    """Protocol, source and destination address, source and destination port."""
+    parts = _attributes(data)
+    ip, protocol = _attributes(parts.get(_TUPLE_IP, b"")), _attributes(parts.get(_TUPLE_PROTOCOL, b""))
+    if _IP_SOURCE not in ip or _PROTOCOL_DESTINATION not in protocol:
+        return None
+    ports = struct.unpack("!HH", protocol[_PROTOCOL_SOURCE][:2] + protocol[_PROTOCOL_DESTINATION][:2])
+    addresses = [socket.inet_ntoa(ip[kind]) for kind in (_IP_SOURCE, _IP_DESTINATION)]
+    return protocol[_PROTOCOL_NUMBER][0], addresses[0], addresses[1], ports[0], ports[1]

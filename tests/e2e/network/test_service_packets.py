@@ -1,0 +1,237 @@
+"""Services with real packets: how connections are spread, remembered, refused, forgotten."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from namespaces import Namespace, stop
+from test_packets import LAYOUT, NODE_OUTER, OUTSIDE, Request, World, _connect_outside
+
+from carob.host import netlink
+from carob.network.node import remove_everything
+from carob.network.services import Backends, Endpoint, ServicePort
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+WEB = ServicePort("10.43.7.7", "tcp", 80)
+UDP = ServicePort("10.43.7.7", "udp", 53)
+NODE_WEB = ServicePort("", "tcp", 30080)
+EXTERNAL = ServicePort("203.0.113.7", "tcp", 80)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    _connect_outside(world)
+    world.start(replace(LAYOUT, dns_address="10.43.0.10"))
+    yield world
+    for server in world.servers:
+        stop(server)
+    if world.network is not None:
+        world.network.close()
+    for namespace in (*world.made, world.outside, world.node):
+        namespace.close()
+
+
+def servers(world: World, count: int = 2) -> tuple[list[Namespace], tuple[Endpoint, ...]]:
+    """Pods that tell who they are on TCP 8080 and UDP 5353."""
+    pods, endpoints = [], []
+    for number in range(count):
+        pod, address = world.pod(Request(f"server-{number}"))
+        world.servers += [
+            pod.serve(address, 8080, f"pod{number}".encode()),
+            pod.serve_udp(address, 5353, f"pod{number}".encode()),
+        ]
+        pods.append(pod)
+        endpoints.append(Endpoint(address, 8080))
+    return pods, tuple(endpoints)
+
+
+def apply(world: World, changes: dict[ServicePort, Backends | None]) -> None:
+    assert world.network is not None
+    world.network.services.apply(changes)
+
+
+def route_outside(world: World, address: str) -> None:
+    """Let the outside host send what is for `address` to the node."""
+
+    def add() -> None:
+        with netlink.Netlink() as outside:
+            link = outside.link("eth0")
+            assert link is not None
+            outside.send(netlink.replace_route(address, 32, index=link.index, gateway=NODE_OUTER))
+
+    world.outside.call(add)
+
+
+def test_connections_are_spread_from_pods_and_from_the_node(world: World) -> None:
+    (first, *_), endpoints = servers(world, 3)
+    apply(world, {WEB: Backends(endpoints)})
+    client, address = world.pod(Request("client"))
+    for caller, seen in ((client, address), (world.node, "10.42.0.1")):
+        answers = Counter(caller.fetch("10.43.7.7", 80) for _ in range(60))
+        assert {text.split()[1] for text in answers} == {seen}
+        assert len(answers) == 3
+    assert {first.fetch("10.43.7.7", 80).split()[0] for _ in range(40)} == {"pod0", "pod1", "pod2"}
+
+
+def test_a_pod_reaches_itself_through_its_service(world: World) -> None:
+    (pod,), endpoints = servers(world, 1)
+    apply(world, {WEB: Backends(endpoints)})
+    assert pod.fetch("10.43.7.7", 80) == "pod0 10.42.0.1"
+
+
+def test_a_service_without_endpoints_refuses_at_once(world: World) -> None:
+    _, endpoints = servers(world, 1)
+    apply(world, {WEB: Backends(), NODE_WEB: Backends(), EXTERNAL: Backends(), UDP: Backends()})
+    route_outside(world, EXTERNAL.address)
+    client, _ = world.pod(Request("client"))
+    for caller, address, port in (
+        (client, "10.43.7.7", 80),
+        (world.node, "10.43.7.7", 80),
+        (client, "10.43.7.7", 81),
+        (client, "10.42.0.1", 30080),
+        (world.outside, NODE_OUTER, 30080),
+        (world.outside, EXTERNAL.address, 80),
+        (client, EXTERNAL.address, 80),
+    ):
+        with pytest.raises(ConnectionRefusedError):
+            caller.fetch(address, port)
+    with pytest.raises(ConnectionRefusedError):
+        client.fetch_udp("10.43.7.7", 53)
+    apply(world, {WEB: Backends(endpoints)})
+    assert client.fetch("10.43.7.7", 80).startswith("pod0")
+    apply(world, {WEB: None, UDP: None})
+    with pytest.raises(TimeoutError):
+        client.fetch("10.43.7.7", 80, timeout=0.3)
+
+
+def test_node_ports_are_open_everywhere_and_outside_callers_are_seen(world: World) -> None:
+    (pod, _), endpoints = servers(world)
+    apply(world, {NODE_WEB: Backends(endpoints)})
+    assert world.outside.fetch(NODE_OUTER, 30080).split()[1] == OUTSIDE
+    assert world.node.fetch("127.0.0.1", 30080).split()[1] == "10.42.0.1"
+    assert world.node.fetch(NODE_OUTER, 30080).startswith("pod")
+    assert pod.fetch("10.42.0.1", 30080).startswith("pod")
+    apply(world, {NODE_WEB: None})
+    with pytest.raises(ConnectionRefusedError):
+        world.outside.fetch(NODE_OUTER, 30080)
+
+
+def test_outside_callers_get_only_what_is_meant_for_them(world: World) -> None:
+    (_, client), (one, two) = servers(world)
+    local = Backends((one, two), outside=(two,))
+    apply(world, {NODE_WEB: local, EXTERNAL: local})
+    route_outside(world, EXTERNAL.address)
+    for address, port in ((NODE_OUTER, 30080), (EXTERNAL.address, 80)):
+        assert {world.outside.fetch(address, port) for _ in range(12)} == {f"pod1 {OUTSIDE}"}
+    assert {client.fetch(EXTERNAL.address, 80).split()[0] for _ in range(30)} == {"pod0", "pod1"}
+    assert {world.node.fetch("10.42.0.1", 30080).split()[0] for _ in range(30)} == {"pod0", "pod1"}
+    apply(world, {NODE_WEB: Backends((one, two), outside=())})
+    with pytest.raises(TimeoutError):
+        world.outside.fetch(NODE_OUTER, 30080, timeout=0.3)
+
+
+def test_source_ranges_keep_others_away(world: World) -> None:
+    _, endpoints = servers(world, 1)
+    route_outside(world, EXTERNAL.address)
+    apply(world, {EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24",))})
+    with pytest.raises(TimeoutError):
+        world.outside.fetch(EXTERNAL.address, 80, timeout=0.3)
+    apply(world, {EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24", "198.51.100.0/28"))})
+    assert world.outside.fetch(EXTERNAL.address, 80) == f"pod0 {OUTSIDE}"
+
+
+def test_a_sticky_client_keeps_its_endpoint_while_others_come_and_go(world: World) -> None:
+    _, endpoints = servers(world, 4)
+    client, _ = world.pod(Request("client"))
+    apply(world, {WEB: Backends(endpoints, sticky_seconds=30)})
+    (chosen,) = {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)}
+    kept = endpoints[int(chosen[-1])]
+    others = tuple(e for e in endpoints if e != kept)
+    apply(world, {WEB: Backends((*others[1:], kept), sticky_seconds=30)})
+    assert {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)} == {chosen}
+    apply(world, {WEB: Backends(others, sticky_seconds=30)})
+    (second,) = {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)}
+    assert second != chosen
+
+
+@pytest.mark.slow
+def test_a_sticky_client_is_forgotten_after_the_timeout(world: World) -> None:
+    _, endpoints = servers(world, 4)
+    client, _ = world.pod(Request("client"))
+    apply(world, {WEB: Backends(endpoints, sticky_seconds=1)})
+    seen = set()
+    for _ in range(5):
+        seen.add(client.fetch("10.43.7.7", 80).split()[0])
+        # only the kernel's clock ends the timeout
+        time.sleep(1.2)
+    assert len(seen) > 1
+
+
+def test_udp_clients_that_never_pause_are_led_away_from_an_endpoint_that_has_gone(world: World) -> None:
+    _, endpoints = servers(world)
+    one, two = (e._replace(port=5353) for e in endpoints)
+    client, _ = world.pod(Request("client"))
+    apply(world, {UDP: Backends((one,))})
+
+    def ask(connection: socket.socket) -> str:
+        connection.send(b"hello")
+        return connection.recv(100).decode().split()[0]
+
+    def open_socket() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.settimeout(2)
+        made.connect(("10.43.7.7", 53))
+        return made
+
+    with client.call(open_socket) as connection:
+        assert ask(connection) == "pod0"
+        apply(world, {UDP: Backends((one, two))})
+        assert ask(connection) == "pod0", "a flow stays where it is"
+        apply(world, {UDP: Backends((two,))})
+        assert ask(connection) == "pod1"
+
+
+def test_everything_goes_again(world: World) -> None:
+    _, endpoints = servers(world)
+    apply(world, {WEB: Backends(endpoints, sticky_seconds=9), NODE_WEB: Backends(endpoints, outside=endpoints[:1])})
+    assert world.network is not None
+    world.node.call(lambda: remove_everything(LAYOUT.cluster, world.folder))
+
+    def addresses() -> list[str]:
+        with netlink.Netlink() as node:
+            return [a.address for a in node.addresses()]
+
+    assert not [a for a in world.node.call(addresses) if a.startswith("10.4")]
+
+
+@pytest.mark.slow
+def test_many_services_cost_little(world: World) -> None:
+    """Prints what a bench would; only gross failures fail."""
+    many = {
+        ServicePort(f"10.43.{100 + n // 200}.{n % 200 + 1}", "tcp", 80): Backends(
+            tuple(Endpoint(f"10.42.0.{e + 2}", 8080) for e in range(5))
+        )
+        for n in range(1000)
+    }
+    started = time.monotonic()
+    apply(world, dict(many))
+    whole = time.monotonic() - started
+    port = ServicePort("10.43.101.5", "tcp", 80)
+    started = time.monotonic()
+    apply(world, {port: Backends((*many[port].endpoints[:4], Endpoint("10.42.0.99", 8080)))})
+    one = time.monotonic() - started
+    print(f"1000 services of 5: {whole * 1000:.0f} ms; one endpoint: {one * 1000:.1f} ms")
+    assert whole < 5
+    assert one < 1

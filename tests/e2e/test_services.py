@@ -1,0 +1,113 @@
+"""Services, with real Pods behind them."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from clusters import WEB_IMAGE, Cluster
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+
+def web_pod(name: str, **labels: str) -> dict[str, Any]:
+    ports = [{"name": "http", "containerPort": 8080}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "web", "image": WEB_IMAGE, "ports": ports}],
+        },
+    }
+
+
+def service(name: str, selector: dict[str, str], **spec: Any) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": selector, "ports": ports} | spec,
+    }
+
+
+def create(cluster: Cluster, *objects: dict[str, Any]) -> None:
+    manifest = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    cluster.carob("create", "-f", "-", stdin=json.dumps(manifest)).check()
+
+
+def get(cluster: Cluster, what: str, path: str) -> str:
+    return cluster.carob("get", what, "-o", f"jsonpath={{{path}}}").check().out
+
+
+def page(address: str, port: int, timeout: float = 2.0) -> str:
+    with urllib.request.urlopen(f"http://{address}:{port}/", timeout=timeout) as answer:
+        return str(answer.read().decode())
+
+
+def fetch(address: str, port: int = 80) -> str:
+    """The page, as soon as somebody serves it; what is refused is tried again for a while."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return page(address, port)
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def refused(address: str, port: int = 80) -> bool:
+    """Whether connections come to be refused, within a while."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            page(address, port)
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_service_leads_to_its_pods_from_everywhere(cluster: Cluster) -> None:
+    create(cluster, web_pod("svc-a", app="svc"), service("svc", {"app": "svc"}, type="NodePort"))
+    cluster.wait_ready("svc-a")
+    address, port = (
+        get(cluster, "service/svc", ".spec.clusterIP"),
+        get(cluster, "service/svc", ".spec.ports[0].nodePort"),
+    )
+    assert "Hello from a Pod" in fetch(address)
+    assert "Hello from a Pod" in fetch("127.0.0.1", int(port))
+    # from the Pod to itself, through its own Service
+    request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc {address} 80"
+    assert "Hello from a Pod" in cluster.carob("exec", "svc-a", "--", "sh", "-c", request).check().out
+    cluster.carob("delete", "pod", "svc-a").check()
+    assert refused(address)
+    assert refused("127.0.0.1", int(port))
+    cluster.carob("delete", "service", "svc").check()
+
+
+def test_endpoints_written_by_hand_are_served(cluster: Cluster) -> None:
+    create(cluster, web_pod("by-hand"), service("by-hand", {}))
+    cluster.wait_ready("by-hand")
+    ip, address = get(cluster, "pod/by-hand", ".status.podIP"), get(cluster, "service/by-hand", ".spec.clusterIP")
+    assert refused(address)
+    metadata = {"name": "by-hand-1", "labels": {"kubernetes.io/service-name": "by-hand"}}
+    by_hand = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": metadata,
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [ip]}],
+    }
+    create(cluster, by_hand)
+    assert "Hello from a Pod" in fetch(address)
+    cluster.carob("delete", "service/by-hand", "pod/by-hand", "endpointslice/by-hand-1").check()
