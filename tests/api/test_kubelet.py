@@ -614,6 +614,15 @@ def test_a_sandbox_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def test_a_user_namespace_is_refused_and_not_forgotten(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod(hostUsers=False)
+        (failed,) = await world.events("FailedCreatePodSandBox")
+        assert failed.message == "Failed to create pod sandbox: runtime does not support user namespaces"
+
+    in_world(tmp_path, body)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["stop_container", "stop_sandbox", "remove_sandbox"])
 def test_a_step_of_the_end_that_fails_is_tried_again(tmp_path: Path, verb: str) -> None:

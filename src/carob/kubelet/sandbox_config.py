@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 def sandbox_config(
     pod: core_v1.Pod, options: KubeletOptions, attempt: int, dns: DnsConfig, node_hostname: str
 ) -> SandboxConfig:
-    """The runtime's order. Raises: ValueError for a host name that is too long."""
+    """The runtime's order. Raises: ValueError for what cannot be: a host name too long, a user namespace."""
     spec = pod.spec
+    if spec.host_users is False:
+        # running it with the node's users instead would silently take a protection away
+        raise ValueError("runtime does not support user namespaces")
     sysctls = spec.security_context.sysctls if spec.security_context is not None else []
     return SandboxConfig(
         name=pod.metadata.name,
