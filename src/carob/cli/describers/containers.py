@@ -29,6 +29,11 @@ def _container(writer: Writer, spec: Tree, status: Tree | None, pod: Tree) -> No
     if status is not None:
         writer.line(2, f"Image ID:\t{status.get('imageID', '')}")
     _ports(writer, spec.get("ports") or [])
+    seccomp = (spec.get("securityContext") or {}).get("seccompProfile")
+    if seccomp:
+        writer.line(2, f"SeccompProfile:\t{seccomp.get('type', '')}")
+        if seccomp.get("localhostProfile"):
+            writer.line(3, f"LocalhostProfile:\t{seccomp['localhostProfile']}")
     for field, title in (("command", "Command"), ("args", "Args")):
         if spec.get(field):
             writer.line(2, f"{title}:")
@@ -157,13 +162,9 @@ def _environment(writer: Writer, spec: Tree, pod: Tree) -> None:
 
 
 def _field_value(pod: Tree, path: str) -> str:
-    head, _, rest = path.partition("[")
-    value: Any = pod
-    for part in head.split("."):
-        value = (value or {}).get(part) if isinstance(value, dict) else None
-    if rest and isinstance(value, dict):
-        value = value.get(rest.strip("]'\""))
-    return "" if value is None or isinstance(value, (dict, list)) else str(value)
+    """kubectl knows the fields that any object can be selected by, and leaves the others blank."""
+    prefix, _, name = path.partition(".")
+    return str(pod["metadata"].get(name, "")) if prefix == "metadata" and name in ("name", "namespace") else ""
 
 
 def _resource_value(spec: Tree, resource: str) -> str:

@@ -1,11 +1,10 @@
 """`--sort-by`: objects in the order of one field.
 
-Source: kubectl pkg/cmd/get/sorter.go, github.com/fvbommel/sortorder (text with numbers in it).
+Text is compared sign by sign, and as amounts where both are quantities (`1Gi`). Source: kubectl pkg/cmd/get/sorter.go.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 # below this Go sorts by insertion, and objects without the field come out in reverse
 GO_INSERTION = 12
-
-_PIECE = re.compile(r"(\d+)|(\D)", re.DOTALL)
 
 
 def sort_by(items: list[Any], field: str, tree_of: Callable[[Any], Any]) -> None:
@@ -36,8 +33,12 @@ def sort_by(items: list[Any], field: str, tree_of: Callable[[Any], Any]) -> None
                 pairs[j], pairs[j - 1] = pairs[j - 1], pairs[j]
                 j -= 1
     else:
-        pairs.sort(key=cmp_to_key(lambda a, b: -1 if _less(a[0], b[0]) else 1 if _less(b[0], a[0]) else 0))
+        pairs.sort(key=cmp_to_key(_order))
     items[:] = [item for _, item in pairs]
+
+
+def _order(a: tuple[Any, Any], b: tuple[Any, Any]) -> int:
+    return -1 if _less(a[0], b[0]) else int(_less(b[0], a[0]))
 
 
 def _less(a: Any, b: Any) -> bool:
@@ -46,10 +47,10 @@ def _less(a: Any, b: Any) -> bool:
     if b is None:
         return False
     if isinstance(a, str) and isinstance(b, str):
-        amounts = _amount(a), _amount(b)
-        if amounts[0] is not None and amounts[1] is not None:
-            return bool(amounts[0] < amounts[1])
-        return natural(a) < natural(b)
+        x, y = _amount(a), _amount(b)
+        if x is not None and y is not None:
+            return x < y
+        return a < b
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return a < b
     if isinstance(a, (dict, list)) or isinstance(b, (dict, list)):
@@ -62,16 +63,3 @@ def _amount(text: str) -> int | None:
         return int(quantity.cpu_millicores(text))
     except ValueError:
         return None
-
-
-def natural(text: str) -> list[tuple[int, int, str, int]]:
-    """A key that puts `a10` behind `a9`; digits come before other signs."""
-    key = []
-    for match in _PIECE.finditer(text):
-        digits, sign = match.groups()
-        if digits:
-            number = digits.lstrip("0")
-            key.append((0, len(number), number, len(digits) - len(number)))
-        else:
-            key.append((1, ord(sign), "", 0))
-    return key
