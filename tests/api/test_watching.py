@@ -6,6 +6,7 @@ Answers: API concepts, "Efficient detection of changes", "Retrieving large resul
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.fakes.engine_world import (
     MAPS,
     PODS,
     TABLE_ACCEPT,
+    FakeSink,
     World,
     config_map,
     in_world,
@@ -374,3 +376,75 @@ def test_a_long_table_is_complete() -> None:
         assert [row["cells"][0] for row in table["rows"]] == [f"m{i:04}" for i in range(1100)]
 
     in_world(body)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_client_that_resumes_at_random_misses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens between: what a watch tells adds up to what a list shows."""
+    monkeypatch.setattr(watch_cache, "RING_EVENTS", 8)
+    chance = random.Random(seed)
+
+    async def write(world: World) -> None:
+        namespace, name = chance.choice("ab"), chance.choice("xyz")
+        path = f"/api/v1/namespaces/{namespace}/configmaps"
+        labels = {"l": chance.choice("123")}
+        kind = chance.randrange(3)
+        if kind == 0:
+            await world.ask("POST", path, {"metadata": {"name": name, "labels": labels}})
+        elif kind == 1:
+            await world.patch(f"{path}/{name}", {"metadata": {"labels": labels}, "data": {"k": str(chance.random())}})
+        else:
+            await world.ask("DELETE", f"{path}/{name}")
+
+    async def body(world: World) -> None:
+        targets = ["/api/v1/configmaps?", "/api/v1/namespaces/a/configmaps?", "/api/v1/configmaps?labelSelector=l%3D1&"]
+        clients = [_Client(world, target) for target in targets]
+        for client in clients:
+            await client.connect()
+        for _ in range(120):
+            await asyncio.gather(*(write(world) for _ in range(chance.randrange(4))))
+            if chance.random() < 0.3:
+                await world.settle()
+            if chance.random() < 0.2:
+                await chance.choice(clients).connect()
+        await world.settle()
+        for client in clients:
+            client.read()
+            _, listed = await world.ask("GET", client.target.rstrip("&?"))
+            shown = {(i["metadata"]["namespace"], i["metadata"]["name"]): i for i in listed["items"]}
+            assert {key: obj["metadata"] for key, obj in client.known.items()} == {
+                key: obj["metadata"] for key, obj in shown.items()
+            }
+
+    in_world(body)
+
+
+class _Client:
+    """Keeps a copy of what it watches, as an informer does, and comes back where it was."""
+
+    def __init__(self, world: World, target: str) -> None:
+        self.target = target
+        self.known: dict[tuple[str, str], Any] = {}
+        self._world = world
+        self._revision = str(world.store.revision)
+        self._sink: FakeSink | None = None
+
+    async def connect(self) -> None:
+        if self._sink is not None:
+            self.read()
+            self._sink.close()
+        self._sink = await self._world.watch(f"{self.target}watch=1&resourceVersion={self._revision}")
+
+    def read(self) -> None:
+        assert self._sink is not None
+        events, self._sink.pieces = self._sink.events, []
+        for event in events:
+            metadata = event["object"]["metadata"]
+            key = (metadata["namespace"], metadata["name"])
+            assert int(metadata["resourceVersion"]) > int(self._revision), "told twice, or out of order"
+            self._revision = metadata["resourceVersion"]
+            if event["type"] == "DELETED":
+                del self.known[key]
+            else:
+                assert (key in self.known) is (event["type"] == "MODIFIED")
+                self.known[key] = event["object"]
