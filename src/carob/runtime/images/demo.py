@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
 # busybox httpd has no handler for SIGTERM, and the first process of a container ignores what it does not handle.
 _WEB = """#!/bin/sh
 trap 'exit 0' TERM INT
-httpd -f -p "$PORT" -h "$ROOT" &
+httpd -f -v -p "$PORT" -h "$ROOT" &
 wait
 """
 
