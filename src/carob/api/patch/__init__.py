@@ -20,6 +20,8 @@ from carob.api.status import ApiError, bad_request
 from carob.api.validation import field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.api.resources import Resource
 
 JSON_PATCH = "application/json-patch+json"
@@ -116,30 +118,32 @@ def _strategic(resource: Resource, current: bytes, patch: bytes, field_validatio
         raise bad_request(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
     complaints = strict.duplicates_in(value)
     changes = go_json.plain(value)
-    shown = go_value(changes)
     try:
         tree = strategic.merged(orjson.loads(current), changes, schema.wire_name(resource.struct))
     except strategic.BadPatch as error:
         raise bad_request(str(error)) from None
-    return _checked(resource, tree, complaints, field_validation, shown)
+    # merging takes the directives out of what it is given: a refusal repeats the patch as it came
+    return _checked(resource, tree, complaints, field_validation, lambda: go_value(go_json.plain(value)))
 
 
 def _checked(
-    resource: Resource, tree: Any, complaints: list[str], field_validation: str, shown: str | None
+    resource: Resource, tree: Any, complaints: list[str], field_validation: str, shown: Callable[[], str] | None
 ) -> tuple[Any, list[str]]:
-    """The Struct of a patched tree. `shown` is what the error repeats; by default the patched object."""
+    """The Struct of a patched tree. `shown` makes what the error repeats; by default it is the patched object."""
     shape = schema.shape_of(resource.struct)
     if not isinstance(tree, dict):
-        raise _refused(shown or _json_text(tree), f"cannot restore struct from: {type(tree).__name__}")
+        raise _refused(
+            _json_text(tree) if shown is None else shown(), f"cannot restore struct from: {type(tree).__name__}"
+        )
     try:
         obj, found = strict.check_tree(shape, tree)
     except strict.WrongType as error:
         words = str(error) if shown is None else strategic.restore_error(tree, shape) or str(error)
-        raise _refused(_json_text(tree) if shown is None else shown, words) from None
+        raise _refused(_json_text(tree) if shown is None else shown(), words) from None
     found = [c for c in complaints if c not in found] + found if field_validation != strict.IGNORE else []
     if found and field_validation == strict.STRICT:
         words = "strict decoding error: " + ", ".join(found)
-        raise _refused(_json_text(tree) if shown is None else shown, words)
+        raise _refused(_json_text(tree) if shown is None else shown(), words)
     return obj, found
 
 
