@@ -530,9 +530,16 @@ def test_a_post_start_hook_comes_before_running(tmp_path: Path) -> None:
 def test_a_post_start_hook_that_fails_ends_the_container(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.pod(containers=hooked(postStart={"exec": {"command": ["sh", "echo no; exit 1"]}}))
-        await world.until("hello-pod", waiting("PostStartHookError"))
+        pod = await world.until("hello-pod", waiting("PostStartHookError"))
         failed, killing = await world.events("FailedPostStartHook", "Killing")
-        assert failed.message.startswith("PostStartHook failed: ")
+        assert failed.message == "PostStartHook failed"
+        state = pod.status.container_statuses[0].state
+        assert state is not None
+        assert state.waiting is not None
+        named = f'Container "c" in Pod "hello-pod_default({pod.metadata.uid})"'
+        assert state.waiting.message.startswith(
+            f"Exec lifecycle hook ([sh echo no; exit 1]) for {named} failed - error: "
+        )
         assert killing.message == "FailedPostStartHook"
 
     in_world(tmp_path, body)
@@ -546,6 +553,21 @@ def test_a_pre_stop_hook_comes_before_the_signal(tmp_path: Path) -> None:
         await world.gone("hello-pod")
         verbs = [verb for verb, _ in world.runtime.calls]
         assert verbs.index("exec_sync") < verbs.index("stop_container")
+
+    in_world(tmp_path, body)
+
+
+def test_a_path_of_a_variable_without_a_value_starts_nothing(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(EMPTY)/$(NOPE)"}
+        made = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "volumeMounts": [mount]}
+        made["env"] = [{"name": "EMPTY", "value": ""}]
+        await world.pod(containers=[made], volumes=[{"name": "v", "emptyDir": {}}])
+        pod = await world.until("hello-pod", waiting("CreateContainerConfigError"))
+        state = pod.status.container_statuses[0].state
+        assert state is not None
+        assert state.waiting is not None
+        assert state.waiting.message == "missing value for EMPTY, NOPE"
 
     in_world(tmp_path, body)
 

@@ -103,7 +103,8 @@ def _state(
         exit_code=UNKNOWN_EXIT_CODE if unknown else status.exit_code,
         reason="ContainerStatusUnknown" if unknown else status.reason or _reason(status),
         message=messages.get(status.id, status.message),
-        started_at=rfc3339(status.started_at) if status.started_at else None,
+        # one that could not be started began at second 0, as runtimes report it to upstream's kubelet
+        started_at=None if unknown and not status.started_at else rfc3339(status.started_at),
         finished_at=rfc3339(status.finished_at) if status.finished_at else None,
         container_id=container_id(status),
     )

@@ -5,6 +5,7 @@ Source: kubelet `lifecycle/handlers.go`.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from carob.kubelet.ports import PortFailure
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HookFailure(Exception):
-    """The hook did not succeed; the message is what the event says."""
+    """The hook did not succeed; the message is what the container's waiting state says."""
 
 
 class Hooks:
@@ -38,7 +39,7 @@ class Hooks:
     ) -> None:
         """Run one hook. Raises: HookFailure."""
         if handler.exec is not None:
-            await self._exec(container_id, handler.exec.command)
+            await self._exec(record, container, container_id, handler.exec.command)
         elif handler.http_get is not None:
             await self._http(record, container, handler.http_get)
         elif handler.sleep is not None:
@@ -46,7 +47,9 @@ class Hooks:
         elif handler.tcp_socket is None:
             raise HookFailure(f"invalid handler: {handler}")
 
-    async def _exec(self, container_id: str, command: list[str]) -> None:
+    async def _exec(
+        self, record: PodRecord, container: core_v1.Container, container_id: str, command: list[str]
+    ) -> None:
         try:
             code, out, err = await self._runtime.exec_sync(container_id, command)
         except RuntimeFailure as error:
@@ -54,9 +57,12 @@ class Hooks:
         if code != 0:
             text = (out + err).decode("utf-8", "replace")
             words = " ".join(command)
+            metadata = record.pod.metadata
             raise HookFailure(
-                f"Exec lifecycle hook ([{words}]) failed - error: command '{words}' exited with {code}: "
-                f"{err.decode('utf-8', 'replace')}, message: {text!r}"
+                f'Exec lifecycle hook ([{words}]) for Container "{container.name}" in Pod '
+                f'"{metadata.name}_{metadata.namespace}({metadata.uid})" failed - error: '
+                f"command '{words}' exited with {code}: {err.decode('utf-8', 'replace')}, "
+                f"message: {json.dumps(text, ensure_ascii=False)}"
             )
 
     async def _http(self, record: PodRecord, container: core_v1.Container, action: core_v1.HTTPGetAction) -> None:

@@ -156,7 +156,8 @@ class Operations:
         try:
             await self._tools.hooks.run(record, container, container_id, container.lifecycle.post_start)
         except HookFailure as failure:
-            self._tools.events(record).warning("FailedPostStartHook", f"PostStartHook failed: {failure}", name)
+            # what the hook wrote may hold secrets: the Pod's status says it, events are read by more people
+            self._tools.events(record).warning("FailedPostStartHook", "PostStartHook failed", name)
             now = self._tools.clock.monotonic()
             record.failures[name] = Failure(POST_START_HOOK_ERROR, str(failure), now + 10.0)
             self.stop_container(record, container_id, self._grace(record), "FailedPostStartHook")

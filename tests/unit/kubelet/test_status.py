@@ -170,3 +170,12 @@ def test_mounts_are_told() -> None:
         ("/v", True, "Disabled"),
         ("/w", False, None),
     ]
+
+
+def test_one_that_could_not_be_started_began_at_second_zero() -> None:
+    refused = exited(code=128, reason="StartError")
+    refused.started_at = 0.0
+    state = status_of(pod(restartPolicy="Never"), web=Observed(latest=refused)).container_statuses[0].state
+    assert state is not None
+    assert state.terminated is not None
+    assert state.terminated.started_at == "1970-01-01T00:00:00Z"

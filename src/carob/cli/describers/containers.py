@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from carob.cli.describers.parts import resource_list, rfc1123
 
@@ -162,7 +162,7 @@ def _environment(writer: Writer, spec: Tree, pod: Tree) -> None:
 
 
 def _field_value(pod: Tree, path: str) -> str:
-    """kubectl knows the fields that any object can be selected by, and leaves the others blank."""
+    """kubectl fills in what any object can be selected by, and leaves the others blank."""
     prefix, _, name = path.partition(".")
     return str(pod["metadata"].get(name, "")) if prefix == "metadata" and name in ("name", "namespace") else ""
 

@@ -148,7 +148,7 @@ async def _sub_paths(
     out: dict[int, str] = {}
     assert record.prepared is not None
     for index, mount in enumerate(container.volume_mounts):
-        path = expand(mount.sub_path_expr, env.get) if mount.sub_path_expr else mount.sub_path
+        path = _expanded(mount.sub_path_expr, env) if mount.sub_path_expr else mount.sub_path
         volume = record.prepared.volumes.get(mount.name)
         if not path or volume is None:
             continue
@@ -160,6 +160,23 @@ async def _sub_paths(
             text = f'failed to prepare subPath for volumeMount "{mount.name}" of container "{container.name}"'
             raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"{text}: {error}") from error
     return out
+
+
+def _expanded(expression: str, env: dict[str, str]) -> str:
+    """The path of a `subPathExpr`; a variable without a value would name a folder that nobody asked for."""
+    missing: set[str] = set()
+
+    def value(name: str) -> str:
+        found = env.get(name, "")
+        if not found:
+            missing.add(name)
+        return found
+
+    path = expand(expression, value)
+    if missing:
+        text = f"missing value for {', '.join(sorted(missing))}"
+        raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, text)
+    return path
 
 
 def _target(record: PodRecord, name: str) -> str:

@@ -64,7 +64,8 @@ async def _pre_stop(
         if not hook.done():
             hook.cancel()
     if hook.done() and not hook.cancelled() and hook.exception() is not None:
-        tools.events(record).warning("FailedPreStopHook", f"PreStopHook failed: {hook.exception()}", container.name)
+        # what the hook wrote may hold secrets
+        tools.events(record).warning("FailedPreStopHook", "PreStopHook failed", container.name)
     elif not hook.done() or hook.cancelled():
         tools.events(record).warning(
             "FailedPreStopHook",

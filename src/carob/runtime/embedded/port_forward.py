@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from contextlib import suppress
 from functools import partial
@@ -43,22 +44,22 @@ class StreamDuplex:
 
 async def connect(parts: Parts, record: SandboxRecord, port: int) -> StreamDuplex:
     """To `localhost:port` as the Pod's own processes see it, IPv4 first. Raises: ConnectionError."""
-    failure: OSError | None = None
+    words: list[str] = []
     for family, address in _LOOPBACK:
         try:
             inside = await parts.threads.run_apart(partial(_socket_inside, parts, record, family))
         except OSError as error:
-            failure = failure or error
+            words.append(f"{address}: {os.strerror(error.errno or 0).lower()}")
             continue
         try:
             await asyncio.get_running_loop().sock_connect(inside, (address, port))
         except OSError as error:
             inside.close()
-            failure = failure or error
+            words.append(f"dial tcp {address}: connect: {os.strerror(error.errno or 0).lower()}")
             continue
         reader, writer = await asyncio.open_connection(sock=inside)
         return StreamDuplex(reader, writer)
-    raise ConnectionError(f"failed to connect to localhost:{port} inside sandbox {record.id}: {failure}") from failure
+    raise ConnectionError(f"failed to connect to localhost:{port} inside sandbox {record.id}, {', '.join(words)}")
 
 
 def _socket_inside(parts: Parts, record: SandboxRecord, family: socket.AddressFamily) -> socket.socket:
