@@ -161,7 +161,9 @@ _PASSING = frozenset({"PodScheduled", "Initialized", "ContainersReady", "PodRead
 _shared: dict[Any, Any] = {}
 
 
-def _share(key: Any, value: Any) -> Any:
+def _share(part: str, content: Any, value: Any) -> Any:
+    """One object for all equal ones; `part` keeps the empty ones of different parts apart."""
+    key = part, content
     if len(_shared) >= MAX_SHARED:
         _shared.clear()
     return _shared.setdefault(key, value)
@@ -181,12 +183,12 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     ):
         status.container_statuses = status.init_container_statuses = ()
     same = tuple((t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations)
-    spec.tolerations = _share(same, spec.tolerations)
+    spec.tolerations = _share("tolerations", same, spec.tolerations)
     if spec.node_name:
         spec.affinity = None
-    spec.containers = _share(spec.containers, spec.containers)
-    spec.init_containers = _share(spec.init_containers, spec.init_containers)
-    metadata.labels = _share(tuple(metadata.labels.items()), metadata.labels)
+    spec.containers = _share("containers", spec.containers, spec.containers)
+    spec.init_containers = _share("containers", spec.init_containers, spec.init_containers)
+    metadata.labels = _share("labels", tuple(metadata.labels.items()), metadata.labels)
 
 
 BY_NODE = "node"
