@@ -111,3 +111,31 @@ def test_endpoints_written_by_hand_are_served(cluster: Cluster) -> None:
     create(cluster, by_hand)
     assert "Hello from a Pod" in fetch(address)
     cluster.carob("delete", "service/by-hand", "pod/by-hand", "endpointslice/by-hand-1").check()
+
+
+def ask(cluster: Cluster, pod: str, name: str) -> str:
+    """What the Pod's own resolver says."""
+    done = cluster.carob("exec", pod, "--", "nslookup", name)
+    return done.out + done.err
+
+
+def test_names_are_answered_inside_pods(cluster: Cluster) -> None:
+    database = web_pod("names", app="names")
+    database["spec"] |= {"hostname": "db-0", "subdomain": "names-headless"}
+    create(
+        cluster,
+        database,
+        service("names", {"app": "names"}),
+        service("names-headless", {"app": "names"}, clusterIP="None"),
+        service("names-alias", {}, type="ExternalName", externalName="names.default.svc.cluster.local", ports=[]),
+    )
+    cluster.wait_ready("names")
+    address, ip = get(cluster, "service/names", ".spec.clusterIP"), get(cluster, "pod/names", ".status.podIP")
+    assert "Hello from a Pod" in fetch(address)
+    assert address in ask(cluster, "names", "names")
+    assert address in ask(cluster, "names", "names-alias.default.svc.cluster.local.")
+    assert ip in ask(cluster, "names", "names-headless.default.svc.cluster.local.")
+    assert ip in ask(cluster, "names", "db-0.names-headless.default.svc.cluster.local.")
+    assert "db-0.names-headless.default.svc.cluster.local" in ask(cluster, "names", ip)
+    assert "NXDOMAIN" in ask(cluster, "names", "nobody.default.svc.cluster.local.")
+    cluster.carob("delete", "pod/names", "service/names", "service/names-headless", "service/names-alias").check()

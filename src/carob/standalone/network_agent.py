@@ -1,22 +1,33 @@
-"""What the API says of the network, carried to this node: services (later DNS and policy beside them)."""
+"""What the API says of the network, carried to this node: services and DNS (later policy beside them)."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carob.api.types import discovery_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.informer import Informer
+from carob.kubelet.cluster_dns import ClusterDns
 from carob.kubelet.service_ports import Place
 from carob.kubelet.service_proxy import ServiceProxy
+from carob.network.dns.forward import Forwarder
+from carob.network.dns.server import DnsServer
+from carob.network.dns.zone import Zone
+from carob.network.etc_files import parse_resolv_conf
 
 if TYPE_CHECKING:
     from carob.base.clock import Clock
+    from carob.base.ids import Randomness
     from carob.base.layout import Cluster
     from carob.client.rest import Client
     from carob.kubelet.agent import Kubelet
     from carob.network.node import Network
 
+RESOLV_CONF = Path("/etc/resolv.conf")
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
@@ -24,25 +35,62 @@ class NetworkAgent:
     """`run` until cancelled. It reads the kubelet's copy of the Services, which the kubelet keeps up to date."""
 
     def __init__(
-        self, client: Client, network: Network, kubelet: Kubelet, cluster: Cluster, node: str, clock: Clock
+        self,
+        client: Client,
+        network: Network,
+        kubelet: Kubelet,
+        cluster: Cluster,
+        node: str,
+        clock: Clock,
+        randomness: Randomness,
     ) -> None:
         self._clock = clock
         self._node = node
         self._kubelet = kubelet
+        self._dns_address = cluster.dns_address
         self._slices = Informer(client, discovery_v1.EndpointSlice, clock)
         self._proxy = ServiceProxy(
             kubelet.services, self._slices, network.services, self._place, clock, spared=[cluster.dns_address]
         )
+        zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
+        self._names = ClusterDns(kubelet.services, self._slices, zone)
+        self._dns = DnsServer(zone, Forwarder(self._resolvers, clock, randomness))
 
     async def wait_ready(self) -> None:
-        """Return when services work as the API says."""
+        """Return when services work as the API says, and their names too."""
         await self._proxy.wait_programmed()
+        await self._names.wait_filled()
 
     async def run(self) -> None:
-        """Run all parts; one that crashes is run again, the others go on."""
-        async with TaskGroup() as group:
-            group.spawn(self._slices.run(), "endpoint slice informer")
-            group.spawn(supervise("service proxy", self._proxy.run, self._clock), "service proxy")
+        """Run all parts; one that crashes is run again, the others go on. Raises: OSError when nobody can be heard."""
+        await self._dns.open(self._dns_address)
+        parts = {"service proxy": self._proxy.run, "names": self._names.run, "DNS": self._dns.run}
+        try:
+            async with TaskGroup() as group:
+                group.spawn(self._slices.run(), "endpoint slice informer")
+                for name, run in parts.items():
+                    group.spawn(supervise(name, run, self._clock), name)
+                await self.wait_ready()
+                # costs as much as the whole start; the first question should not pay for it
+                await asyncio.to_thread(importlib.import_module, "dnslib")
+        finally:
+            self._dns.close()
 
     def _place(self) -> Place:
         return Place(self._node, self._kubelet.node.labels.get(ZONE_LABEL, ""))
+
+    def _resolvers(self) -> list[str]:
+        """The node's own resolvers; never ourselves."""
+        try:
+            servers = parse_resolv_conf(RESOLV_CONF.read_text()).servers
+        except OSError:
+            return []
+        return [s for s in servers if s != self._dns_address and _is_address(s)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -187,7 +187,7 @@ class NodeProcess:
             HostMounts(self._host),
         )
         watcher = Client(network_transport, user_agent="carob-network")
-        agent = NetworkAgent(watcher, network, kubelet, self._cluster, name, self._clock)
+        agent = NetworkAgent(watcher, network, kubelet, self._cluster, name, self._clock, self._randomness)
         context = server_context(
             str(pki / f"node-{name}-server.crt"),
             str(pki / f"node-{name}-server.key"),

@@ -1,0 +1,167 @@
+"""The DNS server of a node: UDP and TCP on the cluster's DNS address.
+
+The zone's own names are answered at once, without a task; equal questions get the same packet again until the zone
+changes. Limits: packets kept, questions forwarded at once, TCP connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Any
+
+from carob.base.log import get_logger
+from carob.base.tasks import TaskGroup
+from carob.network.dns import messages
+from carob.network.dns.messages import MAX_TCP_BYTES, SERVER_FAILURE, Question
+
+if TYPE_CHECKING:
+    from carob.network.dns.forward import Forwarder
+    from carob.network.dns.zone import Answer, Zone
+
+MAX_PACKETS_KEPT = 8192
+MAX_CONNECTIONS = 128
+IDLE_SECONDS = 10.0
+PORT = 53
+_log = get_logger("dns")
+
+
+class DnsServer:
+    """`open`, then `run` until cancelled, then `close`."""
+
+    def __init__(self, zone: Zone, forwarder: Forwarder) -> None:
+        self._zone = zone
+        self._forwarder = forwarder
+        self._packets: dict[bytes, bytes] = {}
+        self._generation = zone.generation
+        self._group: TaskGroup | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+        self._connections = 0
+
+    async def open(self, address: str, port: int = PORT) -> None:
+        """Listen. Raises: OSError."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, port))
+        self._server = await asyncio.start_server(self._serve, address, port)
+
+    async def run(self) -> None:
+        """Let questions be forwarded; until cancelled."""
+        try:
+            async with TaskGroup() as group:
+                self._group = group
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self._group = None
+
+    def close(self) -> None:
+        """Stop listening; idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._server is not None:
+            self._server.close()
+
+    def received(self, data: bytes, client: Any) -> None:
+        """A question over UDP."""
+        transport = self._transport
+        if transport is None:
+            return
+        kept = self._kept(data)
+        if kept is not None:
+            transport.sendto(data[:2] + kept, client)
+            return
+        question = messages.read_question(data)
+        if question is None:
+            return
+        answer = self._answer_now(question)
+        if answer is None:
+            assert isinstance(question, Question)
+            if self._group is not None:
+                self._group.spawn(self._answer_later(question, data, client), "dns question")
+            return
+        if isinstance(question, Question):
+            answer = messages.fit(answer, question.room_bytes)
+            self._keep(data, answer)
+        transport.sendto(answer, client)
+
+    async def _answer_later(self, question: Question, data: bytes, client: Any) -> None:
+        answer = messages.fit(await self._elsewhere(question, data), question.room_bytes)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(answer, client)
+
+    def _answer_now(self, question: Question | bytes) -> bytes | None:
+        """The answer if nobody else must be asked."""
+        if isinstance(question, bytes):
+            return question
+        if not self._zone.covers(question.name):
+            return None
+        answer = self._zone.lookup(question.name, question.kind)
+        if answer.target and question.kind in ("A", "AAAA"):
+            return None
+        return messages.write_answer(question, answer, self._zone.domain)
+
+    async def _elsewhere(self, question: Question, data: bytes) -> bytes:
+        if not self._zone.covers(question.name):
+            found = await self._forwarder.ask(question, data)
+            return messages.refusal(question.message, SERVER_FAILURE) if found is None else found
+        return await self._follow(question, self._zone.lookup(question.name, question.kind))
+
+    async def _follow(self, question: Question, answer: Answer) -> bytes:
+        """An alias of ours to somebody else's name: the name's addresses go along."""
+        asked = messages.address_question(answer.target, question.kind)
+        inner = messages.read_question(asked)
+        assert isinstance(inner, Question)
+        found = await self._forwarder.ask(inner, asked)
+        more = messages.answers_of(found) if found is not None else []
+        return messages.write_answer(question, answer, self._zone.domain, more)
+
+    # -- packets kept
+
+    def _kept(self, data: bytes) -> bytes | None:
+        if self._generation != self._zone.generation:
+            self._packets.clear()
+            self._generation = self._zone.generation
+        return self._packets.get(data[2:])
+
+    def _keep(self, data: bytes, answer: bytes) -> None:
+        if len(self._packets) >= MAX_PACKETS_KEPT:
+            self._packets.clear()
+        self._packets[data[2:]] = answer[2:]
+
+    # -- TCP
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        self._connections += 1
+        try:
+            while True:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    (length,) = struct.unpack("!H", await reader.readexactly(2))
+                    data = await reader.readexactly(length)
+                question = messages.read_question(data)
+                if question is None:
+                    return
+                answer = self._answer_now(question)
+                if answer is None:
+                    assert isinstance(question, Question)
+                    answer = await self._elsewhere(question, data)
+                writer.write(struct.pack("!H", len(answer)) + answer[:MAX_TCP_BYTES])
+                await writer.drain()
+        except (OSError, EOFError, TimeoutError) as error:
+            _log.debug("client over TCP: %r", error)
+        finally:
+            self._connections -= 1
+            writer.close()
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._server.received(data, address)
+
+    def error_received(self, error: Exception) -> None:
+        _log.debug("%s", error)

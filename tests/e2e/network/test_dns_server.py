@@ -1,0 +1,134 @@
+"""The DNS server with real sockets, on addresses of the loopback: UDP, TCP, names that others know."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import dnslib
+
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.base.tasks import TaskGroup
+from carob.network.dns.forward import Forwarder
+from carob.network.dns.server import DnsServer
+from carob.network.dns.zone import Record, Zone
+
+ADDRESS = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind((ADDRESS, 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class Upstream(asyncio.DatagramProtocol):
+    """Knows that everything is at 192.0.2.1; first answers with a wrong id."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        question = dnslib.DNSRecord.parse(data)
+        self.asked.append(str(question.q.qname))
+        reply = question.reply()
+        reply.add_answer(dnslib.RR(question.q.qname, rdata=dnslib.A("192.0.2.1"), ttl=60))
+        packed = bytes(reply.pack())
+        self._transport.sendto(bytes([packed[0] ^ 1]) + packed[1:12] + bytes(20), address)
+        self._transport.sendto(packed, address)
+
+
+class World:
+    def __init__(self) -> None:
+        self.zone = Zone("cluster.local", ("10.43.0.0/16",))
+        self.zone.put("web", [Record("web.shop.svc.cluster.local", "A", "10.43.0.7")])
+        self.zone.put("many", [Record("many.cluster.local", "A", f"10.42.0.{n}") for n in range(200)])
+        self.zone.put("out", [Record("out.shop.svc.cluster.local", "CNAME", "example.com")])
+        self.upstream = Upstream()
+        self.port, self.upstream_port = free_port(), free_port()
+
+    async def ask(self, name: str, kind: str = "A", tcp: bool = False) -> Any:
+        question = dnslib.DNSRecord.question(name, kind)
+        data = await asyncio.to_thread(question.send, ADDRESS, self.port, tcp, 3)
+        answer = dnslib.DNSRecord.parse(data)
+        assert answer.header.id == question.header.id
+        return answer
+
+
+def with_world(test: Callable[[World], Awaitable[None]], resolvers: tuple[str, ...] = (ADDRESS,)) -> None:
+    async def run() -> None:
+        world = World()
+        loop = asyncio.get_running_loop()
+        upstream, _ = await loop.create_datagram_endpoint(
+            lambda: world.upstream, local_addr=(ADDRESS, world.upstream_port)
+        )
+        forwarder = Forwarder(lambda: resolvers, SystemClock(), SystemRandomness(), world.upstream_port)
+        server = DnsServer(world.zone, forwarder)
+        await server.open(ADDRESS, world.port)
+        try:
+            async with TaskGroup() as group:
+                running = group.spawn(server.run(), "server")
+                await asyncio.sleep(0)
+                async with asyncio.timeout(20):
+                    await test(world)
+                running.cancel()
+        finally:
+            server.close()
+            upstream.close()
+
+    asyncio.run(run())
+
+
+def addresses(answer: Any) -> list[str]:
+    return [str(r.rdata) for r in answer.rr if r.rtype == dnslib.QTYPE.A]
+
+
+def test_own_names_are_answered_and_follow_what_changes() -> None:
+    async def test(world: World) -> None:
+        for tcp in (False, True, False):
+            assert addresses(await world.ask("web.shop.svc.cluster.local", tcp=tcp)) == ["10.43.0.7"]
+        world.zone.put("web", [Record("web.shop.svc.cluster.local", "A", "10.43.0.8")])
+        assert addresses(await world.ask("web.shop.svc.cluster.local")) == ["10.43.0.8"]
+        world.zone.put("web", ())
+        assert (await world.ask("web.shop.svc.cluster.local")).header.rcode == 3
+        assert world.upstream.asked == []
+
+    with_world(test)
+
+
+def test_what_is_cut_over_udp_is_whole_over_tcp() -> None:
+    async def test(world: World) -> None:
+        assert (await world.ask("many.cluster.local")).header.tc
+        assert len(addresses(await world.ask("many.cluster.local", tcp=True))) == 200
+
+    with_world(test)
+
+
+def test_other_names_are_asked_elsewhere_once() -> None:
+    async def test(world: World) -> None:
+        for tcp in (False, False, True):
+            assert addresses(await world.ask("example.com", tcp=tcp)) == ["192.0.2.1"]
+        assert world.upstream.asked == ["example.com."]
+
+    with_world(test)
+
+
+def test_an_alias_to_elsewhere_brings_its_addresses() -> None:
+    async def test(world: World) -> None:
+        assert addresses(await world.ask("out.shop.svc.cluster.local")) == ["192.0.2.1"]
+
+    with_world(test)
+
+
+def test_without_a_resolver_it_fails_at_once() -> None:
+    async def test(world: World) -> None:
+        assert (await world.ask("example.com")).header.rcode == 2
+
+    with_world(test, resolvers=())
