@@ -179,7 +179,7 @@ class _Sync:
             judgement = failures.judge(self.spec.pod_failure_policy, pod)
             count = indexes.failures_of(pod) + (judgement.action != failures.IGNORE)
             self.tries[index] = max(self.tries.get(index, 0), count)
-            ended = failures.finished_at(pod, self.now)
+            ended = failures.finished_at(pod)
             self.last_failed[index] = max(self.last_failed.get(index, 0.0), ended)
             if index not in self.done and (count > limit or judgement.action == failures.FAIL_INDEX):
                 self.lost.add(index)
@@ -323,7 +323,7 @@ class _Sync:
         failed = [pod for pod in self.pods if self._has_failed(pod)]
         counted = [pod for pod in failed if failures.judge(self.spec.pod_failure_policy, pod).action != failures.IGNORE]
         succeeded = [pod for pod in self.pods if pod.status.phase == "Succeeded"]
-        left = failures.waits_until(counted, succeeded, self.now) - self.now
+        left = failures.waits_until(counted, succeeded) - self.now
         if left > 0:
             self._plan.recheck(left)
         return left <= 0

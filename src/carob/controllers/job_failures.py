@@ -62,8 +62,8 @@ def _exit_matching(rule: batch_v1.PodFailurePolicyOnExitCodesRequirement, pod: P
     return None
 
 
-def finished_at(pod: PodView, now: float) -> float:
-    """When its last container ended; else when it was asked to end; else now."""
+def finished_at(pod: PodView) -> float:
+    """When its last container ended; of one that never had any, when it was asked to end, or when it was made."""
     statuses = pod.status.container_statuses
     ends = [
         parse_rfc3339(s.state.terminated.finished_at)
@@ -72,7 +72,8 @@ def finished_at(pod: PodView, now: float) -> float:
     ]
     if ends:
         return max(ends)
-    return parse_rfc3339(pod.metadata.deletion_timestamp) if pod.metadata.deletion_timestamp else now
+    known = pod.metadata.deletion_timestamp or pod.metadata.creation_timestamp
+    return parse_rfc3339(known) if known else 0.0
 
 
 def delay_after(failures: int) -> float:
@@ -82,8 +83,8 @@ def delay_after(failures: int) -> float:
     return min(FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 20), LONGEST_DELAY_SECONDS)
 
 
-def waits_until(failed: Iterable[PodView], succeeded: Iterable[PodView], now: float) -> float:
+def waits_until(failed: Iterable[PodView], succeeded: Iterable[PodView]) -> float:
     """When the next Pod may be made; in the past if at once."""
-    last_success = max((finished_at(pod, now) for pod in succeeded), default=0.0)
-    later = [at for pod in failed if (at := finished_at(pod, now)) > last_success]
+    last_success = max((finished_at(pod) for pod in succeeded), default=0.0)
+    later = [at for pod in failed if (at := finished_at(pod)) > last_success]
     return max(later) + delay_after(len(later)) if later else 0.0

@@ -143,6 +143,7 @@ amounts = st.one_of(st.integers(0, 4), st.sampled_from(["0%", "25%", "50%", "100
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=120)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), amounts, amounts, events)
 def test_a_rolling_update_keeps_its_promises(
@@ -168,6 +169,7 @@ def test_a_rolling_update_keeps_its_promises(
     assert any(c.reason == "NewReplicaSetAvailable" for c in world.deployment.status.conditions)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 9), events)
 def test_recreate_never_mixes(replicas: int, order: list[tuple[int, int]]) -> None:
@@ -181,6 +183,7 @@ def test_recreate_never_mixes(replicas: int, order: list[tuple[int, int]]) -> No
     assert world.ready() == replicas
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 12), amounts, events)
 def test_scaling_in_the_middle_comes_to_the_new_size(
