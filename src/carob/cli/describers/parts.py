@@ -126,13 +126,13 @@ def events(writer: Writer, items: Sequence[Tree]) -> None:
     writer.flush()
     writer.line(0, "Events:\n  Type\tReason\tAge\tFrom\tMessage")
     writer.line(1, "----\t------\t----\t----\t-------")
-    for event in sorted(items, key=_last_seen):
+    for event in sorted(items, key=last_seen):
         source = (event.get("source") or {}).get("component") or event.get("reportingComponent") or ""
         message = (event.get("message") or "").strip()
-        writer.line(1, f"{event.get('type', '')}\t{event.get('reason', '')}\t{_age(event)}\t{source}\t{message}")
+        writer.line(1, f"{event.get('type', '')}\t{event.get('reason', '')}\t{event_age(event)}\t{source}\t{message}")
 
 
-def _last_seen(event: Tree) -> str:
+def last_seen(event: Tree) -> str:
     return str(
         (event.get("series") or {}).get("lastObservedTime")
         or event.get("lastTimestamp")
@@ -141,7 +141,7 @@ def _last_seen(event: Tree) -> str:
     )
 
 
-def _age(event: Tree) -> str:
+def event_age(event: Tree) -> str:
     first = since(event.get("eventTime") or event.get("firstTimestamp"))
     series = event.get("series")
     if series:
