@@ -47,11 +47,16 @@ def parse(text: bytes | str) -> tuple[Any, list[str]]:
 
 
 def _words(error: Any) -> str:
+    """The message as Go's YAML words it: the line is that of the context, unless that began on the first one."""
     problem = getattr(error, "problem", None)
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if problem is None:
         return f"yaml: {getattr(error, 'reason', None) or error}"
-    return f"yaml: line {mark.line + 1}: {problem}" if mark is not None else f"yaml: {problem}"
+    for mark in (getattr(error, "context_mark", None), getattr(error, "problem_mark", None)):
+        if mark is not None and mark.line:
+            # a scanner's line is one behind, a parser's is not
+            line = mark.line + (type(error).__name__ == "ScannerError")
+            return f"yaml: line {line}: {problem}"
+    return f"yaml: {problem}"
 
 
 class _Open:

@@ -35,6 +35,11 @@ def _node(obj: core_v1.Node) -> None:
     pod.round_up(obj.status.allocatable)
     if not obj.status.allocatable and obj.status.capacity:
         obj.status.allocatable = dict(obj.status.capacity)
+    spec = obj.spec
+    if spec.pod_cidr and spec.pod_cidrs[:1] != [spec.pod_cidr]:
+        spec.pod_cidrs = [spec.pod_cidr]
+    elif spec.pod_cidrs:
+        spec.pod_cidr = spec.pod_cidrs[0]
 
 
 def externally_accessible(spec: core_v1.ServiceSpec) -> bool:

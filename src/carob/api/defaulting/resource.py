@@ -13,6 +13,7 @@ EXACT_COUNT = "ExactCount"
 
 
 def _claim_spec(spec: resource_v1.ResourceClaimSpec) -> None:
+    spec.devices.requests = spec.devices.requests or None
     for request in spec.devices.requests or ():
         for one in (request.exactly, *request.first_available):
             if one is None:

@@ -121,7 +121,7 @@ class VolumeAttachmentList(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 class VolumeAttachmentSource(Struct, kw_only=True, omit_defaults=True, gc=False):
     persistent_volume_name: str | None = field(default=None, name="persistentVolumeName")
-    inline_volume_spec: core_v1.PersistentVolumeSpec = field(default_factory=lambda: core_v1.PersistentVolumeSpec(), name="inlineVolumeSpec")
+    inline_volume_spec: core_v1.PersistentVolumeSpec | None = field(default=None, name="inlineVolumeSpec")
 
 
 class VolumeAttachmentSpec(Struct, kw_only=True, omit_defaults=True, gc=False):

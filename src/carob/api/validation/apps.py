@@ -45,7 +45,7 @@ def _template(
 ) -> None:
     labels = template.metadata.labels
     if selector is not None and not selector.empty and not selector.matches(labels):
-        out.append(field.invalid("spec.template.metadata.labels", labels or None, MISMATCH))
+        out.append(field.invalid("spec.template.metadata.labels", field.map_or_null(labels), MISMATCH))
     pod.template(out, "spec.template", template)
     _always(out, template, kind)
 
@@ -146,7 +146,7 @@ def _daemon_set_spec(out: list[Cause], spec: apps_v1.DaemonSetSpec) -> None:
     meta.label_selector(out, "spec.selector", spec.selector)
     selector, labels = parsed(spec.selector), spec.template.metadata.labels
     if selector is not None and not selector.matches(labels):
-        out.append(field.invalid("spec.template.metadata.labels", labels or None, MISMATCH))
+        out.append(field.invalid("spec.template.metadata.labels", field.map_or_null(labels), MISMATCH))
     if spec.selector is not None and not spec.selector.match_labels and not spec.selector.match_expressions:
         out.append(field.invalid("spec.selector", spec.selector, "empty selector is invalid for daemonset"))
     pod.template(out, "spec.template", spec.template)

@@ -54,7 +54,7 @@ def generated_selector(out: list[Cause], obj: batch_v1.Job) -> None:
             if key not in labels:
                 out.append(field.required(here, words))
             if labels.get(key, "") != value:
-                out.append(field.invalid(here, labels, words))
+                out.append(field.invalid(here, field.map_or_null(labels), words))
     ours = [{prefix + "controller-uid": uid} for prefix in (LABEL_PREFIX, "")]
     if spec.selector.match_labels not in ours or spec.selector.match_expressions:
         out.append(field.invalid("spec.selector", spec.selector, "`selector` not auto-generated"))
@@ -69,7 +69,7 @@ def job_spec(out: list[Cause], path: str, spec: batch_v1.JobSpec) -> None:
         meta.label_selector(out, f"{path}.selector", spec.selector)
     selector, labels = apps.parsed(spec.selector), spec.template.metadata.labels
     if selector is not None and not selector.matches(labels):
-        out.append(field.invalid(f"{path}.template.metadata.labels", labels or None, apps.MISMATCH))
+        out.append(field.invalid(f"{path}.template.metadata.labels", field.map_or_null(labels), apps.MISMATCH))
 
 
 def _job_template_spec(out: list[Cause], path: str, spec: batch_v1.JobSpec) -> None:

@@ -246,7 +246,7 @@ def _controller_spec(out: list[Cause], spec: core_v1.ReplicationControllerSpec) 
     labels = template.metadata.labels
     if spec.selector and any(labels.get(k) != v for k, v in spec.selector.items()):
         words = "`selector` does not match template `labels`"
-        out.append(field.invalid("spec.template.metadata.labels", labels or None, words))
+        out.append(field.invalid("spec.template.metadata.labels", field.map_or_null(labels), words))
     pod.template(out, "spec.template", template)
     if template.spec.restart_policy != "Always":
         out.append(field.not_supported("spec.template.spec.restartPolicy", template.spec.restart_policy, ("Always",)))

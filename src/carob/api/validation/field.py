@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from carob.api.validation import internal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Cause: TypeAlias = dict[str, str]
 
@@ -58,6 +58,11 @@ def _cause(reason: str, path: str, message: str) -> Cause:
 
 def _with(text: str, detail: str) -> str:
     return f"{text}: {detail}" if detail else text
+
+
+def map_or_null(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A map as Go shows it: sorted, and null when there is nothing in it."""
+    return dict(sorted(values.items())) or None
 
 
 def required(path: str, detail: str = "") -> Cause:

@@ -136,8 +136,6 @@ _ORDERS = {
         "image",
     ],
 }
-# pointers in the internal type, whose structures in the API are never absent
-_POINTERS = frozenset({"inlineVolumeSpec"})
 # what the API keeps in the Pod's spec, and the internal type in its security context
 _MOVED = (
     ("HostNetwork", "host_network"),
@@ -167,22 +165,28 @@ def tree(value: Any) -> Any:
 def _struct(value: msgspec.Struct) -> dict[str, Any]:
     kind = type(value)
     if kind.__module__.endswith("meta_v1"):
-        plain: dict[str, Any] = codec.to_tree(value)
-        return plain
+        return _as_in_json(value)
     attributes = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     out: dict[str, Any] = {}
     for name in _ORDERS.get(kind.__name__, attributes):
         found = getattr(value, attributes[name])
         if name == "metadata":
-            out |= codec.to_tree(found)
+            out |= _as_in_json(found)
             continue
-        if name in _POINTERS and found == type(found)():
-            found = None
         out[go_name(name)] = tree(found)
         if kind.__name__ == "PodSpec" and name == "securityContext":
             moved = {go: getattr(value, attribute) for go, attribute in _MOVED}
             out["SecurityContext"] = moved | (out["SecurityContext"] or {})
     return out
+
+
+def _as_in_json(value: msgspec.Struct) -> dict[str, Any]:
+    """A structure of `meta/v1`: maps are sorted, as Go writes them."""
+    plain: dict[str, Any] = codec.to_tree(value)
+    for name, attribute in zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True):
+        if isinstance(getattr(value, attribute), dict) and name in plain:
+            plain[name] = dict(sorted(plain[name].items()))
+    return plain
 
 
 def shown(value: Any) -> str:

@@ -185,15 +185,14 @@ def attachment(out: list[Cause], obj: storage_v1.VolumeAttachment) -> None:
     if not spec.attacher:
         out.append(field.required("spec.attacher"))
     name, inline = spec.source.persistent_volume_name, spec.source.inline_volume_spec
-    is_inline = inline != core_v1.PersistentVolumeSpec()
-    if name is None and not is_inline:
+    if name is None and inline is None:
         out.append(field.required("spec.source", _ONE_SOURCE))
-    elif name is not None and is_inline:
+    elif name is not None and inline is not None:
         out.append(field.forbidden("spec.source", _ONE_SOURCE))
     elif name == "":
         words = "must specify non empty persistentVolumeName"
         out.append(field.required("spec.source.persistentVolumeName", words))
-    elif is_inline:
+    elif inline is not None:
         volume_kinds.source(out, "spec.source.inlineVolumeSpec", inline, "")
     meta.wrong_name(out, "spec.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))
     _attachment_status(out, obj)

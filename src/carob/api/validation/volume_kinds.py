@@ -116,7 +116,7 @@ def _capacity(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -
     if not spec.capacity:
         out.append(field.required(path))
     if list(spec.capacity) != ["storage"]:
-        out.append(field.not_supported(path, spec.capacity or None, ("storage",)))
+        out.append(field.not_supported(path, field.map_or_null(spec.capacity), ("storage",)))
     for key, amount in spec.capacity.items():
         if quantity.nano(amount) < 0:
             out.append(field.invalid(f"{path}[{key}]", str(amount), resources.NOT_NEGATIVE))
