@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from carob.api import codec, strict
+from carob.api import codec, go_json, strict, yaml_tree
 from carob.api.defaulting import default
 from carob.api.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply_patch
 from carob.api.status import ApiError, bad_request, conflict
@@ -115,16 +115,13 @@ class Change:
                 raise bad_request(f"error decoding YAML: {error}") from None
         self.names_version = b'"resourceVersion"' in self._body
 
-    def _of_yaml(self, body: bytes) -> Any:
-        import yaml
-
+    @staticmethod
+    def _of_yaml(body: bytes) -> Any:
         try:
-            tree = yaml.load(body, Loader=yaml.CSafeLoader)
-        except yaml.YAMLError as error:
-            where = getattr(error, "problem_mark", None)
-            line = f"line {where.line + 1}: " if where is not None else ""
-            problem = getattr(error, "problem", None) or error
-            raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {line}{problem}") from None
+            value, _ = yaml_tree.parse(body)
+        except yaml_tree.YamlError as error:
+            raise bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
+        tree = go_json.plain(value)
         if not isinstance(tree, dict):
             raise bad_request("error decoding YAML: the applied configuration is not an object")
         metadata = tree.get("metadata")

@@ -19,6 +19,20 @@ class NodeStrategy(Strategy):
 
     def prepare_create(self, obj: core_v1.Node, context: WriteContext) -> None:
         """As it comes."""
+        _both_ranges(obj.spec)
+
+    def prepare_update(self, new: core_v1.Node, old: core_v1.Node, context: WriteContext) -> None:
+        """The spec alone."""
+        super().prepare_update(new, old, context)
+        _both_ranges(new.spec)
+
+
+def _both_ranges(spec: core_v1.NodeSpec) -> None:
+    """The one range and the list of them say the same. Source: `Convert_v1_NodeSpec_To_core_NodeSpec`."""
+    if spec.pod_cidr and (not spec.pod_cidrs or spec.pod_cidrs[0] != spec.pod_cidr):
+        spec.pod_cidrs = [spec.pod_cidr]
+    elif spec.pod_cidrs and not spec.pod_cidr:
+        spec.pod_cidr = spec.pod_cidrs[0]
 
 
 class LeaseStrategy(Strategy):
