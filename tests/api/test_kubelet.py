@@ -557,6 +557,49 @@ def test_a_pre_stop_hook_comes_before_the_signal(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def test_a_container_whose_hook_failed_never_counts_as_running(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        pod = await world.pod(containers=hooked(postStart={"exec": {"command": ["sh", "echo no; exit 1"]}}))
+        since = pod.metadata.resource_version
+        await world.until("hello-pod", waiting("PostStartHookError"))
+        async with (
+            asyncio.timeout(5),
+            world.client.watch(core_v1.Pod, "default", resource_version=since) as watch,
+        ):
+            async for event in watch:
+                assert isinstance(event.object, core_v1.Pod)
+                assert all(s.state.running is None for s in event.object.status.container_statuses)
+                if any(s.last_state.terminated for s in event.object.status.container_statuses):
+                    break
+
+    in_world(tmp_path, body)
+
+
+def test_why_it_cannot_start_is_shown_while_it_is_tried_again(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        key = {"configMapKeyRef": {"name": "late", "key": "a"}}
+        env = [{"name": "A", "valueFrom": key}]
+        made = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "env": env}
+        await world.pod(containers=[made])
+        pod = await world.until("hello-pod", waiting("CreateContainerConfigError"))
+        late = {"metadata": {"name": "late", "namespace": "default"}, "data": {"a": "1"}}
+        await world.client.create(codec.from_tree(core_v1.ConfigMap, late))
+        seen: list[str] = []
+        async with (
+            asyncio.timeout(15),
+            world.client.watch(core_v1.Pod, "default", resource_version=pod.metadata.resource_version) as watch,
+        ):
+            async for event in watch:
+                assert isinstance(event.object, core_v1.Pod)
+                state = event.object.status.container_statuses[0].state
+                if state.running is not None:
+                    break
+                seen.append(state.waiting.reason if state.waiting else "")
+        assert "ContainerCreating" not in seen
+
+    in_world(tmp_path, body)
+
+
 def test_a_path_of_a_variable_without_a_value_starts_nothing(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         mount = {"name": "v", "mountPath": "/v", "subPathExpr": "$(EMPTY)/$(NOPE)"}

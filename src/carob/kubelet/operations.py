@@ -153,16 +153,20 @@ class Operations:
         assert container is not None
         assert container.lifecycle is not None
         assert container.lifecycle.post_start is not None
+        hidden = False
         try:
             await self._tools.hooks.run(record, container, container_id, container.lifecycle.post_start)
         except HookFailure as failure:
+            # until it has ended: a container whose hook failed never counts as running
+            hidden = True
             # what the hook wrote may hold secrets: the Pod's status says it, events are read by more people
             self._tools.events(record).warning("FailedPostStartHook", "PostStartHook failed", name)
             now = self._tools.clock.monotonic()
             record.failures[name] = Failure(POST_START_HOOK_ERROR, str(failure), now + 10.0)
             self.stop_container(record, container_id, self._grace(record), "FailedPostStartHook")
         finally:
-            record.hooked.discard(container_id)
+            if not hidden:
+                record.hooked.discard(container_id)
 
     def _grace(self, record: PodRecord) -> float:
         seconds = record.pod.spec.termination_grace_period_seconds

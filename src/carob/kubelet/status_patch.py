@@ -42,7 +42,14 @@ def _list_changes(merge_key: str, before: list[Any], after: list[Any]) -> list[A
     old = {item[merge_key]: item for item in before}
     kept = {item[merge_key] for item in after}
     gone = [{"$patch": "delete", merge_key: name} for name in old if name not in kept]
-    return [item for item in after if old.get(item[merge_key]) != item] + gone
+    return [
+        _emptied(old.get(item[merge_key]) or {}) | item for item in after if old.get(item[merge_key]) != item
+    ] + gone
+
+
+def _emptied(old: dict[str, Any]) -> dict[str, Any]:
+    """Entries are merged field by field: one that is no longer there has to be taken away."""
+    return dict.fromkeys(old)
 
 
 STARTING = ("ContainerCreating", "PodInitializing")

@@ -59,6 +59,12 @@ def test_conditions_of_others_are_left_alone() -> None:
     }
 
 
+def test_what_a_condition_no_longer_says_is_taken_away() -> None:
+    old = status(conditions=[condition("Ready", "False") | {"reason": "ContainersNotReady", "message": "unready: [c]"}])
+    new = status(conditions=[condition("Ready", "False") | {"reason": "PodCompleted"}])
+    assert applied(old, status_patch("u", old, new)) == new
+
+
 def test_that_a_start_goes_on_is_not_urgent() -> None:
     creating = [{"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}]
     begun = status(phase="Pending", podIP="10.0.0.1", containerStatuses=creating)

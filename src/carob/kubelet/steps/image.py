@@ -40,7 +40,10 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
         record.failures[name] = Failure(failure.reason, failure.message, now + retry_in)
         tools.events(record).warning("Failed", f"Error: {failure.reason}", name)
         return
-    record.failures.pop(name, None)
+    earlier = record.failures.get(name)
+    if earlier is not None and earlier.reason not in failures.START_REASONS:
+        # why the last start failed is shown until the next one has succeeded
+        del record.failures[name]
 
 
 async def _auths(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:
