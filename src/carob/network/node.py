@@ -7,6 +7,7 @@
 - The table `carob-<cluster>-node`: masquerade for what leaves the Pods' range, host ports, a guard for the loopback.
 - The table `carob-<cluster>-services` (network/services.py), and a route that sends the node's own traffic to services
   through the rules even on a machine without a default route.
+- The table `carob-<cluster>-policy` (network/policy.py), once somebody knows the policies.
 - An "unreachable" route for the node's Pod range, below the routes of the Pods that exist.
 
 Never a rule in somebody else's table. A foreign table that drops forwarded packets (a firewall's, Docker's) cannot be
@@ -31,6 +32,7 @@ from carob.network.addresses import AddressBook
 from carob.network.host_ports import HostPorts, render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, table_name
 from carob.network.pods import PodNetwork
+from carob.network.policy import PolicyTable
 from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from carob.network.layout import NetworkLayout
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-PARTS = ("node", "services")
+PARTS = ("node", "services", "policy")
 LOOPBACK_INDEX = 1
 
 _COMMENT = re.compile(
@@ -174,6 +176,7 @@ class Network:
         self._host_ports = HostPorts(layout.cluster, nftables)
         self.node = NodeNetwork(layout, node, nftables)
         self.services = ServiceTable(layout, nftables, flows)
+        self.policies = PolicyTable(layout, nftables)
         self.pods = PodNetwork(layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu())
 
     def set_up(self) -> None:

@@ -270,8 +270,12 @@ def _maps(prefix: str, service: str) -> str:
 
 
 def render_changes(cluster: str, old: Mapping[tuple[str, str], str], new: Mapping[tuple[str, str], str]) -> str:
-    """The script that turns some elements into others; empty when they are equal."""
-    table = f"inet {table_name(cluster, 'services')}"
+    """The script that turns some elements of services into others; empty when they are equal."""
+    return render_elements(f"inet {table_name(cluster, 'services')}", old, new)
+
+
+def render_elements(table: str, old: Mapping[tuple[str, str], str], new: Mapping[tuple[str, str], str]) -> str:
+    """The script that turns some elements of a table into others; empty when they are equal."""
     gone = [place for place, value in old.items() if new.get(place) != value]
     come = [(place, value) for place, value in new.items() if old.get(place) != value]
     lines = [*_grouped("delete", table, [(place, "") for place in gone]), *_grouped("add", table, come)]

@@ -1,4 +1,4 @@
-"""What the API says of the network, carried to this node: services and DNS (later policy beside them)."""
+"""What the API says of the network, carried to this node: services, names, policies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from carob.api.types import discovery_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.informer import Informer
 from carob.kubelet.cluster_dns import ClusterDns
+from carob.kubelet.policy_agent import PolicyAgent
 from carob.kubelet.service_ports import Place
 from carob.kubelet.service_proxy import ServiceProxy
 from carob.network.dns.forward import Forwarder
@@ -52,19 +53,26 @@ class NetworkAgent:
         self._proxy = ServiceProxy(
             kubelet.services, self._slices, network.services, self._place, clock, spared=[cluster.dns_address]
         )
+        self._policies = PolicyAgent(client, network.policies, node, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
         self._names = ClusterDns(kubelet.services, self._slices, zone)
         self._dns = DnsServer(zone, Forwarder(self._resolvers, clock, randomness))
 
     async def wait_ready(self) -> None:
-        """Return when services work as the API says, and their names too."""
+        """Return when services, names and policies are as the API says."""
         await self._proxy.wait_programmed()
         await self._names.wait_filled()
+        await self._policies.wait_programmed()
 
     async def run(self) -> None:
         """Run all parts; one that crashes is run again, the others go on. Raises: OSError when nobody can be heard."""
         await self._dns.open(self._dns_address)
-        parts = {"service proxy": self._proxy.run, "names": self._names.run, "DNS": self._dns.run}
+        parts = {
+            "service proxy": self._proxy.run,
+            "names": self._names.run,
+            "DNS": self._dns.run,
+            "policies": self._policies.run,
+        }
         try:
             async with TaskGroup() as group:
                 group.spawn(self._slices.run(), "endpoint slice informer")
