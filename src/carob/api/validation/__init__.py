@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     UpdateRule = Callable[[list[Cause], Any, Any], None]
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "core_v1": ("core", "service", "small", "volume_kinds"),
+    "core_v1": ("core", "limits", "service", "volume_kinds"),
     "apps_v1": ("apps",),
     "batch_v1": ("batch", "batch_update"),
     "rbac_v1": ("rbac",),

@@ -6,14 +6,13 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any
 
-from carob.api import go_json, quantity
+from carob.api import go_json
 from carob.api.types import core_v1
 from carob.api.validation import events, field, meta, names, pod, resources, scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from carob.api.scalars import Quantity
     from carob.api.validation.field import Cause
 
 MAX_SECRET_BYTES = 1024 * 1024
@@ -255,98 +254,6 @@ def _controller_spec(out: list[Cause], spec: core_v1.ReplicationControllerSpec) 
         out.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", words))
 
 
-LIMIT_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
-
-
-def limit_range(out: list[Cause], obj: core_v1.LimitRange) -> None:
-    """A LimitRange: minimum, default and maximum must be in order."""
-    meta.core(out, obj.metadata, True, names.dns_subdomain)
-    seen: set[str] = set()
-    for i, item in enumerate(obj.spec.limits):
-        here = f"spec.limits[{i}]"
-        wrong = names.qualified_name(item.type)
-        meta.wrong_name(out, f"{here}.type", item.type, wrong)
-        if not wrong and "/" not in item.type and item.type not in LIMIT_TYPES:
-            words = "must be a standard limit type or fully qualified"
-            out.append(field.invalid(f"{here}.type", item.type, words))
-        if item.type in seen:
-            out.append(field.duplicate(f"{here}.type", item.type))
-        seen.add(item.type)
-        _limit_item(out, here, item)
-
-
-def _limit_item(out: list[Cause], path: str, item: core_v1.LimitRangeItem) -> None:
-    strict = item.type in ("Pod", "Container")
-    check = resources.container_resource_name if strict else resources.resource_name
-
-    def check_names(name: str, found: Mapping[str, Quantity]) -> None:
-        for key in found:
-            check(out, f"{path}.{name}[{key}]", key)
-
-    check_names("max", item.max)
-    check_names("min", item.min)
-    if item.type == "Pod":
-        for name, found in (("default", item.default), ("defaultRequest", item.default_request)):
-            if found:
-                out.append(field.forbidden(f"{path}.{name}", "may not be specified when `type` is 'Pod'"))
-    else:
-        check_names("default", item.default)
-        check_names("defaultRequest", item.default_request)
-    if item.type == "PersistentVolumeClaim" and "storage" not in item.min and "storage" not in item.max:
-        words = "either minimum or maximum storage value is required, but neither was provided"
-        out.append(field.required(f"{path}.limits", words))
-    check_names("maxLimitRequestRatio", item.max_limit_request_ratio)
-    whole = item.type == "Pod"
-    defaults, requests = ({}, {}) if whole else (item.default, item.default_request)
-    keys = dict.fromkeys([*item.max, *item.min, *defaults, *requests, *item.max_limit_request_ratio])
-    for key in keys:
-        low, high = item.min.get(key), item.max.get(key)
-        _ordered_limits(out, path, key, low, high, defaults.get(key), requests.get(key))
-        _ratio(out, f"{path}.maxLimitRequestRatio[{key}]", low, high, item.max_limit_request_ratio.get(key))
-        _same_default(out, path, key, defaults.get(key), requests.get(key))
-
-
-def _ordered_limits(
-    out: list[Cause],
-    path: str,
-    key: str,
-    low: Quantity | None,
-    high: Quantity | None,
-    default: Quantity | None,
-    request: Quantity | None,
-) -> None:
-    for name, shown, one, what, other, than in (
-        ("min", low, low, "min value", high, "max value"),
-        ("defaultRequest", request, low, "min value", request, "default request value"),
-        ("defaultRequest", request, request, "default request value", high, "max value"),
-        ("defaultRequest", request, request, "default request value", default, "default limit value"),
-        ("default", low, low, "min value", default, "default value"),
-        ("default", high, default, "default value", high, "max value"),
-    ):
-        if one is not None and other is not None and quantity.compare(one, other) > 0:
-            words = f"{what} {one} is greater than {than} {other}"
-            out.append(field.invalid(f"{path}.{name}[{key}]", shown, words))
-
-
-def _ratio(out: list[Cause], path: str, low: Quantity | None, high: Quantity | None, ratio: Quantity | None) -> None:
-    if ratio is None:
-        return
-    if quantity.nano(ratio) < quantity.NANO:
-        out.append(field.invalid(path, ratio, f"ratio {ratio} is less than 1"))
-    if low is not None and high is not None and quantity.nano(low):
-        limit = quantity.nano(high) / quantity.nano(low)
-        if quantity.nano(ratio) / quantity.NANO > limit:
-            out.append(field.invalid(path, ratio, f"ratio {ratio} is greater than max/min = {limit:f}"))
-
-
-def _same_default(out: list[Cause], path: str, key: str, default: Quantity | None, request: Quantity | None) -> None:
-    if resources.may_overcommit(key) or default is None or request is None:
-        return
-    if quantity.compare(default, request) != 0:
-        words = f"default value {default} must equal to defaultRequest value {request} in {key}"
-        out.append(field.invalid(f"{path}.defaultRequest[{key}]", request, words))
-
-
 def binding(out: list[Cause], obj: core_v1.Binding) -> None:
     """A Binding to a node."""
     from carob.api.validation import pod_update
@@ -362,10 +269,6 @@ def _updated_like_created(create: Any) -> Any:
     return update
 
 
-def _limit_range_update(out: list[Cause], new: core_v1.LimitRange, old: core_v1.LimitRange) -> None:
-    limit_range(out, new)
-
-
 CREATE: dict[type[Any], Any] = {
     core_v1.Pod: pod.create,
     core_v1.Namespace: namespace,
@@ -376,7 +279,6 @@ CREATE: dict[type[Any], Any] = {
     core_v1.Event: events.core_event,
     core_v1.PodTemplate: pod_template,
     core_v1.ReplicationController: replication_controller,
-    core_v1.LimitRange: limit_range,
     core_v1.Binding: binding,
 }
 
@@ -412,5 +314,4 @@ UPDATE: dict[tuple[type[Any], str], Any] = {
     (core_v1.Event, ""): events.core_event_update,
     (core_v1.PodTemplate, ""): pod_template_update,
     (core_v1.ReplicationController, ""): replication_controller_update,
-    (core_v1.LimitRange, ""): _limit_range_update,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import quantity
 from carob.api.types import core_v1, storage_v1
-from carob.api.validation import field, meta, names, resources, volume_kinds, volumes
+from carob.api.validation import field, meta, names, resources, volume_kinds, volume_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,7 +151,7 @@ def csi_node(out: list[Cause], obj: storage_v1.CSINode) -> None:
     seen: set[str] = set()
     for i, driver in enumerate(obj.spec.drivers or ()):
         here = f"spec.drivers[{i}]"
-        volumes.csi_driver_name(out, f"{here}.name", driver.name)
+        volume_sources.csi_driver_name(out, f"{here}.name", driver.name)
         if not driver.node_id:
             out.append(field.required(f"{here}.nodeID"))
         if len(driver.node_id) > 256:
@@ -197,7 +197,7 @@ def attachment(out: list[Cause], obj: storage_v1.VolumeAttachment) -> None:
     meta.wrong_name(out, "spec.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))
     _attachment_status(out, obj)
     if spec.attacher:
-        volumes.csi_driver_name(out, "spec.attacher", spec.attacher)
+        volume_sources.csi_driver_name(out, "spec.attacher", spec.attacher)
     if name:
         meta.wrong_name(out, "spec.source.persistentVolumeName", name, names.dns_subdomain(name))
 

@@ -9,7 +9,18 @@ import msgspec
 
 from carob.api import quantity
 from carob.api.types import core_v1
-from carob.api.validation import claims, field, meta, names, paths, pod_diff, resources, scheduling, volumes
+from carob.api.validation import (
+    claims,
+    field,
+    meta,
+    names,
+    paths,
+    pod_diff,
+    resources,
+    scheduling,
+    volume_sources,
+    volumes,
+)
 
 if TYPE_CHECKING:
     from carob.api.validation.field import Cause
@@ -162,7 +173,7 @@ def _csi(out: list[Cause], path: str, csi: core_v1.CSIPersistentVolumeSource) ->
     if not csi.driver:
         out.append(field.required(f"{path}.driver"))
     else:
-        volumes.csi_driver_name(out, f"{path}.driver", csi.driver)
+        volume_sources.csi_driver_name(out, f"{path}.driver", csi.driver)
     if not csi.volume_handle:
         out.append(field.required(f"{path}.volumeHandle"))
     _secret(out, f"{path}.controllerPublishSecretRef", csi.controller_publish_secret_ref)
@@ -214,25 +225,25 @@ def volume_status(out: list[Cause], new: core_v1.PersistentVolume, old: core_v1.
 
 # attribute, name in paths, rule; in the order in which upstream looks
 _SOURCES: tuple[tuple[str, str, Any], ...] = (
-    ("host_path", "hostPath", volumes.host_path),
-    ("gce_persistent_disk", "persistentDisk", volumes.gce_disk),
-    ("aws_elastic_block_store", "awsElasticBlockStore", volumes.aws_disk),
-    ("glusterfs", "glusterfs", volumes.glusterfs),
-    ("flocker", "flocker", volumes.flocker),
-    ("nfs", "nfs", volumes.nfs),
-    ("rbd", "rbd", volumes.rbd),
-    ("quobyte", "quobyte", volumes.quobyte),
-    ("cephfs", "cephfs", volumes.cephfs),
-    ("iscsi", "iscsi", volumes.iscsi),
+    ("host_path", "hostPath", volume_sources.host_path),
+    ("gce_persistent_disk", "persistentDisk", volume_sources.gce_disk),
+    ("aws_elastic_block_store", "awsElasticBlockStore", volume_sources.aws_disk),
+    ("glusterfs", "glusterfs", volume_sources.glusterfs),
+    ("flocker", "flocker", volume_sources.flocker),
+    ("nfs", "nfs", volume_sources.nfs),
+    ("rbd", "rbd", volume_sources.rbd),
+    ("quobyte", "quobyte", volume_sources.quobyte),
+    ("cephfs", "cephfs", volume_sources.cephfs),
+    ("iscsi", "iscsi", volume_sources.iscsi),
     ("cinder", "cinder", _cinder),
-    ("fc", "fc", volumes.fibre_channel),
-    ("flex_volume", "flexVolume", volumes.flex),
+    ("fc", "fc", volume_sources.fibre_channel),
+    ("flex_volume", "flexVolume", volume_sources.flex),
     ("azure_file", "azureFile", _azure_file),
-    ("vsphere_volume", "vsphereVolume", volumes.vsphere),
-    ("photon_persistent_disk", "photonPersistentDisk", volumes.photon),
-    ("portworx_volume", "portworxVolume", volumes.portworx),
-    ("azure_disk", "azureDisk", volumes.azure_disk),
-    ("scale_io", "scaleIO", volumes.scale_io),
+    ("vsphere_volume", "vsphereVolume", volume_sources.vsphere),
+    ("photon_persistent_disk", "photonPersistentDisk", volume_sources.photon),
+    ("portworx_volume", "portworxVolume", volume_sources.portworx),
+    ("azure_disk", "azureDisk", volume_sources.azure_disk),
+    ("scale_io", "scaleIO", volume_sources.scale_io),
     ("local", "local", _local),
     ("storageos", "storageos", _storage_os),
     ("csi", "csi", _csi),
