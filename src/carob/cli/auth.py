@@ -70,9 +70,9 @@ class CanI:
 
 def _can_i(connection: Connection, arguments: Arguments) -> int:
     words = arguments.words
-    if len(words) not in (2, 3):
+    if len(words) != 2:
         raise CommandError(TWO_ARGUMENTS)
-    if len(words) == 3 or not words[1].startswith("/"):
+    if not words[1].startswith("/"):
         spec = {"resourceAttributes": _attributes(connection, arguments)}
     else:
         if arguments.subresource:
@@ -97,8 +97,6 @@ def _attributes(connection: Connection, arguments: Arguments) -> dict[str, str]:
 
     verb, word = arguments.words[0], arguments.words[1]
     kind, _, name = word.partition("/")
-    if len(arguments.words) == 3:
-        name = arguments.words[2]
     attributes = {"verb": verb, "resource": kind}
     if not arguments.all_namespaces:
         attributes["namespace"] = connection.namespace

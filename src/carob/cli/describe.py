@@ -15,9 +15,12 @@ from carob.api.status import ApiError
 from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
-from carob.cli.selection import Selected, Selection, exists, read_manifests
+from carob.cli.selection import Selected, Selection, get_object
+from carob.cli.targets import listed, targets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.api.resources import Resource
     from carob.cli.flags import Arguments, Flags
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 def add_flags(flags: Flags) -> None:
     """kubectl describe's flags."""
     flags.usage = "TYPE[/NAME] [NAME...] [flags]"
-    flags.texts("filename", "f", meta="FILE", help="what the files name")
+    flags.csv("kustomize", "k")
+    flags.csv("filename", "f", meta="FILE", help="what the files name")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="label selector")
     flags.switch("all-namespaces", "A", help="across all namespaces")
@@ -47,71 +51,79 @@ def run(arguments: Arguments) -> int:
 
 def _describe(connection: Connection, arguments: Arguments) -> int:
     selection = Selection(connection)
-    if arguments.filename:
-        files = read_manifests(arguments.filename, selection, recursive=arguments.recursive)
-        selected = [Selected(m.resource, m.name) for m in files]
-    else:
-        selected = selection.parse(arguments.words)
-    if not selected:
-        raise CommandError("error: You must specify the type of resource to describe. See 'carob get --help'.")
     namespace = "" if arguments.all_namespaces else connection.namespace
+    if arguments.filename:
+        found = targets_of(connection, arguments)
+        selected = [(Selected(t.resource, t.name), t.namespace) for t in found]
+    else:
+        selected = [(s, namespace if s.resource.namespaced else "") for s in selection.parse(arguments.words)]
+    if not selected:
+        raise CommandError(
+            'error: You must specify the type of resource to describe. Use "carob api-resources" for a complete list of '
+            "supported resources."
+        )
     failed = False
-    texts = []
-    for one in selected:
+    objects: list[tuple[Resource, dict[str, Any]]] = []
+    by_prefix = False
+    for one, scope in selected:
         try:
-            objects = _objects(connection, one, namespace, arguments.selector)
+            trees, guessed = _objects(connection, one, scope, arguments.selector)
         except ApiError as error:
-            if error.reason != "NotFound":
-                raise
             failed = True
             print(server_error(error), file=sys.stderr)
             continue
-        texts += [describe_object(connection, one.resource, tree, events=arguments.show_events) for tree in objects]
+        by_prefix = by_prefix or guessed
+        objects += [(one.resource, tree) for tree in trees]
+    # several at once, or guessed names: kubectl leaves the events out unless told otherwise
+    events = arguments.show_events
+    if (len(objects) > 1 or by_prefix) and "show-events" not in arguments.changed:
+        events = False
+    texts = [describe_object(connection, resource, tree, events=events) for resource, tree in objects]
     if not texts and not failed:
-        where = f" in {namespace} namespace." if namespace and selected[0].resource.namespaced else ""
+        where = f" in {namespace} namespace." if namespace and any(s.resource.namespaced for s, _ in selected) else ""
         print(f"No resources found{where}", file=sys.stderr)
-    sys.stdout.write("\n\n".join(texts))
+    sys.stdout.write("\n".join(texts) if by_prefix else "\n\n".join(texts))
+    if by_prefix:
+        sys.stdout.write("\n")
     return 1 if failed else 0
 
 
-def _objects(connection: Connection, one: Selected, namespace: str, selector: str) -> list[dict[str, Any]]:
-    scope = namespace if one.resource.namespaced else None
+def _objects(connection: Connection, one: Selected, scope: str, selector: str) -> tuple[list[dict[str, Any]], bool]:
+    """What is to be described; True when the name was only the beginning of theirs."""
     if one.name is None:
-        query: dict[str, str | list[str]] = {"labelSelector": selector} if selector else {}
-        listing = connection.json("GET", one.resource.path(scope), query)
-        kind = {"apiVersion": one.resource.api_version, "kind": one.resource.kind}
-        return [{**kind, **item} for item in listing.get("items") or []]
-    found = exists(connection, one.resource, scope or "", one.name)
-    if found is not None:
-        return [found]
-    # as kubectl does: a name that is no object's may be the beginning of some
-    listing = connection.json("GET", one.resource.path(scope))
-    matching = [i for i in listing.get("items") or [] if i["metadata"]["name"].startswith(one.name)]
-    if not matching:
-        connection.json("GET", one.resource.path(scope, one.name))
-    kind = {"apiVersion": one.resource.api_version, "kind": one.resource.kind}
-    return [{**kind, **item} for item in matching]
+        return [t.tree for t in listed(connection, one.resource, scope, selector, "")], False
+    try:
+        return [get_object(connection, one.resource.path(scope or None, one.name), scope)], False
+    except ApiError as error:
+        if error.reason != "NotFound":
+            raise
+        # as kubectl does: a name that is no object's may be the beginning of some
+        matching = [t.tree for t in listed(connection, one.resource, scope, "", "") if t.name.startswith(one.name)]
+        if not matching:
+            raise
+        return matching, True
 
 
 def describe_object(connection: Connection, resource: Resource, tree: dict[str, Any], *, events: bool) -> str:
     """The text about one object, by the describer of its kind."""
     about = _events(connection, resource, tree) if events else None
-    if (resource.group, resource.kind) == ("", "Pod"):
+    kind = (resource.group, resource.kind)
+    if kind == ("", "Pod"):
         from carob.cli.describers.pod import describe_pod
 
         return describe_pod(tree, about)
-    if (resource.group, resource.kind) == ("", "Node"):
-        return _describe_node(connection, tree, about)
+    if kind in _WITH_MORE:
+        return _WITH_MORE[kind](connection, tree, about)
     from carob.cli.describers.simple import SIMPLE
 
-    if (resource.group, resource.kind) in SIMPLE:
-        return SIMPLE[resource.group, resource.kind](tree, about)
+    if kind in SIMPLE:
+        return SIMPLE[kind](tree, about)
     from carob.cli.describers.generic import describe_generic
 
     return describe_generic(tree, about)
 
 
-def _describe_node(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+def _node(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
     from carob.cli.describers.node import describe_node
 
     name = tree["metadata"]["name"]
@@ -122,6 +134,55 @@ def _describe_node(connection: Connection, tree: dict[str, Any], events: list[di
     except ApiError:
         lease = None
     return describe_node(tree, pods, lease, events)
+
+
+def _namespace(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.simple import describe_namespace
+
+    base = f"/api/v1/namespaces/{tree['metadata']['name']}"
+    quotas = connection.json("GET", f"{base}/resourcequotas").get("items") or []
+    limits = connection.json("GET", f"{base}/limitranges").get("items") or []
+    return describe_namespace(tree, quotas, limits)
+
+
+def _service(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.services import describe_service
+
+    metadata = tree["metadata"]
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{metadata['namespace']}/endpointslices"
+    query: dict[str, str | list[str]] = {"labelSelector": f"kubernetes.io/service-name={metadata['name']}"}
+    slices = connection.json("GET", path, query).get("items") or []
+    return describe_service(tree, slices, events)
+
+
+def _deployment(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.workloads import describe_deployment
+
+    metadata = tree["metadata"]
+    path = f"/apis/apps/v1/namespaces/{metadata['namespace']}/replicasets"
+    found = connection.json("GET", path).get("items") or []
+    owned = [
+        r for r in found if any(o.get("uid") == metadata["uid"] for o in r["metadata"].get("ownerReferences") or [])
+    ]
+    return describe_deployment(tree, owned, events)
+
+
+def _replica_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.workloads import describe_replica_set
+    from carob.cli.pods import selector_of
+
+    path = f"/api/v1/namespaces/{tree['metadata']['namespace']}/pods"
+    pods = connection.json("GET", path, {"labelSelector": selector_of(tree)}).get("items") or []
+    return describe_replica_set(tree, pods, events)
+
+
+_WITH_MORE: dict[tuple[str, str], Callable[[Connection, dict[str, Any], list[dict[str, Any]] | None], str]] = {
+    ("", "Node"): _node,
+    ("", "Namespace"): _namespace,
+    ("", "Service"): _service,
+    ("apps", "Deployment"): _deployment,
+    ("apps", "ReplicaSet"): _replica_set,
+}
 
 
 def _events(connection: Connection, resource: Resource, tree: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.printers.columns import Columns
 from carob.cli.printers.objects import FORMATS, ObjectPrinter
+from carob.cli.results import in_type_order
 
 if TYPE_CHECKING:
     from carob.cli.connection import Connection
@@ -127,9 +128,8 @@ class Events:
             for line in self._columns.lines(rows):
                 print(line)
             return
-        tree = {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": items}
-        if self._printer.format == "name":
-            tree["items"] = [{"apiVersion": "v1", "kind": "Event", **item} for item in items]
+        whole = [in_type_order({"kind": "Event", "apiVersion": "v1", **item}) for item in items]
+        tree = {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": whole}
         sys.stdout.write(self._printer.text(tree, typed=True))
 
     def _watch(self, path: str, query: dict[str, str | list[str]], version: str) -> None:

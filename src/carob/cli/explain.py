@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH = 76
 MAX_DEPTH = 100
+MAX_ENUM = 4
 
 
 def add_flags(flags: Flags) -> None:
@@ -138,7 +139,9 @@ class Explanation:
         text = f"{'  ' * level}{name}\t<{self._type(schema)}>{required}\n"
         enum = schema.get("enum") or self._target(schema).get("enum")
         if enum:
-            text += f"{'  ' * level}enum: {', '.join(sorted(map(str, enum)))}\n"
+            values = sorted(map(str, enum))
+            shown = values if len(values) <= MAX_ENUM else [*values[:MAX_ENUM], "...."]
+            text += f"{'  ' * level}enum: {', '.join(shown)}\n"
         return text
 
     def _tree(self, schema: dict[str, Any], level: int, seen: tuple[int, ...]) -> str:

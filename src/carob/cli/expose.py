@@ -90,7 +90,8 @@ def _made(
 
 
 def _service(tree: dict[str, Any], arguments: Arguments, selector: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"ports": _ports(tree, arguments), "selector": _pairs(selector) or _selector(tree)}
+    chosen = _pairs(selector) or _selector(tree)
+    spec: dict[str, Any] = {"ports": _ports(tree, arguments), "selector": chosen}
     for flag, field in (
         ("type", "type"),
         ("cluster_ip", "clusterIP"),

@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     from carob.cli.describers.writer import Writer
 
 
-def containers(writer: Writer, title: str, specs: Sequence[Tree], statuses: Sequence[Tree] | None, pod: Tree) -> None:
-    """`Containers:` and all that is known of each."""
-    writer.line(0, f"{title}:" if specs else f"{title}: <none>")
+def containers(
+    writer: Writer,
+    title: str,
+    specs: Sequence[Tree],
+    statuses: Sequence[Tree] | None,
+    pod: Tree,
+    *,
+    template: bool = False,
+) -> None:
+    """`Containers:` and all that is known of each; those of a `template` have no values of a Pod yet."""
+    indent = "  " if template else ""
+    writer.line(0, f"{indent}{title}:" if specs else f"{indent}{title}: <none>")
     by_name = {status.get("name"): status for status in statuses or []}
     for spec in specs:
-        _container(writer, spec, by_name.get(spec.get("name")), pod)
+        writer.line(1, f"{' ' if template else ''}{spec.get('name')}:")
+        _container(writer, spec, by_name.get(spec.get("name")), None if template else pod)
 
 
-def _container(writer: Writer, spec: Tree, status: Tree | None, pod: Tree) -> None:
-    writer.line(1, f"{spec.get('name')}:")
+def _container(writer: Writer, spec: Tree, status: Tree | None, pod: Tree | None) -> None:
     if status is not None:
         writer.line(2, f"Container ID:\t{status.get('containerID', '')}")
     writer.line(2, f"Image:\t{spec.get('image', '')}")
@@ -99,8 +108,8 @@ def _time(text: str | None) -> str:
 def _probe(probe: Tree) -> str:
     attributes = (
         f"delay={probe.get('initialDelaySeconds', 0)}s timeout={probe.get('timeoutSeconds', 0)}s "
-        f"period={probe.get('periodSeconds', 0)}s #success={probe.get('successThreshold', 0)} "
-        f"#failure={probe.get('failureThreshold', 0)}"
+        f"period={probe.get('periodSeconds', 0)}s successThreshold={probe.get('successThreshold', 0)} "
+        f"failureThreshold={probe.get('failureThreshold', 0)}"
     )
     if probe.get("exec"):
         return f"exec [{' '.join(probe['exec'].get('command') or [])}] {attributes}"
@@ -130,7 +139,7 @@ def _environment_from(writer: Writer, sources: Sequence[Tree]) -> None:
         writer.line(3, f"{reference.get('name', '')}\t{title}{prefix}\tOptional: {optional}")
 
 
-def _environment(writer: Writer, spec: Tree, pod: Tree) -> None:
+def _environment(writer: Writer, spec: Tree, pod: Tree | None) -> None:
     variables = spec.get("env") or []
     writer.line(2, "Environment:" + ("" if variables else "\t<none>"))
     for variable in variables:
@@ -145,7 +154,7 @@ def _environment(writer: Writer, spec: Tree, pod: Tree) -> None:
             writer.line(3, f"{name}:\t{value} ({field.get('apiVersion', 'v1')}:{field.get('fieldPath', '')})")
         elif source.get("resourceFieldRef"):
             resource = source["resourceFieldRef"].get("resource", "")
-            writer.line(3, f"{name}:\t{_resource_value(spec, resource)} ({resource})")
+            writer.line(3, f"{name}:\t{_resource_value(spec, source['resourceFieldRef'])} ({resource})")
         elif source.get("secretKeyRef"):
             key = source["secretKeyRef"]
             optional = "true" if key.get("optional") else "false"
@@ -161,20 +170,24 @@ def _environment(writer: Writer, spec: Tree, pod: Tree) -> None:
             )
 
 
-def _field_value(pod: Tree, path: str) -> str:
-    """kubectl fills in what any object can be selected by, and leaves the others blank."""
-    prefix, _, name = path.partition(".")
-    return str(pod["metadata"].get(name, "")) if prefix == "metadata" and name in ("name", "namespace") else ""
+def _field_value(pod: Tree | None, path: str) -> str:
+    """kubectl knows the values of these fields only."""
+    if pod is None or path not in ("metadata.name", "metadata.namespace", "metadata.uid"):
+        return ""
+    return str(pod["metadata"].get(path.removeprefix("metadata."), ""))
 
 
-def _resource_value(spec: Tree, resource: str) -> str:
-    kind, _, name = resource.partition(".")
+def _resource_value(spec: Tree, reference: Tree) -> str:
+    kind, _, name = reference.get("resource", "").partition(".")
     value = ((spec.get("resources") or {}).get(kind) or {}).get(name)
     if value is None:
         return "node allocatable" if kind == "limits" and name in ("cpu", "memory") else "0"
     from carob.api import quantity
 
-    return str(-(-quantity.cpu_millicores(value) // 1000) if name == "cpu" else quantity.memory_bytes(value))
+    divisor = reference.get("divisor", "0")
+    if quantity.compare(divisor, "0") == 0:
+        divisor = "1"
+    return str(-(-quantity.nano(value) // quantity.nano(divisor)))
 
 
 def _mounts(writer: Writer, spec: Tree) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.cli.describers import parts
 from carob.cli.describers.writer import Writer
+from carob.cli.printers import go_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from carob.cli.describers.parts import Tree
 
 _SKIPPED: set[tuple[str, ...]] = {
-    ("kind",),
-    ("apiVersion",),
-    *(("metadata", field) for field in ("managedFields", "name", "namespace", "labels", "annotations")),
+    ("metadata", field) for field in ("managedFields", "name", "namespace", "labels", "annotations")
 }
+_ACRONYMS = ("API", "URL", "UID", "OSB", "GUID")
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|-")
 
 
 def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
@@ -28,8 +29,6 @@ def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
     writer.line(0, f"Namespace:\t{metadata.get('namespace', '')}")
     parts.labels(writer, "Labels", metadata.get("labels"))
     parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
-    writer.line(0, f"API Version:\t{tree.get('apiVersion')}")
-    writer.line(0, f"Kind:\t{tree.get('kind')}")
     _fields(writer, 0, tree, ())
     if events is not None:
         parts.events(writer, events)
@@ -37,10 +36,9 @@ def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
 
 
 def _fields(writer: Writer, level: int, tree: Tree, path: tuple[str, ...]) -> None:
-    for key in sorted(tree, key=_title):
-        if (*path, key) in _SKIPPED:
-            continue
-        _value(writer, level, _title(key), tree[key], (*path, key))
+    for key in sorted(tree):
+        if (*path, key) not in _SKIPPED:
+            _value(writer, level, _title(key), tree[key], (*path, key))
 
 
 def _value(writer: Writer, level: int, title: str, value: Any, path: tuple[str, ...]) -> None:
@@ -53,20 +51,14 @@ def _value(writer: Writer, level: int, title: str, value: Any, path: tuple[str, 
             if isinstance(item, dict):
                 _fields(writer, level + 1, item, path)
             else:
-                writer.line(level + 1, _scalar(item))
+                writer.line(level + 1, go_text.plain(item))
     else:
-        writer.line(level, f"{title}:\t{_scalar(value)}")
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "<nil>" if value is None else str(value)
+        writer.line(level, f"{title}:\t{go_text.plain(value)}")
 
 
 def _title(key: str) -> str:
-    """`restartPolicy` -> `Restart Policy`, `podIP` -> `Pod IP`."""
-    if "." in key or "/" in key:
+    """`restartPolicy` -> `Restart Policy`, `podIP` -> `Pod IP`, `uid` -> `UID`."""
+    if not all(c.isalpha() or c == "-" for c in key):
         return key
-    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", key)
-    return " ".join(w if w.isupper() else w.capitalize() for w in words) or key
+    words = _WORDS.findall(key)
+    return " ".join(w.upper() if w.upper() in _ACRONYMS else w[:1].upper() + w[1:] for w in words)

@@ -89,7 +89,8 @@ def _node_info(writer: Writer, info: Tree) -> None:
         ("kubeletVersion", "Kubelet Version"),
         ("kubeProxyVersion", "Kube-Proxy Version"),
     ):
-        writer.line(1, f"{title}:\t{info.get(field, '')}")
+        if field != "kubeProxyVersion" or info.get(field):
+            writer.line(1, f"{title}:\t{info.get(field, '')}")
 
 
 def _pods(writer: Writer, pods: Sequence[Tree], status: Tree) -> None:
@@ -120,35 +121,38 @@ def _pods(writer: Writer, pods: Sequence[Tree], status: Tree) -> None:
         writer.line(1, f"{name}\t{_share(show(requests), requests, whole)}\t{_share(show(limits), limits, whole)}")
     for name in sorted(allocatable):
         if name == "ephemeral-storage" or name.startswith("hugepages-"):
-            writer.line(1, f"{name}\t0 (0%)\t0 (0%)")
+            whole = quantity.memory_bytes(allocatable[name])
+            amounts = [sum(pod_amount(pod, kind, name) for pod in pods) for kind in ("requests", "limits")]
+            writer.line(1, f"{name}\t" + "\t".join(_share(_memory(a), a, whole) for a in amounts))
 
 
 def pod_resources(pod: Tree) -> dict[tuple[str, str], int]:
-    """What a Pod asks for and may use: millicores and bytes by (requests|limits, cpu|memory).
+    """What a Pod asks for and may use: millicores and bytes by (requests|limits, cpu|memory)."""
+    return {(kind, name): pod_amount(pod, kind, name) for kind in ("requests", "limits") for name in ("cpu", "memory")}
+
+
+def pod_amount(pod: Tree, kind: str, name: str) -> int:
+    """One of them, of any resource.
 
     Source: kubectl PodRequestsAndLimits: the sum of the containers, at least the largest init container, plus overhead.
     """
+    parse = quantity.cpu_millicores if name == "cpu" else quantity.memory_bytes
     spec = pod.get("spec") or {}
-    total: dict[tuple[str, str], int] = {}
-    for kind in ("requests", "limits"):
-        for name, parse in (("cpu", quantity.cpu_millicores), ("memory", quantity.memory_bytes)):
 
-            def of(container: Tree, kind: str = kind, name: str = name, parse: object = parse) -> int:
-                value = ((container.get("resources") or {}).get(kind) or {}).get(name)
-                return int(parse(value)) if value is not None and callable(parse) else 0
+    def of(container: Tree) -> int:
+        value = ((container.get("resources") or {}).get(kind) or {}).get(name)
+        return int(parse(value)) if value is not None else 0
 
-            running = sum(of(c) for c in spec.get("containers") or [])
-            peak = 0
-            sidecars = 0
-            for container in spec.get("initContainers") or []:
-                if container.get("restartPolicy") == "Always":
-                    sidecars += of(container)
-                    peak = max(peak, sidecars)
-                else:
-                    peak = max(peak, sidecars + of(container))
-            overhead = (spec.get("overhead") or {}).get(name)
-            total[kind, name] = max(running + sidecars, peak) + (int(parse(overhead)) if overhead else 0)
-    return total
+    running = sum(of(c) for c in spec.get("containers") or [])
+    peak = sidecars = 0
+    for container in spec.get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            sidecars += of(container)
+            peak = max(peak, sidecars)
+        else:
+            peak = max(peak, sidecars + of(container))
+    overhead = (spec.get("overhead") or {}).get(name)
+    return max(running + sidecars, peak) + (int(parse(overhead)) if overhead else 0)
 
 
 def _share(text: str, part: int, whole: int) -> str:

@@ -129,6 +129,9 @@ def events(writer: Writer, items: Sequence[Tree]) -> None:
     for event in sorted(items, key=last_seen):
         source = (event.get("source") or {}).get("component") or event.get("reportingComponent") or ""
         message = (event.get("message") or "").strip()
+        where = (event.get("involvedObject") or {}).get("fieldPath")
+        if where:
+            message = f"{where}: {message}"
         writer.line(1, f"{event.get('type', '')}\t{event.get('reason', '')}\t{event_age(event)}\t{source}\t{message}")
 
 
@@ -149,3 +152,19 @@ def event_age(event: Tree) -> str:
     if (event.get("count") or 0) > 1:
         return f"{since(event.get('lastTimestamp'))} (x{event['count']} over {first})"
     return first
+
+
+def spread_constraints(writer: Writer, title: str, constraints: Sequence[Tree]) -> None:
+    """One a line; nothing where there are none."""
+    if not constraints:
+        return
+    writer.write(0, f"{title}:\t")
+    for index, constraint in enumerate(sorted(constraints, key=lambda c: c.get("topologyKey", ""))):
+        if index:
+            writer.write(0, "\t")
+        text = f"{constraint.get('topologyKey')}:{constraint.get('whenUnsatisfiable')} when max skew {constraint.get('maxSkew')}"
+        text += " is exceeded"
+        labels = (constraint.get("labelSelector") or {}).get("matchLabels") or {}
+        if labels:
+            text += " for selector " + ",".join(f"{k}={labels[k]}" for k in sorted(labels))
+        writer.line(0, text)

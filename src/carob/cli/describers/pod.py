@@ -32,7 +32,7 @@ def describe_pod(pod: Tree, events: Sequence[Tree] | None) -> str:
     writer.line(0, f"QoS Class:\t{status.get('qosClass', '')}")
     parts.labels(writer, "Node-Selectors", spec.get("nodeSelector"))
     parts.tolerations(writer, "Tolerations", spec.get("tolerations"))
-    _spread(writer, spec.get("topologySpreadConstraints") or [])
+    parts.spread_constraints(writer, "Topology Spread Constraints", spec.get("topologySpreadConstraints") or [])
     if events is not None:
         parts.events(writer, events)
     return writer.text()
@@ -98,18 +98,3 @@ def _conditions(writer: Writer, spec: Tree, status: Tree) -> None:
         writer.line(0, "Conditions:\n  Type\tStatus")
         for condition in conditions:
             writer.line(1, f"{condition.get('type')} \t{condition.get('status')} ")
-
-
-def _spread(writer: Writer, constraints: Sequence[Tree]) -> None:
-    if not constraints:
-        return
-    writer.write(0, "Topology Spread Constraints:\t")
-    for index, constraint in enumerate(sorted(constraints, key=lambda c: c.get("topologyKey", ""))):
-        if index:
-            writer.write(0, "\t")
-        text = f"{constraint.get('topologyKey')}:{constraint.get('whenUnsatisfiable')} when max skew {constraint.get('maxSkew')}"
-        text += " is exceeded"
-        labels = (constraint.get("labelSelector") or {}).get("matchLabels") or {}
-        if labels:
-            text += " for selector " + ",".join(f"{k}={labels[k]}" for k in sorted(labels))
-        writer.line(0, text)

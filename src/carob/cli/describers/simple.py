@@ -6,7 +6,12 @@ import base64
 from typing import TYPE_CHECKING
 
 from carob.cli.describers import parts
+from carob.cli.describers.quotas import describe_limits, describe_quota, namespace_limits, namespace_quotas
+from carob.cli.describers.rbac import describe_binding, describe_role
+from carob.cli.describers.services import describe_endpoints, describe_slice
+from carob.cli.describers.workloads import describe_job
 from carob.cli.describers.writer import Writer
+from carob.cli.printers.table import format_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +27,8 @@ def _head(writer: Writer, tree: Tree, *, namespaced: bool = True) -> None:
     parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))
 
 
-def describe_namespace(tree: Tree, events: Sequence[Tree] | None) -> str:
-    """Name, labels, phase."""
+def describe_namespace(tree: Tree, quotas: Sequence[Tree], limits: Sequence[Tree]) -> str:
+    """Name, labels, phase, and what limits it."""
     writer = Writer()
     _head(writer, tree, namespaced=False)
     writer.line(0, f"Status:\t{(tree.get('status') or {}).get('phase', '')}")
@@ -35,9 +40,9 @@ def describe_namespace(tree: Tree, events: Sequence[Tree] | None) -> str:
             time = parts.rfc1123(c["lastTransitionTime"]) if c.get("lastTransitionTime") else ""
             writer.line(1, f"{c.get('type')}\t{c.get('status')}\t{time}\t{c.get('reason', '')}\t{c.get('message', '')}")
     writer.line(0, "")
-    writer.line(0, "No resource quota.")
+    namespace_quotas(writer, quotas)
     writer.line(0, "")
-    writer.line(0, "No LimitRange resource.")
+    namespace_limits(writer, limits)
     return writer.text()
 
 
@@ -76,18 +81,39 @@ def describe_service_account(tree: Tree, events: Sequence[Tree] | None) -> str:
     """What it may mount and pull with."""
     writer = Writer()
     _head(writer, tree)
-    for field, title in (("imagePullSecrets", "Image pull secrets"), ("secrets", "Mountable secrets")):
-        names = [s.get("name", "") for s in tree.get(field) or []]
-        writer.line(0, f"{title}:\t" + ("\n\t".join(names) or "<none>"))
-    writer.line(0, "Tokens:\t<none>")
+    names = [s.get("name", "") for s in tree.get("imagePullSecrets") or []]
+    writer.line(0, "Image pull secrets:\t" + ("\n\t".join(names) or "<none>"))
+    if events is not None:
+        parts.events(writer, events)
+    return writer.text()
+
+
+def describe_priority_class(tree: Tree, events: Sequence[Tree] | None) -> str:
+    """Its number, and what it is for."""
+    writer = Writer()
+    writer.line(0, f"Name:\t{tree['metadata'].get('name')}")
+    writer.line(0, f"Value:\t{tree.get('value', 0)}")
+    writer.line(0, f"GlobalDefault:\t{str(bool(tree.get('globalDefault'))).lower()}")
+    writer.line(0, f"PreemptionPolicy:\t{tree.get('preemptionPolicy', '')}")
+    writer.line(0, f"Description:\t{tree.get('description', '')}")
+    writer.line(0, f"Annotations:\t{format_labels(tree['metadata'].get('annotations') or {})}")
     if events is not None:
         parts.events(writer, events)
     return writer.text()
 
 
 SIMPLE = {
-    ("", "Namespace"): describe_namespace,
     ("", "ConfigMap"): describe_config_map,
     ("", "Secret"): describe_secret,
     ("", "ServiceAccount"): describe_service_account,
+    ("", "ResourceQuota"): describe_quota,
+    ("", "LimitRange"): describe_limits,
+    ("", "Endpoints"): describe_endpoints,
+    ("discovery.k8s.io", "EndpointSlice"): describe_slice,
+    ("rbac.authorization.k8s.io", "Role"): describe_role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): describe_role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): describe_binding,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): describe_binding,
+    ("scheduling.k8s.io", "PriorityClass"): describe_priority_class,
+    ("batch", "Job"): describe_job,
 }

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from carob.cli.describers.writer import Writer
 
 
-def volumes(writer: Writer, values: Sequence[Tree] | None) -> None:
+def volumes(writer: Writer, values: Sequence[Tree] | None, *, template: bool = False) -> None:
     """`Volumes:` and what each one is."""
+    indent = "  " if template else ""
     if not values:
-        writer.line(0, "Volumes:\t<none>")
+        writer.line(0, f"{indent}Volumes:\t<none>")
         return
-    writer.line(0, "Volumes:")
+    writer.line(0, f"{indent}Volumes:")
     for volume in values:
-        writer.line(1, f"{volume.get('name')}:")
+        writer.line(1, f"{' ' if template else ''}{volume.get('name')}:")
         kind = next((k for k in _KINDS if volume.get(k) is not None), "")
         if kind:
             _KINDS[kind](writer, volume[kind])
@@ -72,9 +73,8 @@ def _projected(writer: Writer, source: Tree) -> None:
     writer.line(2, "Type:\tProjected (a volume that contains injected data from multiple sources)")
     for part in source.get("sources") or []:
         if part.get("secret") is not None:
-            optional = part["secret"].get("optional")
             writer.line(2, f"SecretName:\t{part['secret'].get('name', '')}")
-            writer.line(2, f"SecretOptionalName:\t{'<nil>' if optional is None else _boolean(optional)}")
+            writer.line(2, f"Optional:\t{_boolean(part['secret'].get('optional'))}")
         elif part.get("downwardAPI") is not None:
             writer.line(2, "DownwardAPI:\ttrue")
         elif part.get("configMap") is not None:
