@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from carob.apiserver import watch_cache
-from carob.apiserver.fan_out import MAX_BUFFERED_BYTES
+from carob.apiserver.fan_out import MAX_BUFFERED_BYTES, REST_FROM_WRITES
 from tests.fakes.engine_world import (
     MAPS,
     PODS,
@@ -448,3 +448,16 @@ class _Client:
             else:
                 assert (key in self.known) is (event["type"] == "MODIFIED")
                 self.known[key] = event["object"]
+
+
+def test_where_many_watch_writes_gather_while_the_last_round_is_sent() -> None:
+    async def body(world: World) -> None:
+        sinks = [await world.watch(f"{MAPS}?watch=1") for _ in range(REST_FROM_WRITES + 8)]
+        for i in range(10):
+            await world.made(MAPS, config_map(f"m{i}"))
+            await world.settle()
+        await asyncio.sleep(0.01)
+        assert {tuple(sink.seen) for sink in sinks} == {tuple(("ADDED", f"m{i}") for i in range(10))}
+        assert all(len(sink.pieces) < 10 for sink in sinks)
+
+    in_world(body)
