@@ -12,6 +12,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httptools
@@ -87,6 +88,10 @@ class Watcher(asyncio.Protocol):
                 self.times.append((now, data))
 
 
+def _itself(client: Client) -> Client:
+    return client
+
+
 def context(job: dict[str, Any]) -> ssl.SSLContext:
     """TLS as the job's files say."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -147,15 +152,9 @@ async def run_requests(job: dict[str, Any]) -> dict[str, Any]:
     tls = context(job)
     done = [loop.create_future() for _ in range(job["clients"])]
     started = time.perf_counter()
-    clients = []
-    for future in done:
-        _, client = await loop.create_connection(
-            lambda f=future: Client(next_request, f),
-            job["host"],
-            job["port"],
-            ssl=tls,  # type: ignore[misc]
-        )
-        clients.append(client)
+    clients = [Client(next_request, future) for future in done]
+    for client in clients:
+        await loop.create_connection(partial(_itself, client), job["host"], job["port"], ssl=tls)
     await asyncio.gather(*done)
     seconds = time.perf_counter() - started
     latencies = sorted(x for c in clients for x in c.latencies)
@@ -196,7 +195,8 @@ async def run_watch(job: dict[str, Any]) -> dict[str, Any]:
     done = [loop.create_future() for _ in range(job["clients"])]
     started = time.perf_counter()
     for future in done:
-        await loop.create_connection(lambda f=future: Client(next_request, f), job["host"], job["port"], ssl=tls)  # type: ignore[misc]
+        client = Client(next_request, future)
+        await loop.create_connection(partial(_itself, client), job["host"], job["port"], ssl=tls)
     await asyncio.gather(*done)
     wanted = before + job["count"] * job["watchers"]
     for _ in range(4000):

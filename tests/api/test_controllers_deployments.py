@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,10 @@ def test_a_set_adopts_what_fits_and_releases_what_no_longer_does(pki: Pki) -> No
         await world.make(core_v1.Pod, "stray", "default", **pod)
         spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template()}
         await world.make(apps_v1.ReplicaSet, "web", "default", spec=spec)
-        ready = lambda count: lambda f: f is not None and f.status.ready_replicas == count  # noqa: E731
+
+        def ready(count: int) -> Callable[[apps_v1.ReplicaSet | None], bool]:
+            return lambda f: f is not None and f.status.ready_replicas == count
+
         await world.until(apps_v1.ReplicaSet, "web", "default", ready(2))
         assert len((await world.client.list(core_v1.Pod, "default")).items) == 2
         stray = await world.client.get(core_v1.Pod, "stray", "default")

@@ -50,9 +50,11 @@ def daemons_run(count: int) -> Any:
 def test_daemons_run_on_every_node_that_fits_and_follow_its_labels(pki: Pki) -> None:
     async def body(world: World, kubelets: Kubelets) -> None:
         await world.node("node-1")
-        label = lambda value: world.client.patch(  # noqa: E731
-            core_v1.Node, "node-1", patch={"metadata": {"labels": {"disk": value}}}
-        )
+
+        async def label(value: str) -> None:
+            patch = {"metadata": {"labels": {"disk": value}}}
+            await world.client.patch(core_v1.Node, "node-1", patch=patch)
+
         fits = spec(template=template(nodeSelector={"disk": "fast"}))
         await world.make(apps_v1.DaemonSet, "web", "default", spec=fits)
         await world.until(apps_v1.DaemonSet, "web", "default", daemons_run(0))

@@ -48,8 +48,8 @@ spec:
 
 @pytest.fixture
 def kubectl(cluster: Cluster, kubectl_version: str) -> Callable[..., Result]:
-    def run(*arguments: str, **more: str) -> Result:
-        return cluster.kubectl(kubectl_version, *arguments, **more)
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return cluster.kubectl(kubectl_version, *arguments, stdin=stdin)
 
     return run
 

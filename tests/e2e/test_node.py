@@ -233,7 +233,7 @@ def test_probes_decide_over_traffic_and_life(cluster: Cluster, gone: Any) -> Non
 
 def test_last_words_and_hooks(cluster: Cluster, gone: Any) -> None:
     gone("pod/words")
-    words = [
+    words: list[dict[str, Any]] = [
         {"command": ["sh", "-c", "echo logged; exit 3"], "terminationMessagePolicy": "FallbackToLogsOnError"},
         {"command": ["sh", "-c", "echo -n written > /dev/termination-log"]},
     ]

@@ -139,3 +139,16 @@ def test_names_are_answered_inside_pods(cluster: Cluster) -> None:
     assert "db-0.names-headless.default.svc.cluster.local" in ask(cluster, "names", ip)
     assert "NXDOMAIN" in ask(cluster, "names", "nobody.default.svc.cluster.local.")
     cluster.carob("delete", "pod/names", "service/names", "service/names-headless", "service/names-alias").check()
+
+
+def test_a_load_balancer_has_an_address_that_works(cluster: Cluster) -> None:
+    create(cluster, web_pod("balanced", app="balanced"), service("balanced", {"app": "balanced"}, type="LoadBalancer"))
+    cluster.wait_ready("balanced")
+    cluster.wait_for(".status.loadBalancer.ingress[0].ipMode", "VIP", "service/balanced")
+    address = get(cluster, "service/balanced", ".status.loadBalancer.ingress[0].ip")
+    assert "Hello from a Pod" in fetch(address)
+    request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc {address} 80"
+    assert "Hello from a Pod" in cluster.carob("exec", "balanced", "--", "sh", "-c", request).check().out
+    cluster.carob("delete", "pod/balanced").check()
+    assert refused(address)
+    cluster.carob("delete", "service/balanced").check()

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Cluster, Result
+    from clusters import Cluster, Result
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -64,8 +64,8 @@ spec:
 
 @pytest.fixture
 def kubectl(cluster: Cluster) -> Callable[..., Result]:
-    def run(*arguments: str, **more: str) -> Result:
-        return cluster.kubectl("1.37", *arguments, **more)
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return cluster.kubectl("1.37", *arguments, stdin=stdin)
 
     return run
 

@@ -112,7 +112,7 @@ class Kubelets:
         self._queue = WorkQueue(SystemClock())
         self.outcome: Callable[[core_v1.Pod], dict[str, Any] | None] = lambda pod: {}
         """What the status says beside Running and ready; None: the Pod stays pending."""
-        self.most_seen: Callable[[list[core_v1.Pod]], None] = lambda pods: None
+        self.most_seen: Callable[[list[core_v1.Pod]], None] | None = None
         """Called with all Pods at every change, to watch a promise."""
 
     async def run(self) -> None:
@@ -122,7 +122,8 @@ class Kubelets:
             await self._queue.work(self._sync, 8, "kubelets")
 
     def _changed(self, key: str, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-        self.most_seen(list(self._pods.items()))
+        if self.most_seen is not None:
+            self.most_seen(list(self._pods.items()))
         self._queue.add(key)
 
     def again(self) -> None:

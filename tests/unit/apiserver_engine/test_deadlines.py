@@ -18,7 +18,11 @@ def test_appointments_are_kept_in_order_whenever_they_are_made() -> None:
         await clock.advance(1)
         deadlines.at(3, lambda: kept.append("three"))
         deadlines.at(9, lambda: kept.append("nine")).cancel()
-        deadlines.at(4, lambda: deadlines.at(6, lambda: kept.append("six")) and None)
+
+        def later() -> None:
+            deadlines.at(6, lambda: kept.append("six"))
+
+        deadlines.at(4, later)
         await clock.advance(3)
         assert kept == ["three"]
         await clock.advance(10)

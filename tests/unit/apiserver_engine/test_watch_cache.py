@@ -11,8 +11,12 @@ from carob.api.resources import TABLE
 from carob.apiserver import keys
 from carob.apiserver.watch_cache import Change, Entry, ResourceCache, Ring, head_of
 
-PODS = TABLE.by_plural("", "v1", "pods")
-NODES = TABLE.by_plural("", "v1", "nodes")
+_pods = TABLE.by_plural("", "v1", "pods")
+assert _pods is not None
+PODS = _pods
+_nodes = TABLE.by_plural("", "v1", "nodes")
+assert _nodes is not None
+NODES = _nodes
 assert PODS is not None
 assert NODES is not None
 

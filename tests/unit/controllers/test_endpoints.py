@@ -8,7 +8,7 @@ import pytest
 
 from carob.api import codec
 from carob.api.types import core_v1, discovery_v1
-from carob.controllers import endpoint_slices, endpoints
+from carob.controllers import endpoint_mirroring, endpoint_slices, endpoints, load_balancers
 from carob.controllers.endpoint_slices import CONTROLLER, MANAGED_BY_LABEL, SERVICE_LABEL, Plan
 from carob.controllers.views import PodView
 
@@ -164,3 +164,51 @@ def test_endpoints_hold_a_thousand_and_say_so() -> None:
     assert made is not None
     assert len(made.subsets[0].addresses) == 1000
     assert made.metadata.annotations["endpoints.kubernetes.io/over-capacity"] == "truncated"
+
+
+# written by hand
+
+
+def by_hand(**metadata: Any) -> core_v1.Endpoints:
+    subset = {
+        "addresses": [{"ip": "192.0.2.1", "hostname": "a"}, {"ip": "2001:db8::1"}],
+        "notReadyAddresses": [{"ip": "192.0.2.2"}],
+        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+    }
+    tree = {"metadata": {"name": "web", "namespace": "default", "uid": "e"} | metadata, "subsets": [subset]}
+    return codec.from_tree(core_v1.Endpoints, tree)
+
+
+def test_endpoints_by_hand_are_mirrored_for_services_that_select_nothing() -> None:
+    lone = service(selector={})
+    assert endpoint_mirroring.is_mirrored(lone, by_hand())
+    assert not endpoint_mirroring.is_mirrored(service(), by_hand())
+    assert not endpoint_mirroring.is_mirrored(None, by_hand())
+    assert not endpoint_mirroring.is_mirrored(lone, by_hand(labels={endpoint_mirroring.SKIP_LABEL: "true"}))
+
+
+def test_a_mirror_says_the_same_by_family() -> None:
+    four, six = endpoint_mirroring.mirrored(by_hand())
+    assert (four.address_type, six.address_type) == ("IPv4", "IPv6")
+    assert [(e.addresses, e.conditions.ready) for e in four.endpoints] == [
+        (["192.0.2.1"], True),
+        (["192.0.2.2"], False),
+    ]
+    assert four.endpoints[0].hostname == "a"
+    assert four.metadata.labels[MANAGED_BY_LABEL] == endpoint_mirroring.CONTROLLER
+    assert endpoint_mirroring.same(four, endpoint_mirroring.mirrored(by_hand())[0])
+    assert not endpoint_mirroring.same(four, six)
+
+
+# addresses of load balancers
+
+
+def test_an_address_is_free_or_wished_for() -> None:
+    assert load_balancers.pick("10.42.255.0/24", set()) == "10.42.255.1"
+    assert load_balancers.pick("10.42.255.0/24", {"10.42.255.1"}, "10.42.255.1") == "10.42.255.2"
+    assert load_balancers.pick("10.42.255.0/24", set(), "10.42.255.9") == "10.42.255.9"
+    assert load_balancers.pick("10.42.255.0/24", set(), "192.0.2.1") == "10.42.255.1"
+    assert load_balancers.pick("10.42.255.0/30", {"10.42.255.1", "10.42.255.2"}) == ""
+    assert load_balancers.wants_address(service(type="LoadBalancer"))
+    assert not load_balancers.wants_address(service(type="LoadBalancer", loadBalancerClass="x.example/y"))
+    assert not load_balancers.wants_address(service())
