@@ -75,6 +75,12 @@ class Cluster:
     def pki_dir(self) -> Path:
         return self.server_dir / "pki"
 
+    @property
+    def load_balancer_range(self) -> str:
+        """Where LoadBalancer Services get their addresses: the end of the Pod range, which no node is given."""
+        network = ipaddress.ip_network(self.pod_cidr)
+        return f"{network[-256]}/24"
+
     def node_dir(self, node: str) -> Path:
         """Pods, containers and images of a node."""
         return Path(self.state_dir) / node

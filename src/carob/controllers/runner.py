@@ -11,9 +11,11 @@ from carob.base.tasks import TaskGroup, supervise
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.csr import CsrController
+from carob.controllers.endpoint_mirroring import EndpointMirroring
 from carob.controllers.endpoint_slices import EndpointSliceController, prepare_services
 from carob.controllers.endpoints import EndpointsController
 from carob.controllers.garbage_collector import GarbageCollector
+from carob.controllers.load_balancers import LoadBalancerController
 from carob.controllers.namespaces import NamespaceController
 from carob.controllers.node_lifecycle import LEASE_NAMESPACE, NodeLifecycle
 from carob.controllers.node_taints import NodeTaintController
@@ -41,6 +43,8 @@ class ControllerOptions:
 
     ca_certificate: Path
     ca_key: Path
+    load_balancer_range: str = ""
+    """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
 
 
 class Controllers:
@@ -89,13 +93,20 @@ class Controllers:
             "certificates": CsrController(client, csrs, nodes, *signing, clock).run,
             "endpoint slices": EndpointSliceController(client, services, slices, pods, nodes, clock).run,
             "endpoints": EndpointsController(client, services, endpoints, pods, clock).run,
+            "endpoint mirroring": EndpointMirroring(client, services, endpoints, slices, clock).run,
             **workloads.parts,
         }
+        service_events = EventRecorder(client, "service-controller", clock, self._randomness)
+        if options.load_balancer_range:
+            parts["load balancers"] = LoadBalancerController(
+                client, services, options.load_balancer_range, service_events, clock
+            ).run
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
         informers += [services, slices, endpoints]
         informers += workloads.informers
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
+            group.spawn(service_events.run(), "service events")
             group.spawn(eviction_events.run(), "eviction events")
             for component, recorder in workloads.recorders.items():
                 group.spawn(recorder.run(), f"events {component}")

@@ -50,6 +50,8 @@ class NetworkLayout:
     api_port: int = API_PORT
     dns_address: str = ""
     """Where the cluster's DNS is asked: an address of the service range that each node answers itself."""
+    load_balancer_range: str = ""
+    """Whose addresses LoadBalancer Services have; the node leads them to itself."""
     mtu: int = 0
 
     @cached_property

@@ -48,7 +48,7 @@ PARTS = ("node", "services", "policy")
 LOOPBACK_INDEX = 1
 
 _COMMENT = re.compile(
-    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?"
+    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?( balancers=(?P<balancers>[0-9./]+))?"
 )
 _log = get_logger("network")
 
@@ -59,6 +59,7 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
     pods = f'"{layout.interface_prefix}*"'
     inside = layout.inside_address
     dns = f" dns={layout.dns_address}" if layout.dns_address else ""
+    balancers = f" balancers={layout.load_balancer_range}" if layout.load_balancer_range else ""
     # a Pod that reaches itself through a service or a host port would answer itself directly: it must not see its own
     # address as the sender. nftables cannot compare two fields, but it can look the pair up.
     itself = ", ".join(f"{address} . {address}" for address in layout.pod_network.hosts())
@@ -66,7 +67,7 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
 add table {table}
 delete table {table}
 table {table} {{
-  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}{dns}"
+  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}{dns}{balancers}"
   set itself {{
     type ipv4_addr . ipv4_addr
     elements = {{ {itself} }}
@@ -127,21 +128,21 @@ class NodeNetwork:
         self._ready = True
 
     def _add_inside_address(self) -> None:
-        services, _, length = self._layout.service_range.partition("/")
         pods = self._layout.pod_network
         addresses = [self._layout.inside_address, *filter(None, [self._layout.dns_address])]
+        ranges = filter(None, [self._layout.service_range, self._layout.load_balancer_range])
         self._node.send(
             netlink.set_up(LOOPBACK_INDEX),
             *(netlink.replace_address(LOOPBACK_INDEX, address, 32) for address in addresses),
-            netlink.replace_route(
-                services,
-                int(length),
-                index=LOOPBACK_INDEX,
-                source=self._layout.inside_address,
-                protocol=ROUTE_PROTOCOL,
-            ),
+            *(self._route_to_rules(text) for text in ranges),
             netlink.replace_route(str(pods.network_address), pods.prefixlen, protocol=ROUTE_PROTOCOL, unreachable=True),
         )
+
+    def _route_to_rules(self, range_: str) -> netlink.Message:
+        """Lets the node's own packets to these addresses out, so that the rules for services meet them."""
+        network, _, length = range_.partition("/")
+        source = self._layout.inside_address
+        return netlink.replace_route(network, int(length), index=LOOPBACK_INDEX, source=source, protocol=ROUTE_PROTOCOL)
 
     def obstacle(self) -> str:
         """Empty when Pods can be attached, else why not."""
@@ -289,7 +290,7 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
         if link.name.startswith(prefix) and link.kind == "veth":
             _attempt(node, netlink.delete_link(link.index), failures)
     if mine:
-        ranges = {mine["services"], mine["pods"]}
+        ranges = {mine["services"], mine["pods"], mine["balancers"]}
         for route in node.routes():
             if route.protocol == ROUTE_PROTOCOL and f"{route.destination}/{route.prefix_length}" in ranges:
                 _attempt(node, netlink.delete_route(route), failures)

@@ -188,6 +188,7 @@ def needed_chains(how: How) -> list[How]:
 def render_base(layout: NetworkLayout) -> str:
     """The script that makes the table anew without a service."""
     table = f"inet {table_name(layout.cluster, 'services')}"
+    ranges = ", ".join(filter(None, (layout.service_range, layout.load_balancer_range)))
     spared = f"ip daddr {layout.dns_address} return" if layout.dns_address else ""
     return f"""
 add table {table}
@@ -232,7 +233,7 @@ table {table} {{
   chain refuse {{
     ip daddr . meta l4proto . th dport @refused goto refusal
     meta l4proto . th dport @node_refused fib daddr type local goto refusal
-    ip daddr != {layout.service_range} return
+    ip daddr != {{ {ranges} }} return
     {spared}
     ip daddr @addresses goto refusal
     drop

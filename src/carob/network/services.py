@@ -48,7 +48,8 @@ class ServiceTable:
         self._layout = layout
         self._nftables = nftables
         self._flows = flows
-        self._range = ipaddress.IPv4Network(layout.service_range)
+        ranges = filter(None, (layout.service_range, layout.load_balancer_range))
+        self._ranges = [ipaddress.IPv4Network(text) for text in ranges]
         self._applied: dict[ServicePort, Backends] = {}
         self._addresses: Counter[str] = Counter()
         self._chains: set[How] = set()
@@ -116,8 +117,11 @@ class ServiceTable:
         return {
             ("addresses", address): ""
             for address in touched
-            if address and counted[address] > 0 and ipaddress.IPv4Address(address) in self._range
+            if address and counted[address] > 0 and self._is_ours(address)
         }
+
+    def _is_ours(self, address: str) -> bool:
+        return any(ipaddress.IPv4Address(address) in one for one in self._ranges)
 
     def _forget(self, changed: set[ServicePort]) -> None:
         """Flows to these ports that are answered by whom no one would be led to now."""

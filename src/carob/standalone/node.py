@@ -134,6 +134,7 @@ class NodeProcess:
             api_service_address=cluster.kubernetes_service_address,
             api_port=cluster.api_port,
             dns_address=cluster.dns_address,
+            load_balancer_range=cluster.load_balancer_range,
         )
 
     def _images(self, used_by: Callable[[str], str]) -> Images:

@@ -107,7 +107,11 @@ class ServerProcess:
             client("system:kube-controller-manager"),
             self._clock,
             self._randomness,
-            ControllerOptions(ca_certificate=pki.ca.certificate, ca_key=pki.ca.key),
+            ControllerOptions(
+                ca_certificate=pki.ca.certificate,
+                ca_key=pki.ca.key,
+                load_balancer_range=self._cluster.load_balancer_range,
+            ),
         )
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("scheduler", scheduler.run),
