@@ -54,7 +54,7 @@ class Plan:
 
 
 def reconcile(deployment: DeploymentView, sets: Sequence[ReplicaSetView], pods: Iterable[PodView], now: float) -> Plan:
-    """The next step. Shape: `sets` are those it controls, `pods` all that the sets own (read for Recreate only)."""
+    """The next step. Shape: `sets` are those it controls, `pods` all that the sets own (read at most once)."""
     ordered = sorted(sets, key=sizes.age_order)
     new = sizes.new_set(deployment, ordered)
     olds = [one for one in ordered if one is not new]
@@ -68,7 +68,7 @@ def reconcile(deployment: DeploymentView, sets: Sequence[ReplicaSetView], pods: 
         return _scale(deployment, ordered, new, olds, now)
     if deployment.spec.strategy.type == "Recreate":
         return _recreate(deployment, ordered, new, olds, pods, now)
-    return _roll(deployment, ordered, new, olds, now)
+    return _roll(deployment, ordered, new, olds, pods, now)
 
 
 def _was_scaled(deployment: DeploymentView, sets: Iterable[ReplicaSetView]) -> bool:
@@ -111,9 +111,11 @@ def _roll(
     sets: Sequence[ReplicaSetView],
     new: ReplicaSetView | None,
     olds: Sequence[ReplicaSetView],
+    pods: Iterable[PodView],
     now: float,
 ) -> Plan:
-    step = _sync_new(deployment, new, olds, sizes.total_spec(sets), now)
+    occupied = _occupied(sets, pods) if new is None or new.spec.replicas < deployment.spec.replicas else 0
+    step = _sync_new(deployment, new, olds, occupied, now)
     if step is not None:
         return step
     assert new is not None
@@ -121,7 +123,7 @@ def _roll(
     desired = deployment.spec.replicas
     size = desired
     if new.spec.replicas < desired:
-        size = sizes.new_size(deployment, new.spec.replicas, sizes.total_spec(sets))
+        size = sizes.new_size(deployment, new.spec.replicas, occupied)
     if size != new.spec.replicas:
         plan.changes.append(_resize(deployment, new, size))
         return plan
@@ -129,6 +131,19 @@ def _roll(
     if not plan.changes and told.is_complete(deployment, deployment.status):
         plan.delete = surplus(deployment, olds)
     return plan
+
+
+def _occupied(sets: Iterable[ReplicaSetView], pods: Iterable[PodView]) -> int:
+    """How many Pods there are or will be: a set that was made smaller still has those that nobody has ended yet.
+
+    Differs: upstream counts what sets are to have, and so exceeds the surge for a moment.
+    """
+    alive: dict[str, int] = {}
+    for pod in pods:
+        if pod.is_active:
+            for reference in pod.metadata.owner_references:
+                alive[reference.uid] = alive.get(reference.uid, 0) + 1
+    return sum(max(one.spec.replicas, alive.get(one.metadata.uid, 0)) for one in sets)
 
 
 def _scale_down_old(deployment: DeploymentView, new: ReplicaSetView, olds: Sequence[ReplicaSetView]) -> list[Change]:

@@ -15,7 +15,7 @@ from carob.client.rest import error_of
 from carob.controllers.ownership import BY_OWNER, Owned
 from carob.controllers.references import Claim, adoption_patch, claim, release_patch
 from carob.controllers.slow_start import at_once
-from carob.controllers.views import BY_ORPHANAGE
+from carob.controllers.views import BY_ORPHANAGE, orphanage_for
 from carob.controllers.written import Written
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Dependents(Generic[T]):
         """What the owner controls, after adoption and release; `fits` asks more than the selector. Raises: ApiError."""
         uid, namespace = owner.metadata.uid, owner.metadata.namespace
         owned = self._informer.by_index(BY_OWNER, uid)
-        orphans = [] if selector.empty else self._informer.by_index(BY_ORPHANAGE, namespace)
+        orphans = [] if selector.empty else self._informer.by_index(BY_ORPHANAGE, orphanage_for(selector, namespace))
         found: Claim[T] = claim(owner, selector, filter(fits, owned), filter(fits, orphans))
         if found.release:
             await self._patch_all(owner, found.release, adopt=False)

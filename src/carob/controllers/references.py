@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from carob.api.resources import Resource
     from carob.api.selectors import LabelSelector
@@ -42,17 +42,31 @@ def claim(owner: Owned, selector: LabelSelector, owned: Iterable[T], orphans: It
     An owner that is being deleted neither adopts nor releases.
     """
     result: Claim[T] = Claim([], [], [])
+    matches = _remembering(selector)
     for obj in owned:
         reference = controller_of(obj)
         if reference is None or reference.uid != owner.metadata.uid:
             continue
-        if selector.matches(_labels(obj)):
+        if matches(_labels(obj)):
             result.mine.append(obj)
         elif not owner.is_ending:
             result.release.append(obj)
     if not owner.is_ending:
-        result.adopt.extend(o for o in orphans if not o.is_ending and selector.matches(_labels(o)))
+        result.adopt.extend(o for o in orphans if not o.is_ending and matches(_labels(o)))
     return result
+
+
+def _remembering(selector: LabelSelector) -> Callable[[dict[str, str]], bool]:
+    """The selector, asked once for labels that many Pods share as one object."""
+    known: dict[int, bool] = {}
+
+    def matches(labels: dict[str, str]) -> bool:
+        found = known.get(id(labels))
+        if found is None:
+            found = known[id(labels)] = selector.matches(labels)
+        return found
+
+    return matches
 
 
 def _labels(obj: Owned) -> dict[str, str]:

@@ -6,6 +6,7 @@ Source: kube-controller-manager `replicaset/replica_set.go`, `replica_set_utils.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,13 @@ def status_of(owner: AnySet, pods: Iterable[PodView], failure: tuple[str, str] |
     active = [pod for pod in everything if pod.is_active]
     metadata = tree_of(owner.spec.template).get("metadata") or {}
     wanted = set((metadata.get("labels") or {}).items())
+    # the Pods of one template share their labels as one object
+    distinct = Counter(id(pod.metadata.labels) for pod in active)
+    labels = {id(pod.metadata.labels): pod.metadata.labels for pod in active}
     old = owner.status
     status: Any = type(old)(
         replicas=len(active),
-        fully_labeled_replicas=sum(wanted <= pod.metadata.labels.items() for pod in active),
+        fully_labeled_replicas=sum(distinct[i] for i, found in labels.items() if wanted <= found.items()),
         ready_replicas=sum(pod.is_ready for pod in active),
         available_replicas=sum(pod.is_available(owner.spec.min_ready_seconds, now) for pod in active),
         observed_generation=max(owner.metadata.generation, old.observed_generation),

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from carob.api.resources import add_view
+from carob.api.selectors import EQUALS, IN
 from carob.api.types import core_v1
 from carob.base.clock import parse_rfc3339
 from carob.controllers.ownership import BY_OWNER, Owned, OwnedMeta, owners_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from carob.api.selectors import LabelSelector
     from carob.client.informer import Informer
 
 MAX_SHARED = 4096
@@ -116,7 +120,10 @@ class PodView(Owned, kw_only=True, gc=False):
     @property
     def is_ready(self) -> bool:
         """Whether its Ready condition says so."""
-        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        for condition in self.status.conditions:
+            if condition.type == "Ready":
+                return condition.status == "True"
+        return False
 
     @property
     def target_node(self) -> str:
@@ -150,8 +157,10 @@ class PodView(Owned, kw_only=True, gc=False):
 
     def is_available(self, min_ready_seconds: int, now: float) -> bool:
         """Whether it has been ready for as long as its controller asks."""
+        if not min_ready_seconds:
+            return self.is_ready
         since = self.ready_since
-        return since is not None and (not min_ready_seconds or (since > 0 and since + min_ready_seconds <= now))
+        return since is not None and since > 0 and since + min_ready_seconds <= now
 
 
 add_view(PodView, core_v1.Pod)
@@ -201,14 +210,23 @@ def node_of(pod: PodView) -> tuple[str]:
 
 
 BY_ORPHANAGE = "orphanage"
-"""The index of what no controller owns, by namespace: what controllers may adopt."""
+"""The index of what no controller owns, by namespace and by each label: what controllers may adopt."""
 
 
-def orphanage_of(obj: Owned) -> tuple[str, ...]:
-    """The value of the index `BY_ORPHANAGE`."""
-    if any(r.controller for r in obj.metadata.owner_references):
+def orphanage_of(obj: Any) -> Iterable[str]:
+    """The values of the index `BY_ORPHANAGE`: `namespace`, and `namespace/label=value` for each label."""
+    metadata = obj.metadata
+    if any(r.controller for r in metadata.owner_references):
         return ()
-    return (obj.metadata.namespace,)
+    return (metadata.namespace, *(f"{metadata.namespace}/{k}={v}" for k, v in metadata.labels.items()))
+
+
+def orphanage_for(selector: LabelSelector, namespace: str) -> str:
+    """The value of the index under which everything is found that the selector can select."""
+    for requirement in selector.requirements:
+        if requirement.operator in (EQUALS, IN) and len(requirement.values) == 1:
+            return f"{namespace}/{requirement.key}={requirement.values[0]}"
+    return namespace
 
 
 def prepare(pods: Informer[PodView]) -> None:

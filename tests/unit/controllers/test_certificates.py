@@ -84,3 +84,9 @@ def test_no_certificate_outlives_its_ca_and_unknown_usages_are_refused() -> None
     assert x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp() == NOW + 1000
     with pytest.raises(ValueError, match="unrecognized usage values: flying"):
         sign(request(), *ca, ["client auth", "flying"], None, NOW)
+
+
+def test_without_a_key_usage_the_certificate_holds_no_empty_one() -> None:
+    certificate = x509.load_pem_x509_certificate(sign(request(), *authority(10**9), ["client auth"], 3600, NOW))
+    with pytest.raises(x509.ExtensionNotFound):
+        certificate.extensions.get_extension_for_class(x509.KeyUsage)
