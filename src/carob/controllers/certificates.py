@@ -97,9 +97,12 @@ def sign(
         .not_valid_before(at - timedelta(seconds=BACKDATE_SECONDS))
         .not_valid_after(min(at + timedelta(seconds=seconds), _not_after(authority)))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(usages), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
     )
+    key_usage = _key_usage(usages)
+    if any(usage in _KEY_USAGES for usage in usages):
+        # OpenSSL takes a certificate whose key usage names nothing for an invalid one
+        builder = builder.add_extension(key_usage, critical=True)
     extended = [x509.ObjectIdentifier(_EXTENDED_USAGES[usage]) for usage in usages if usage in _EXTENDED_USAGES]
     if extended:
         builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)

@@ -172,7 +172,7 @@ def _environment(writer: Writer, spec: Tree, pod: Tree | None) -> None:
 
 def _field_value(pod: Tree | None, path: str) -> str:
     """kubectl knows the values of these fields only."""
-    if pod is None or path not in ("metadata.name", "metadata.namespace", "metadata.uid"):
+    if pod is None or path not in ("metadata.name", "metadata.namespace"):
         return ""
     return str(pod["metadata"].get(path.removeprefix("metadata."), ""))
 
