@@ -67,7 +67,11 @@ SPECIAL = {
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": "Any",
 }
 # the apiregistration types have no protobuf definition of their own in the wire table: pointers named by hand
-POINTERS = {("apiregistration/v1.APIServiceSpec", "service"), ("apiregistration/v1.ServiceReference", "port")}
+POINTERS = {
+    ("apiregistration/v1.APIServiceSpec", "service"),
+    ("apiregistration/v1.ServiceReference", "port"),
+    ("storage/v1.VolumeAttachmentSource", "inlineVolumeSpec"),
+}
 # what Go writes although OpenAPI calls it optional (seen in upstream's answers)
 ALWAYS = {
     "core/v1.PodCondition": ("lastProbeTime", "lastTransitionTime"),
