@@ -42,6 +42,11 @@ class ApiServerOptions:
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")
 
     @property
+    def dns_service_address(self) -> str:
+        """The tenth address of the service range: the cluster's DNS, which every node answers itself."""
+        return str(ipaddress.ip_network(self.service_range)[10])
+
+    @property
     def kubernetes_service_address(self) -> str:
         """The first address of the service range: where the API is found from inside Pods."""
         return str(ipaddress.ip_network(self.service_range)[1])

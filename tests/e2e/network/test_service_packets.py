@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -235,3 +236,33 @@ def test_many_services_cost_little(world: World) -> None:
     print(f"1000 services of 5: {whole * 1000:.0f} ms; one endpoint: {one * 1000:.1f} ms")
     assert whole < 5
     assert one < 1
+
+
+@pytest.mark.slow
+def test_five_hundred_changes_under_load_lose_no_connection_to_a_living_endpoint(world: World) -> None:
+    _, endpoints = servers(world, 4)
+    client, _ = world.pod(Request("client"))
+    living = endpoints[0]
+    apply(world, {WEB: Backends(endpoints)})
+    stopped = threading.Event()
+    failures: list[str] = []
+    answers: Counter[str] = Counter()
+
+    def load() -> None:
+        while not stopped.is_set():
+            try:
+                answers[client.fetch("10.43.7.7", 80).split()[0]] += 1
+            except OSError as error:
+                failures.append(repr(error))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for number in range(500):
+            others = [e for bit, e in enumerate(endpoints[1:]) if number >> bit & 1]
+            apply(world, {WEB: Backends((living, *others))})
+    finally:
+        stopped.set()
+        thread.join()
+    assert failures == []
+    assert answers["pod0"] > 0

@@ -227,6 +227,32 @@ def kubernetes_service(options: ApiServerOptions) -> Tree:
     }
 
 
+def dns_service(options: ApiServerOptions) -> Tree:
+    """The name and the claim of the cluster's DNS, as people and tools look for it. Nothing stands behind it: each node
+    answers this address itself."""
+    address = options.dns_service_address
+    ports = (("dns", "UDP"), ("dns-tcp", "TCP"))
+    return {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns"},
+        },
+        "spec": {
+            "ports": [{"name": name, "protocol": protocol, "port": 53, "targetPort": 53} for name, protocol in ports],
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "type": "ClusterIP",
+            "sessionAffinity": "None",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+        },
+    }
+
+
 def kubernetes_address(options: ApiServerOptions) -> Tree:
     """The claim of the `kubernetes` Service to its address."""
     return {

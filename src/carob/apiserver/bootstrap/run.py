@@ -68,6 +68,7 @@ class Bootstrap:
     def _everything(self) -> Iterator[dict[str, Any]]:
         now, options = self._clock.now(), self._options
         yield objects.kubernetes_service(options)
+        yield objects.dns_service(options)
         yield from objects.kubernetes_endpoints(options)
         yield from objects.config_maps(options, now)
         yield objects.identity_lease(options, new_uid(self._randomness), now)
