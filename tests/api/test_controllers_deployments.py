@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,5 +190,54 @@ def test_a_quota_that_refuses_is_told(pki: Pki) -> None:
             return any(c.type == "ReplicaFailure" and c.reason == "FailedCreate" for c in found.status.conditions)
 
         await world.until(apps_v1.ReplicaSet, "web", "default", failed)
+
+    with_kubelets(pki, body)
+
+
+def test_a_new_deployment_adopts_what_an_old_one_left(pki: Pki) -> None:
+    async def body(world: World, kubelets: Kubelets) -> None:
+        await deploy(world)
+        await rolled_out(world)
+        before = {p.metadata.uid for p in (await world.client.list(core_v1.Pod, "default")).items}
+        await world.client.delete(apps_v1.Deployment, "web", "default", propagation_policy="Orphan")
+        await world.gone(apps_v1.Deployment, "web", "default")
+        await deploy(world)
+        await rolled_out(world)
+        assert {p.metadata.uid for p in (await world.client.list(core_v1.Pod, "default")).items} == before
+        assert await sets_of(world) == {"1": 3}
+
+    with_kubelets(pki, body)
+
+
+def test_a_name_that_is_taken_is_a_collision_and_another_one_is_found(pki: Pki) -> None:
+    async def body(world: World, kubelets: Kubelets) -> None:
+        await deploy(world)
+        await rolled_out(world)
+        (one,) = (await world.client.list(apps_v1.ReplicaSet, "default")).items
+        await world.client.delete(apps_v1.Deployment, "web", "default", propagation_policy="Foreground")
+        await world.gone(apps_v1.ReplicaSet, one.metadata.name, "default")
+        await world.gone(apps_v1.Deployment, "web", "default")
+        labels = {"app": "squatter"}
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template(labels=labels)}
+        await world.make(apps_v1.ReplicaSet, one.metadata.name, "default", spec=spec)
+        await deploy(world)
+        assert (await rolled_out(world)).status.collision_count == 1
+
+    with_kubelets(pki, body)
+
+
+def test_old_sets_are_forgotten_beyond_the_limit(pki: Pki) -> None:
+    async def body(world: World, kubelets: Kubelets) -> None:
+        await deploy(world, revisionHistoryLimit=1)
+        await rolled_out(world)
+        for version in ("web:v2", "web:v3"):
+            await change_image(world, version)
+            await rolled_out(world)
+        await world.until(apps_v1.Deployment, "web", "default", lambda f: f is not None and f.status.replicas == 3)
+        for _ in range(200):
+            if sorted(await sets_of(world)) == ["2", "3"]:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(await sets_of(world))
 
     with_kubelets(pki, body)
