@@ -476,6 +476,23 @@ def test_the_keys_of_tokens_are_public_to_accounts(with_server: WithServer) -> N
     with_server(body)
 
 
+def test_component_statuses_come_as_a_table_too(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+        _, table = await api.ask("GET", "/api/v1/componentstatuses", headers=accept)
+        assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
+        assert [r["cells"] for r in table["rows"]] == [
+            ["controller-manager", "Healthy", "ok", ""],
+            ["etcd-0", "Healthy", "ok", ""],
+            ["scheduler", "Healthy", "ok", ""],
+        ]
+        _, one = await api.ask("GET", "/api/v1/componentstatuses/scheduler")
+        assert (one["kind"], one["metadata"]) == ("ComponentStatus", {"name": "scheduler"})
+        assert (await api.ask("GET", "/api/v1/componentstatuses/nope"))[0] == 404
+
+    with_server(body)
+
+
 def test_a_bug_is_a_500_and_names_no_internals(with_server: WithServer, caplog: pytest.LogCaptureFixture) -> None:
     async def body(api: Asker) -> None:
         def broken(*_: Any) -> Response:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from carob.api.status import method_not_supported, page_not_found
 from carob.apiserver import well_known
 from carob.apiserver.health import Health, not_found
 from carob.apiserver.openapi.documents import OpenApi
-from carob.apiserver.virtual.bodies import listing
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
@@ -72,18 +69,3 @@ class Paths:
         if path.startswith("/api"):
             return self._discovery.answer(path, request.headers)
         return self._health.answer(path, info.query)
-
-
-def component_statuses(info: RequestInfo, request: Request, user: UserInfo) -> Response:
-    """componentstatuses, which upstream has deprecated: what we consist of is one process, and it answers."""
-    condition = {"type": "Healthy", "status": "True", "message": "ok"}
-    items = [
-        {"metadata": {"name": name}, "conditions": [condition]}
-        for name in ("controller-manager", "etcd-0", "scheduler")
-    ]
-    if not info.name:
-        return listing("ComponentStatusList", "v1", items)
-    for item in items:
-        if item["metadata"] == {"name": info.name}:
-            return Response(body=orjson.dumps({"kind": "ComponentStatus", "apiVersion": "v1", **item}))
-    raise page_not_found()

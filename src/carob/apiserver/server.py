@@ -40,6 +40,7 @@ from carob.apiserver.nodes.pod_streams import PodStreams
 from carob.apiserver.nodes.web_proxies import WebProxies
 from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
 from carob.apiserver.virtual.access_reviews import AccessReviews
+from carob.apiserver.virtual.components import component_statuses
 from carob.apiserver.virtual.identity_reviews import IdentityReviews
 from carob.apiserver.virtual.patience import Patience
 from carob.apiserver.virtual.token_requests import TokenRequests
@@ -125,7 +126,7 @@ class ApiServer:
         identity = IdentityReviews(self._authenticator, self._clock)
         register("authentication.k8s.io", "selfsubjectreviews", "", identity.self_subject)
         register("authentication.k8s.io", "tokenreviews", "", identity.token)
-        register("", "componentstatuses", "", paths.component_statuses)
+        register("", "componentstatuses", "", component_statuses)
         register("", "pods", "", Patience(self.engine.handle, self.engine.reader, self._clock).answer)
         self._register_nodes(register)
         if self._tokens is not None:
