@@ -24,12 +24,16 @@ class Machine:
     tables: frozenset[str]
     settings: frozenset[str]
     files: frozenset[str]
+    others: tuple[str, ...]
+    """Marks of the clusters that somebody else ran at that moment."""
 
     def difference(self, later: Machine) -> list[str]:
         """What is new and what is gone, a line each; other clusters that run on the machine are left out."""
-        marks = _marks_of_running_clusters()
+        marks = {*self.others, *later.others}
         out = []
         for field in fields(self):
+            if field.name == "others":
+                continue
             before, after = getattr(self, field.name), getattr(later, field.name)
             out += [f"{field.name}: new: {x}" for x in sorted(after - before)]
             out += [f"{field.name}: gone: {x}" for x in sorted(before - after)]
@@ -50,6 +54,7 @@ def look() -> Machine:
             f"{name}={Path('/proc/sys', name).read_text().strip()}" for name in ("net/ipv4/ip_forward",)
         ),
         files=frozenset(str(p) for root in ("/var/lib", "/run", "/var/log") for p in Path(root).glob("carob*")),
+        others=tuple(_marks_of_running_clusters()),
     )
 
 

@@ -61,11 +61,20 @@ def need_root(what: str) -> None:
         raise CommandError(f"error: {what} needs root (it makes namespaces, mounts and cgroups); try it with sudo")
 
 
+# no cluster can be called so
+DECIDING = "_deciding"
+
+
+def lock_file(name: str) -> Path:
+    """The file whose lock keeps two commands from changing a cluster at once."""
+    return RUN_ROOT / f".{name}.lock"
+
+
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Only one `up` or `down` of a cluster at a time; the second one waits."""
     RUN_ROOT.mkdir(parents=True, exist_ok=True)
-    fd = os.open(RUN_ROOT / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fd = os.open(lock_file(name), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -45,7 +45,10 @@ def run(arguments: Arguments) -> int:
         _stop(cluster, progress)
         _clean(cluster, progress)
         _remove_files(cluster, keep_data=arguments.keep_data)
-    (RUN_ROOT / f".{arguments.name}.lock").unlink(missing_ok=True)
+    clusters.lock_file(arguments.name).unlink(missing_ok=True)
+    deciding = clusters.lock_file(clusters.DECIDING)
+    if RUN_ROOT.exists() and list(RUN_ROOT.iterdir()) == [deciding]:
+        deciding.unlink(missing_ok=True)
     _remove_if_empty(RUN_ROOT, LOG_ROOT, Path(arguments.data_dir))
     progress.note(f'Cluster "{arguments.name}" is gone.' if known else f'There was no cluster "{arguments.name}".')
     return 0

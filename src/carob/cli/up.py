@@ -54,8 +54,10 @@ def run(arguments: Arguments) -> int:
     started = time.monotonic()
     with clusters.locked(arguments.name):
         _check_missing_tools()
-        cluster = clusters.load(arguments) or _decide(arguments)
-        cluster.save()
+        # two clusters that start at once must not choose the same port and ranges
+        with clusters.locked(clusters.DECIDING):
+            cluster = clusters.load(arguments) or _decide(arguments)
+            cluster.save()
         running = _start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:
