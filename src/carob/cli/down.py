@@ -15,6 +15,7 @@ from pathlib import Path
 
 from carob.base.layout import LOG_ROOT, RUN_ROOT, Cluster, new_cluster
 from carob.cli import clusters, processes
+from carob.cli.errors import CommandError
 from carob.cli.progress import Progress
 
 TYPE_CHECKING = False
@@ -43,13 +44,15 @@ def run(arguments: Arguments) -> int:
             # traces can outlive cluster.json, for example when a `down` was interrupted
             cluster = new_cluster(arguments.name, [], Path(arguments.data_dir))
         _stop(cluster, progress)
-        _clean(cluster, progress)
+        left = _clean(cluster, progress)
         _remove_files(cluster, keep_data=arguments.keep_data)
     clusters.lock_file(arguments.name).unlink(missing_ok=True)
     deciding = clusters.lock_file(clusters.DECIDING)
     if RUN_ROOT.exists() and list(RUN_ROOT.iterdir()) == [deciding]:
         deciding.unlink(missing_ok=True)
     _remove_if_empty(RUN_ROOT, LOG_ROOT, Path(arguments.data_dir))
+    if left:
+        raise CommandError("error: this could not be removed:\n" + "\n".join(f"  {line}" for line in left))
     progress.note(f'Cluster "{arguments.name}" is gone.' if known else f'There was no cluster "{arguments.name}".')
     return 0
 
@@ -66,11 +69,11 @@ def _stop(cluster: Cluster, progress: Progress) -> None:
             server.end(SERVER_GRACE_SECONDS)
 
 
-def _clean(cluster: Cluster, progress: Progress) -> None:
+def _clean(cluster: Cluster, progress: Progress) -> list[str]:
     from carob import standalone
 
     with progress.step("containers, mounts, namespaces, addresses removed"):
-        standalone.remove_traces(cluster)
+        return standalone.remove_traces(cluster)
 
 
 def _remove_files(cluster: Cluster, *, keep_data: bool) -> None:

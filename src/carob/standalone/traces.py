@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def remove_traces(cluster: Cluster) -> list[str]:
     """Remove them; what could not be removed, a line each. Idempotent; also after kill -9 of everything."""
     left = list(remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir))
-    for node in cluster.nodes or ():
+    # the network's traces are found by the cluster's name, also when nobody knows its nodes any more
+    for node in [n.name for n in cluster.nodes] or ["node-0"]:
         try:
-            network.remove_everything(cluster.name, cluster.node_dir(node.name) / "network")
+            network.remove_everything(cluster.name, cluster.node_dir(node) / "network")
         except NetworkFailure as error:
             left.append(str(error))
     return left
