@@ -6,6 +6,7 @@ informer for all of them, and `compact` lets equal parts of different Pods be on
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -198,6 +199,14 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     spec.containers = _share("containers", spec.containers, spec.containers)
     spec.init_containers = _share("containers", spec.init_containers, spec.init_containers)
     metadata.labels = _share("labels", tuple(metadata.labels.items()), metadata.labels)
+    metadata.annotations = _share("labels", tuple(metadata.annotations.items()), metadata.annotations)
+    owners = tuple((r.uid, r.controller, r.block_owner_deletion) for r in metadata.owner_references)
+    metadata.owner_references = _share("owners", owners, metadata.owner_references)
+    status.conditions = _share("conditions", status.conditions, status.conditions)
+    metadata.namespace = intern(metadata.namespace)
+    spec.node_name = intern(spec.node_name)
+    spec.restart_policy = intern(spec.restart_policy)
+    status.phase = intern(status.phase)
 
 
 BY_NODE = "node"
