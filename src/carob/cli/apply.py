@@ -19,11 +19,14 @@ from carob.api.status import ApiError
 from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
-from carob.cli.selection import Manifest, Selection, exists, read_manifests
+from carob.cli.manifests import read_manifests
+from carob.cli.results import ResultPrinter, add_dry_run_flag, add_output_flags
+from carob.cli.selection import Selection
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
     from carob.cli.flags import Arguments, Flags
+    from carob.cli.manifests import Manifest
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MANAGER = "kubectl-client-side-apply"
@@ -32,15 +35,21 @@ CONFLICT_RETRIES = 5
 
 def add_flags(flags: Flags) -> None:
     """kubectl apply's flags."""
-    flags.texts("filename", "f", meta="FILE", help="file, folder, URL or -")
+    flags.usage = "-f FILE [flags]"
+    flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
+    flags.csv("kustomize", "k")
     flags.switch("recursive", "R", help="folders with their folders")
+    flags.text("selector", "l", meta="SELECTOR", help="only objects of the files with these labels")
     flags.switch("server-side", help="the server merges")
     flags.switch("force-conflicts", help="with --server-side: take fields from others")
     flags.text("field-manager", meta="NAME", help="who manages these fields")
-    flags.text("dry-run", default="none", help="change nothing")
-    flags.text("validate", default="strict", meta="MODE", help="strict, warn or ignore (default: strict)")
+    flags.text("validate", default="strict", meta="MODE", bare="strict", help="strict, warn or ignore")
     flags.switch("overwrite", default=True)
-    flags.text("output", "o", help="how to print")
+    flags.switch("openapi-patch", default=True)
+    flags.switch("wait")
+    flags.duration("timeout")
+    add_dry_run_flag(flags)
+    add_output_flags(flags)
     add_connection_flags(flags)
 
 
@@ -56,23 +65,22 @@ def field_validation(mode: str) -> str:
 
 def run(arguments: Arguments) -> int:
     """Apply every object, in order; errors of one do not stop the others."""
+    if arguments.words:
+        raise CommandError(
+            f"error: Unexpected args: [{' '.join(arguments.words)}]\nSee 'carob apply -h' for help and examples"
+        )
+    if arguments.kustomize:
+        raise CommandError("error: kustomizations are not supported; build them with kustomize, and pipe them to -f -")
+    if not arguments.filename:
+        raise CommandError("error: must specify one of -f and -k")
+    if arguments.force_conflicts and not arguments.server_side:
+        raise CommandError("error: --force-conflicts only works with --server-side")
     connection = connect(arguments)
     try:
         apply = Apply(connection, arguments)
-        manifests = read_manifests(arguments.filename, Selection(connection), recursive=arguments.recursive)
-        failed = False
-        for manifest in manifests:
-            try:
-                apply.one(manifest)
-            except ApiError as error:
-                failed = True
-                print(
-                    server_error(
-                        error, verb="applying patch" if apply.patching else "creating", source=manifest.source
-                    ),
-                    file=sys.stderr,
-                )
-        return 1 if failed else 0
+        return apply.all(read_manifests(arguments.filename, Selection(connection), recursive=arguments.recursive))
+    except ApiError as error:
+        raise server_error(error) from error
     finally:
         connection.close()
 
@@ -83,109 +91,177 @@ class Apply:
     def __init__(self, connection: Connection, arguments: Arguments) -> None:
         self._connection = connection
         self._arguments = arguments
-        self.patching = False
+        self._printer = ResultPrinter(arguments)
+        if arguments.server_side and self._printer.dry_run == "client":
+            raise CommandError(
+                "error: --dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"
+            )
+        self._doing = "creating"
+        self._results: list[dict[str, Any]] = []
         self._query: dict[str, str | list[str]] = {
             "fieldManager": arguments.field_manager or ("kubectl" if arguments.server_side else MANAGER),
             "fieldValidation": field_validation(arguments.validate),
         }
-        if arguments.dry_run == "server":
+        if self._printer.dry_run == "server":
             self._query["dryRun"] = "All"
 
-    def one(self, manifest: Manifest) -> None:
+    def all(self, manifests: list[Manifest]) -> int:
+        """The exit code."""
+        from carob.cli.targets import check_namespace
+
+        failed = False
+        for manifest in manifests:
+            namespace = manifest.namespace(self._connection.namespace)
+            check_namespace(self._arguments, manifest.resource, namespace)
+            try:
+                self.one(manifest, namespace)
+            except ApiError as error:
+                failed = True
+                print(server_error(error, verb=self._doing, source=manifest.source), file=sys.stderr)
+        if self._results:
+            self._show_all()
+        return 1 if failed else 0
+
+    def one(self, manifest: Manifest, namespace: str) -> None:
         """Apply one object and print what happened. Raises: ApiError."""
-        self.patching = False
-        namespace = manifest.namespace(self._connection.namespace)
-        self._check_namespace(manifest, namespace)
-        if not manifest.name:
-            raise CommandError(f"error: resource name may not be empty: {manifest.source}")
+        self._doing = "creating"
+        self._check_name(manifest, namespace)
         if self._arguments.server_side:
             self._server_side(manifest, namespace)
             return
-        tree = self._with_namespace(manifest.tree, namespace)
-        last_applied = encode_last_applied(tree)
-        tree["metadata"].setdefault("annotations", {})
-        tree["metadata"]["annotations"] = {**(tree["metadata"]["annotations"] or {}), LAST_APPLIED: last_applied}
-        there = exists(self._connection, manifest.resource, namespace, manifest.name)
-        if there is None:
-            result = tree
-            if self._arguments.dry_run != "client":
-                path = manifest.resource.path(namespace or None)
-                result = self._connection.json("POST", path, self._query, tree)
-            self._print(manifest, result, "created")
+        tree = _to_apply(manifest.tree, namespace)
+        tree = with_last_applied(tree, encode_last_applied(tree))
+        there = self._present(manifest, namespace)
+        if there is not None:
+            self._patch(manifest, namespace, tree, there)
             return
-        self._patch(manifest, namespace, tree, there)
-
-    def _check_namespace(self, manifest: Manifest, namespace: str) -> None:
-        flag = self._arguments.namespace
-        if manifest.resource.namespaced and flag and namespace != flag:
-            raise CommandError(
-                f'error: the namespace from the provided object "{namespace}" does not match the namespace "{flag}". '
-                f"You must pass '--namespace={namespace}' to perform this operation."
-            )
+        if self._printer.dry_run != "client":
+            tree = self._connection.json("POST", manifest.resource.path(namespace or None), self._query, tree)
+        self._show(tree, "created")
 
     @staticmethod
-    def _with_namespace(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
-        metadata = dict(tree.get("metadata") or {})
-        if namespace:
-            metadata["namespace"] = namespace
-        metadata["annotations"] = dict(metadata.get("annotations") or {})
-        metadata["annotations"].pop(LAST_APPLIED, None)
-        return {**tree, "metadata": metadata}
+    def _check_name(manifest: Manifest, namespace: str) -> None:
+        if manifest.name:
+            return
+        generated = (manifest.tree.get("metadata") or {}).get("generateName")
+        if generated:
+            raise CommandError(f"error: from {generated}: cannot use generate name with apply")
+        row = manifest.resource
+        raise CommandError(
+            "error: error when retrieving current configuration of:\n"
+            f'Resource: "{row.group}/{row.version}, Resource={row.plural}", '
+            f'GroupVersionKind: "{row.group}/{row.version}, Kind={row.kind}"\n'
+            f'Name: "", Namespace: "{namespace}"\nfrom server for: "{manifest.source}": resource name may not be empty'
+        )
+
+    def _present(self, manifest: Manifest, namespace: str) -> dict[str, Any] | None:
+        try:
+            there: dict[str, Any] = self._connection.json(
+                "GET", manifest.resource.path(namespace or None, manifest.name)
+            )
+        except ApiError as error:
+            if error.reason == "NotFound":
+                return None
+            row = manifest.resource
+            self._doing = ""
+            error.message = (
+                "error when retrieving current configuration of:\n"
+                f'Resource: "{row.group}/{row.version}, Resource={row.plural}", '
+                f'GroupVersionKind: "{row.group}/{row.version}, Kind={row.kind}"\n'
+                f'Name: "{manifest.name}", Namespace: "{namespace}"\nfrom server for: "{manifest.source}": {error.message}'
+            )
+            raise
+        return there
 
     def _patch(self, manifest: Manifest, namespace: str, tree: dict[str, Any], there: dict[str, Any]) -> None:
-        self.patching = True
         path = manifest.resource.path(namespace or None, manifest.name)
         for attempt in range(CONFLICT_RETRIES):
             annotations = (there.get("metadata") or {}).get("annotations") or {}
-            original = json.loads(annotations[LAST_APPLIED]) if LAST_APPLIED in annotations else {}
-            if not original and attempt == 0:
+            original = _decoded(annotations.get(LAST_APPLIED, ""))
+            if LAST_APPLIED not in annotations and attempt == 0:
                 self._warn_missing_annotation(manifest)
             patch, content_type = make_patch(manifest.resource, original, tree, there)
-            if not patch:
-                self._print(manifest, there, "unchanged")
+            if not patch or self._printer.dry_run == "client":
+                self._show(there, "configured" if patch else "unchanged")
                 return
-            if self._arguments.dry_run == "client":
-                self._print(manifest, there, "configured")
-                return
+            shown = json.dumps(patch, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+            self._doing = f'applying patch:\n{shown}\nto:\n{_described(manifest, namespace)}\nfor: "{manifest.source}"'
             try:
-                result = self._connection.json("PATCH", path, self._query, patch, content_type=content_type)
+                made = self._connection.json("PATCH", path, self._query, patch, content_type=content_type)
             except ApiError as error:
                 if error.reason != "Conflict" or attempt == CONFLICT_RETRIES - 1:
                     raise
                 there = self._connection.json("GET", path)
                 continue
-            self._print(manifest, result, "configured")
+            self._show(made, "configured")
             return
 
     @staticmethod
     def _warn_missing_annotation(manifest: Manifest) -> None:
         print(
             f"Warning: resource {manifest.resource.plural}/{manifest.name} is missing the {LAST_APPLIED} annotation which "
-            "is required by kubectl apply. kubectl apply should only be used on resources created declaratively by either "
-            "kubectl create --save-config or kubectl apply. The missing annotation will be patched automatically.",
+            "is required by carob apply. carob apply should only be used on resources created declaratively by either "
+            "carob create --save-config or carob apply. The missing annotation will be patched automatically.",
             file=sys.stderr,
         )
 
     def _server_side(self, manifest: Manifest, namespace: str) -> None:
-        self.patching = True
+        self._doing = ""
         path = manifest.resource.path(namespace or None, manifest.name)
         query = {**self._query, "force": "true" if self._arguments.force_conflicts else "false"}
-        tree = self._connection.json("PATCH", path, query, manifest.tree, content_type="application/apply-patch+yaml")
-        self._print(manifest, tree, "serverside-applied")
+        body = _with_namespace(manifest.tree, namespace)
+        tree = self._connection.json("PATCH", path, query, body, content_type="application/apply-patch+yaml")
+        self._show(tree, "serverside-applied")
 
-    def _print(self, manifest: Manifest, tree: dict[str, Any], what: str) -> None:
-        if self._arguments.output in ("json", "yaml"):
-            from carob.cli.printers.structured import to_json, to_yaml, without_managed_fields
+    # --- printing
 
-            print_tree = to_json if self._arguments.output == "json" else to_yaml
-            sys.stdout.write(print_tree(without_managed_fields(tree)))
+    def _show(self, tree: dict[str, Any], what: str) -> None:
+        if self._printer.wants_object:
+            # as kubectl: all at the end, several as one list
+            self._results.append(tree)
             return
-        name = kind_and_name(manifest.resource, manifest.name)
-        if self._arguments.output == "name":
-            print(name)
+        self._printer.show(tree, what)
+        sys.stdout.flush()
+
+    def _show_all(self) -> None:
+        if len(self._results) == 1:
+            self._printer.show(self._results[0], "")
             return
-        suffix = {"client": " (dry run)", "server": " (server dry run)"}.get(self._arguments.dry_run, "")
-        print(f"{name} {what}{suffix}")
+        self._printer.show({"apiVersion": "v1", "items": self._results, "kind": "List", "metadata": {}}, "")
+
+
+def _with_namespace(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+    metadata = dict(tree.get("metadata") or {})
+    if namespace:
+        metadata["namespace"] = namespace
+    return {**tree, "metadata": metadata}
+
+
+def _to_apply(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """What is applied: with its namespace, and without what an earlier apply noted."""
+    tree = _with_namespace(tree, namespace)
+    annotations = dict(tree["metadata"].get("annotations") or {})
+    annotations.pop(LAST_APPLIED, None)
+    tree["metadata"]["annotations"] = annotations
+    return tree
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    """The annotation's tree; empty for what somebody has spoiled."""
+    try:
+        tree = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _described(manifest: Manifest, namespace: str) -> str:
+    row = manifest.resource
+    return (
+        f'Resource: "{row.group}/{row.version}, Resource={row.plural}", '
+        f'GroupVersionKind: "{row.group}/{row.version}, Kind={row.kind}"\n'
+        f'Name: "{manifest.name}", Namespace: "{namespace}"'
+    )
 
 
 def kind_and_name(resource: Resource, name: str) -> str:

@@ -197,7 +197,7 @@ class Connection:
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
-            data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+            data = json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
         return decode_json(self.request(method, path, query, data, headers))
 
     def lines(

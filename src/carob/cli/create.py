@@ -23,7 +23,7 @@ from carob.cli.results import ResultPrinter, add_dry_run_flag, add_output_flags
 if TYPE_CHECKING:
     from carob.cli.connection import Connection
     from carob.cli.flags import Arguments, Flags
-    from carob.cli.selection import Manifest
+    from carob.cli.manifests import Manifest
 
 VERBS = {
     "namespace": ("creators.simple:Namespace", "Create a namespace with the specified name"),
@@ -71,7 +71,8 @@ def run(arguments: Arguments) -> int:
 
 
 def _create(connection: Connection, arguments: Arguments) -> int:
-    from carob.cli.selection import Selection, read_manifests
+    from carob.cli.manifests import read_manifests
+    from carob.cli.selection import Selection
 
     printer = ResultPrinter(arguments)
     mode = field_validation(arguments.validate)

@@ -68,7 +68,8 @@ def _unsupported() -> CommandError:
 
 def _exec(connection: Connection, arguments: Arguments, command: list[str]) -> int:
     if arguments.filename:
-        from carob.cli.selection import Selection, read_manifests
+        from carob.cli.manifests import read_manifests
+        from carob.cli.selection import Selection
 
         manifests = read_manifests(arguments.filename, Selection(connection))
         if len(manifests) > 1:

@@ -30,5 +30,8 @@ def server_error(error: ApiError, *, verb: str = "", source: str = "") -> Comman
     if error.reason == "Unauthorized":
         return CommandError("error: You must be logged in to the server (Unauthorized)")
     reason = f" ({error.reason})" if error.reason else ""
-    where = f'error when {verb} "{source}": ' if source else ""
+    where = ""
+    if source and verb:
+        # a patch's description names the file itself
+        where = f"error when {verb}: " if "\n" in verb else f'error when {verb} "{source}": '
     return CommandError(f"Error from server{reason}: {where}{error.message}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _FIELDS = ("initContainers", "containers", "ephemeralContainers")
 # kinds whose Pods are found through spec.selector
-_SELECTING = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController", "Service")
+SELECTING = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController", "Service")
 
 
 def pod_of(connection: Connection, word: str, timeout_seconds: float = 0.0) -> Tree:
@@ -37,10 +37,10 @@ def pod_of(connection: Connection, word: str, timeout_seconds: float = 0.0) -> T
         return get_pod(connection, str(selected.name))
     path = selected.resource.path(connection.namespace if selected.resource.namespaced else None, selected.name)
     tree = connection.json("GET", path)
-    if selected.resource.kind not in _SELECTING:
+    if selected.resource.kind not in SELECTING:
         go = f"*{selected.resource.version}.{selected.resource.kind}"
         raise CommandError(f"error: cannot attach to {go}: selector for {go} not implemented")
-    found = _matching(connection, tree, timeout_seconds)
+    found = matching(connection, tree, timeout_seconds)
     if not found:
         raise CommandError("error: timed out waiting for the condition")
     return found[0]
@@ -82,7 +82,8 @@ def _activity(pod: Tree) -> tuple[bool, int, bool, str]:
     return (not pod["spec"].get("nodeName"), phase, not ready, pod["metadata"].get("creationTimestamp", ""))
 
 
-def _matching(connection: Connection, tree: Tree, timeout_seconds: float) -> list[Tree]:
+def matching(connection: Connection, tree: Tree, timeout_seconds: float) -> list[Tree]:
+    """`pods_of`, once there is one; empty when the time was over."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         found = pods_of(connection, tree)

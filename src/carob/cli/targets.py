@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
 from carob.cli.errors import CommandError
-from carob.cli.selection import Selection, get_object, read_manifests, say_what_was_listed
+from carob.cli.manifests import read_manifests
+from carob.cli.selection import Selection, get_object, say_what_was_listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,7 +1,8 @@
-"""YAML as Kubernetes reads it: YAML 1.1's implicit types, but timestamps stay text, and duplicate keys are refused."""
+"""YAML as kubectl reads it: YAML 1.1's implicit types, but timestamps stay text; of equal keys the last one counts."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml  # noqa: TID253 - this module is imported when YAML has to be read, and for nothing else
@@ -9,6 +10,8 @@ import yaml  # noqa: TID253 - this module is imported when YAML has to be read, 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+# YAML 1.1 has them, PyYAML has not
+_SHORT_BOOLS = {"y": True, "Y": True, "n": False, "N": False}
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -16,18 +19,14 @@ class KubernetesLoader(_Base):  # type: ignore[misc]
     """Safe loader with upstream's choices (sigs.k8s.io/yaml)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'key "{key_node.value}" already set in map', key_node.start_mark
-                )
-            seen.add(key_node.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         # JSON has only text as keys
         return {_key(key): value for key, value in mapping.items()}
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> Any:
+        if node.value in _SHORT_BOOLS:
+            return _SHORT_BOOLS[node.value]
+        return super().construct_yaml_bool(node)
 
 
 def _key(key: Hashable) -> str:
@@ -40,3 +39,20 @@ KubernetesLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
+KubernetesLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("[yYnN]$"), list("yYnN"))
+KubernetesLoader.add_constructor("tag:yaml.org,2002:bool", KubernetesLoader.construct_yaml_bool)
+
+
+def explanation(error: yaml.YAMLError) -> str:
+    """The error in go-yaml's words: `line 3: did not find expected key`.
+
+    go-yaml counts a parser's lines from 0 and a scanner's from 1, and names the context where the problem has no line.
+    """
+    problem = getattr(error, "problem", None) or str(error)
+    mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    line = 0
+    if mark is not None and mark.line:
+        line = mark.line + isinstance(error, yaml.scanner.ScannerError)
+    elif context is not None:
+        line = context.line
+    return f"line {line}: {problem}" if line else str(problem)

@@ -74,7 +74,7 @@ def tolerations(writer: Writer, title: str, values: Sequence[Tree] | None) -> No
     if not values:
         writer.line(0, "<none>")
         return
-    for index, toleration in enumerate(values):
+    for index, toleration in enumerate(sorted(values, key=lambda t: t.get("key", ""))):
         if index:
             writer.write(0, "\t")
         text = toleration.get("key", "")
@@ -96,7 +96,7 @@ def taints(writer: Writer, values: Sequence[Tree] | None) -> None:
     if not values:
         writer.line(0, "<none>")
         return
-    for index, taint in enumerate(values):
+    for index, taint in enumerate(sorted(values, key=lambda t: (t.get("effect", ""), t.get("key", "")))):
         value = f"={taint['value']}" if taint.get("value") else ""
         writer.line(0, ("\t" if index else "") + f"{taint.get('key', '')}{value}:{taint.get('effect', '')}")
 

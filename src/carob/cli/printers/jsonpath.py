@@ -359,9 +359,9 @@ def relaxed(expression: str) -> str:
 
     Raises: CommandError. Source: kubectl get.RelaxedJSONPathExpression.
     """
-    match = re.fullmatch(r"\{?\.?([^{}]+)\}?", expression)
+    match = re.fullmatch(r"\{\.?([^{}]+)\}|\.?([^{}]+)", expression)
     if not expression or not match:
         raise CommandError(
             "error: unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"
         )
-    return "{." + match.group(1).removeprefix(".") + "}"
+    return "{." + (match.group(1) or match.group(2)).removeprefix(".") + "}"
