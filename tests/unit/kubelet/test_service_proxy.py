@@ -83,8 +83,10 @@ class Clock(SystemClock):
 class World:
     def __init__(self) -> None:
         self.services, self.slices, self.table = Copy(), Copy(), Table()
-        informers: Any = (self.services, self.slices)
-        self.proxy = ServiceProxy(*informers, self.table, lambda: Place("node-0"), Clock(), spared=["10.43.0.10"])
+        services: Any = self.services
+        slices: Any = self.slices
+        place = Place("node-0")
+        self.proxy = ServiceProxy(services, slices, self.table, lambda: place, Clock(), spared=["10.43.0.10"])
 
     async def settled(self) -> None:
         async with asyncio.timeout(5):
