@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,3 +162,70 @@ def test_a_stateful_set_keeps_names_and_rolls(kubectl: Callable[..., Result]) ->
     kubectl("scale", "statefulset/db", "--replicas=1").check()
     kubectl("wait", "--for=delete", "pod/db-1", "--timeout=60s").check()
     kubectl("delete", "statefulset", "db", "--cascade=foreground", "--timeout=60s").check()
+
+
+SHOP = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: busy}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: busy}}
+  template:
+    metadata: {labels: {app: busy}}
+    spec:
+      terminationGracePeriodSeconds: 5
+      containers:
+        - name: main
+          image: carob.local/web:v1
+          ports: [{containerPort: 8080}]
+          readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}
+          lifecycle: {preStop: {exec: {command: [sleep, "1"]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: busy}
+spec: {selector: {app: busy}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+class Load(threading.Thread):
+    """Asks for a page again and again until it is stopped."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._stopped = threading.Event()
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        while not self._stopped.wait(0.005):
+            try:
+                urllib.request.urlopen(self._url, timeout=5).read()
+                self.answered += 1
+            except OSError as error:
+                self.failures.append(str(error))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+def test_an_update_and_its_way_back_lose_no_request(kubectl: Callable[..., Result]) -> None:
+    kubectl("apply", "-f", "-", stdin=SHOP).check()
+    status = ("rollout", "status", "deployment/busy", "--timeout=60s")
+    kubectl(*status).check()
+    address = kubectl("get", "service", "busy", "-o", "jsonpath={.spec.clusterIP}").check().out
+    load = Load(f"http://{address}/")
+    load.start()
+    try:
+        for words in (("set", "env", "deployment/busy", "A=B"), ("rollout", "undo", "deployment/busy")):
+            kubectl(*words).check()
+            kubectl(*status).check()
+    finally:
+        load.stop()
+    assert load.failures == []
+    assert load.answered > 20
+    kubectl("delete", "service/busy", "deployment/busy", "--timeout=60s").check()
+    kubectl("wait", "--for=delete", "pod", "-l", "app=busy", "--timeout=60s").check()
