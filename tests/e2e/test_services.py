@@ -152,3 +152,18 @@ def test_a_load_balancer_has_an_address_that_works(cluster: Cluster) -> None:
     cluster.carob("delete", "pod/balanced").check()
     assert refused(address)
     cluster.carob("delete", "service/balanced").check()
+
+
+def test_a_health_port_tells_of_endpoints_of_this_node(cluster: Cluster) -> None:
+    wish = service("healthy", {"app": "healthy"}, type="LoadBalancer", externalTrafficPolicy="Local")
+    create(cluster, web_pod("healthy", app="healthy"), wish)
+    cluster.wait_ready("healthy")
+    port = int(get(cluster, "service/healthy", ".spec.healthCheckNodePort"))
+    assert json.loads(fetch("127.0.0.1", port))["localEndpoints"] == 1
+    cluster.carob("delete", "pod/healthy").check()
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        while True:
+            page("127.0.0.1", port)
+            time.sleep(0.02)
+    cluster.carob("delete", "service/healthy").check()
+    assert refused("127.0.0.1", port)

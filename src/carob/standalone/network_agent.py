@@ -12,6 +12,7 @@ from carob.api.types import discovery_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.informer import Informer
 from carob.kubelet.cluster_dns import ClusterDns
+from carob.kubelet.health_ports import HealthPorts
 from carob.kubelet.policy_agent import PolicyAgent
 from carob.kubelet.service_ports import Place
 from carob.kubelet.service_proxy import ServiceProxy
@@ -53,6 +54,7 @@ class NetworkAgent:
         self._proxy = ServiceProxy(
             kubelet.services, self._slices, network.services, self._place, clock, spared=[cluster.dns_address]
         )
+        self._health = HealthPorts(kubelet.services, self._slices, self._place)
         self._policies = PolicyAgent(client, network.policies, node, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
         self._names = ClusterDns(kubelet.services, self._slices, zone)
@@ -72,6 +74,7 @@ class NetworkAgent:
             "names": self._names.run,
             "DNS": self._dns.run,
             "policies": self._policies.run,
+            "health ports": self._health.run,
         }
         try:
             async with TaskGroup() as group:
