@@ -9,7 +9,7 @@ import pytest
 
 from carob.api.types import batch_v1, core_v1
 from carob.apiserver.pki import Pki, PkiOptions, ensure_pki
-from carob.base.clock import SystemClock
+from carob.base.clock import SystemClock, rfc3339
 from tests.fakes.controller_world import Kubelets, World, with_kubelets
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -22,8 +22,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return ensure_pki(folder, PkiOptions(), SystemClock().now())
 
 
-def failed(code: int = 1) -> dict[str, Any]:
-    ended = {"exitCode": code, "finishedAt": "2026-01-01T00:00:00Z"}
+def failed(code: int = 1, at: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    ended = {"exitCode": code, "finishedAt": at}
     status = {"name": "main", "image": "web", "imageID": "", "state": {"terminated": ended}}
     return {"phase": "Failed", "conditions": [], "containerStatuses": [status | {"ready": False, "restartCount": 0}]}
 
@@ -81,7 +81,7 @@ def test_an_indexed_job_runs_every_index_once(pki: Pki) -> None:
 
 def test_failures_are_tried_again_with_growing_waits_up_to_the_limit(pki: Pki) -> None:
     async def body(world: World, kubelets: Kubelets) -> None:
-        kubelets.outcome = lambda pod: failed()
+        kubelets.outcome = lambda pod: failed(at=rfc3339(world.clock.now()))
         await world.make(batch_v1.Job, "work", "default", spec=spec(backoffLimit=1))
         await world.until(batch_v1.Job, "work", "default", lambda f: f is not None and f.status.failed == 1)
         await world.clock.advance(11)
