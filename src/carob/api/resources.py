@@ -11,10 +11,11 @@ names stays fast.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+TYPE_CHECKING = False  # every command of the command line loads this module, and `typing` costs 10 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 # kinds that upstream stores in another group or version than the one they are served in
 _STORED_AS = {
@@ -29,15 +30,27 @@ STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch"
 CREATE_ONLY = ("create",)
 
 
-class Subresource(NamedTuple):
-    """A path below an object: its name, the kind that it speaks, its verbs in discovery's order."""
+class Subresource:
+    """A path below an object: its name, the kind that it speaks, its verbs in discovery's order. Never changed.
 
-    name: str
-    kind: str = ""
-    """Empty: the kind of the resource itself."""
-    verbs: tuple[str, ...] = ("get", "patch", "update")
-    group: str | None = None
-    version: str | None = None
+    `kind` empty: the kind of the resource itself.
+    """
+
+    __slots__ = ("group", "kind", "name", "verbs", "version")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str = "",
+        verbs: tuple[str, ...] = ("get", "patch", "update"),
+        group: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.verbs = verbs
+        self.group = group
+        self.version = version
 
 
 STATUS = Subresource("status")

@@ -7,10 +7,10 @@ Source: apimachinery `pkg/api/errors` and the recorded answers of a v1.36 API se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # every command of the command line loads this module, and `typing` costs 10 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from carob.api.resources import Resource
 

@@ -273,7 +273,8 @@ class Get:
         one, namespace = selected[0]
         accept = TABLE_ACCEPT if self._as_tables else JSON_ACCEPT
         options = self._options(one, several_kinds=False)
-        printer = TablePrinter(sys.stdout, options._replace(with_events=self._arguments.output_watch_events))
+        options.with_events = self._arguments.output_watch_events
+        printer = TablePrinter(sys.stdout, options)
         query = self._query()
         tree = self._connection.json("GET", self._path(one, namespace, one.name), query, accept=accept)
         version = str((tree.get("metadata") or {}).get("resourceVersion") or _row_version(tree))

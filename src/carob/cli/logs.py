@@ -166,7 +166,7 @@ def _pods_behind(connection: Connection, arguments: Arguments, version: str, tre
 def _containers(pod: Tree, arguments: Arguments, *, quiet: bool) -> list[str]:
     spec = pod["spec"]
     if arguments.all_containers:
-        fields = ("containers", "initContainers", "ephemeralContainers")
+        fields = ("initContainers", "containers", "ephemeralContainers")
         return [c["name"] for field in fields for c in spec.get(field) or []]
     if arguments.container:
         names = [c["name"] for f in ("initContainers", "containers", "ephemeralContainers") for c in spec.get(f) or []]

@@ -6,28 +6,42 @@ Source: k8s.io/cli-runtime pkg/printers/tableprinter.go.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from carob.cli.printers.columns import Columns
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, TextIO
 
 _BREAK = re.compile(r"[\f\n\r]")
 
 
-class TableOptions(NamedTuple):
-    """What the flags say about columns."""
+class TableOptions:
+    """What the flags say about columns.
 
-    wide: bool = False
-    no_headers: bool = False
-    with_namespace: bool = False
-    with_kind: str = ""
-    """`pod/` or `deployment.apps/` in front of every name; empty: nothing."""
-    show_labels: bool = False
-    label_columns: Sequence[str] = ()
-    with_events: bool = False
-    """The type of a watch's event in front of everything."""
+    Shape: `with_kind` stands in front of every name (`pod/`); `with_events` puts the type of a watch's event in front
+    of everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        wide: bool = False,
+        no_headers: bool = False,
+        with_namespace: bool = False,
+        with_kind: str = "",
+        show_labels: bool = False,
+        label_columns: Sequence[str] = (),
+        with_events: bool = False,
+    ) -> None:
+        self.wide = wide
+        self.no_headers = no_headers
+        self.with_namespace = with_namespace
+        self.with_kind = with_kind
+        self.show_labels = show_labels
+        self.label_columns = label_columns
+        self.with_events = with_events
 
 
 class TablePrinter:
