@@ -1,7 +1,8 @@
 """Where to make transactions durable: in the event loop, or in a thread. Pure.
 
 In the loop a commit blocks everything for the time of an fsync; handing it over costs two wake-ups and a share of the
-interpreter lock. The loop wins while an fsync costs less than about a millisecond.
+interpreter lock: 0.3 ms a write. A commit holds the writes of one turn of the loop, so the loop wins while a commit costs
+less than about three milliseconds (measured with 1, 8 and 32 writers over TLS).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-SLOW_SECONDS = 0.001
+SLOW_SECONDS = 0.003
 WINDOW = 16
 FIRST_STAY = 64
 LONGEST_STAY = 65_536
