@@ -67,6 +67,9 @@ def _stop(cluster: Cluster, progress: Progress) -> None:
     if server is not None:
         with progress.step("server stopped"):
             server.end(SERVER_GRACE_SECONDS)
+    for stray in processes.strays(cluster.name):
+        with progress.step(f"{stray.part} that nobody knew (pid {stray.pid}) stopped"):
+            stray.end(NODE_GRACE_SECONDS)
 
 
 def _clean(cluster: Cluster, progress: Progress) -> list[str]:

@@ -80,6 +80,24 @@ def find(run_dir: str, part: str) -> Background | None:
     return process if process.alive() else None
 
 
+def strays(cluster_name: str) -> list[Background]:
+    """Processes of a cluster that no record names (any more), found by their command lines."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        for part in ("server", "node"):
+            start = ["-m", "carob", part, "--name", cluster_name]
+            if any(words[i : i + len(start)] == start for i in range(len(words))):
+                pid = int(entry.name)
+                found.append(Background(part, pid, start_ticks(pid)))
+    return found
+
+
 class Starting:
     """A child that has been started, says how far it is, and may wait for a word from us."""
 
