@@ -69,14 +69,19 @@ def run(arguments: Arguments) -> int:
 
 
 def _decide(arguments: Arguments) -> Cluster:
+    from carob import standalone
+
     taken = known_clusters(Path(arguments.data_dir))
     for other in taken:
-        running = any(processes.find(other.run_dir, part) for part in ("server", *(n.name for n in other.nodes)))
-        if other.name == arguments.name and running:
+        if other.name != arguments.name:
+            continue
+        if any(processes.find(other.run_dir, part) for part in ("server", *(n.name for n in other.nodes))):
             raise CommandError(
                 f'error: a cluster "{other.name}" runs with its state in {Path(other.state_dir).parent}; name that folder '
                 "with --data-dir, or choose another --name"
             )
+        # nothing of it runs any more, but what it made outside of its files would be lost under the same name
+        standalone.remove_traces(other)
     cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir), _own_routes())
     if "api-port" in arguments.changed:
         cluster.api_port = arguments.api_port
