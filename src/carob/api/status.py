@@ -186,6 +186,11 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> ApiError:
     )
 
 
+def unavailable(message: str) -> ApiError:
+    """503: the server cannot do it now (a full disk, a store without its quorum); nothing was changed."""
+    return ApiError(503, "ServiceUnavailable", message)
+
+
 def internal(message: str) -> ApiError:
     """500: our fault, never the client's."""
     text = f"Internal error occurred: {message}"

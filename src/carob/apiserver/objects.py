@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
-from carob.api.status import already_exists, conflict, internal, not_found
+from carob.api.status import already_exists, conflict, unavailable, not_found
 from carob.apiserver import keys
 from carob.apiserver.conversion import convert_object
 from carob.apiserver.fan_out import FanOut
@@ -233,17 +233,17 @@ class Objects:
         return Entry(namespace, name, tail, revision, {}, ())
 
     async def create(self, row: Resource, namespace: str, name: str, value: bytes) -> Entry:
-        """Write a new object. Raises: ApiError 409, 500."""
+        """Write a new object. Raises: ApiError 409, 503."""
         try:
             revision = await self.store.create(keys.key(self.stored_row(row), namespace, name), value)
         except KeyExists:
             raise already_exists(row, name) from None
         except StoreError as error:
-            raise internal(str(error)) from error
+            raise unavailable(str(error)) from error
         return self.preview(row, namespace, name, value, revision)
 
     async def update(self, row: Resource, entry: Entry, value: bytes) -> Entry:
-        """Replace what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 500."""
+        """Replace what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 503."""
         key = keys.key(self.stored_row(row), entry.namespace, entry.name)
         try:
             revision = await self.store.update(key, value, Revision(entry.revision))
@@ -252,11 +252,11 @@ class Objects:
         except RevisionMismatch:
             raise conflict(row, entry.name) from None
         except StoreError as error:
-            raise internal(str(error)) from error
+            raise unavailable(str(error)) from error
         return self.preview(row, entry.namespace, entry.name, value, revision)
 
     async def delete(self, row: Resource, entry: Entry) -> Entry:
-        """Remove what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 500."""
+        """Remove what `entry` shows. Raises: ApiError 404, 409 when somebody else was faster, 503."""
         key = keys.key(self.stored_row(row), entry.namespace, entry.name)
         try:
             revision = await self.store.delete(key, Revision(entry.revision))
@@ -265,5 +265,5 @@ class Objects:
         except RevisionMismatch:
             raise conflict(row, entry.name) from None
         except StoreError as error:
-            raise internal(str(error)) from error
+            raise unavailable(str(error)) from error
         return entry.at(revision)

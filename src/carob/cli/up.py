@@ -57,7 +57,7 @@ def run(arguments: Arguments) -> int:
         # two clusters that start at once must not choose the same port and ranges
         with clusters.locked(clusters.DECIDING):
             cluster = clusters.load(arguments) or _decide(arguments)
-            cluster.save()
+            _save(cluster)
         running = _start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:
@@ -99,6 +99,15 @@ def _decide(arguments: Arguments) -> Cluster:
     first_range = cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24"
     cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
     return cluster
+
+
+def _save(cluster: Cluster) -> None:
+    try:
+        cluster.save()
+    except OSError as error:
+        raise CommandError(
+            f"error: cannot keep the cluster's state in {cluster.state_dir}: {error.strerror}"
+        ) from error
 
 
 def _own_routes() -> list[str]:
