@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
-from carob.api.status import already_exists, conflict, unavailable, not_found
+from carob.api.status import already_exists, conflict, not_found, unavailable
 from carob.apiserver import keys
 from carob.apiserver.conversion import convert_object
 from carob.apiserver.fan_out import FanOut
