@@ -119,7 +119,8 @@ class ThreeWay:
         chosen = {item[merge_key] for item in wanted}
         changes += [{"$patch": "delete", merge_key: v} for v in before if v not in chosen and v in now]
         order = [item[merge_key] for item in wanted]
-        if changes or [v for v in now if v in chosen] != order:
+        # as upstream: the order is said again wherever others have items, too (volumes that the server adds)
+        if changes or list(now) != order:
             patch[f"$setElementOrder/{key}"] = [{merge_key: value} for value in order]
             if changes:
                 patch[key] = changes
@@ -134,7 +135,7 @@ class ThreeWay:
             patch[key] = added
         if removed:
             patch[f"$deleteFromPrimitiveList/{key}"] = removed
-        if added or removed or [v for v in there if v in wanted] != wanted:
+        if added or removed or there != wanted:
             patch[f"$setElementOrder/{key}"] = wanted
 
 

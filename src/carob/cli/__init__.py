@@ -127,12 +127,32 @@ def _run_verb(command: str, verbs: Mapping[str, tuple[str, str]], arguments: lis
     command = f"{command} {arguments[0]}"
     inner: Mapping[str, tuple[str, str]] = getattr(module, "VERBS", {})
     if inner and arguments[1:]:
-        word = getattr(module, "ALIASES", {}).get(arguments[1], arguments[1])
+        end = _first_word(command, module, arguments[1:])
+        rest = [*arguments[1 + end : 2 + end], *arguments[1 : 1 + end], *arguments[2 + end :]]
+        word = getattr(module, "ALIASES", {}).get(rest[0], rest[0])
         if word in inner:
-            return _run_verb(command, inner, [word, *arguments[2:]])
+            return _run_verb(command, inner, [word, *rest[1:]])
         if not hasattr(module, "run") and not word.startswith("-"):
-            return _run_verb(command, inner, arguments[1:])
+            return _run_verb(command, inner, rest)
     return _run_module(command, module, arguments[1:])
+
+
+def _first_word(command: str, module: Any, arguments: Sequence[str]) -> int:
+    """Where the inner verb stands: flags may come before it (`create -n x configmap`)."""
+    if not arguments[0].startswith("-") or arguments[0] in ("-h", "--help"):
+        return 0
+    from carob.cli.connection import add_connection_flags
+    from carob.cli.flags import Flags, HelpWanted
+
+    flags = Flags(command)
+    if hasattr(module, "add_flags"):
+        module.add_flags(flags)
+    else:
+        add_connection_flags(flags)
+    try:
+        return flags.first_word(arguments)
+    except (CommandError, HelpWanted):
+        return 0
 
 
 def _load(name: str) -> Any:

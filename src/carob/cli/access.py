@@ -68,6 +68,8 @@ def endpoint_of(arguments: Arguments) -> Endpoint:
     name = arguments.context or config.get("current-context", "")
     context = _named(config, "contexts", name, "context")
     if context is None and arguments.context:
+        if arguments.namespace:
+            raise CommandError(f'error: context "{name}" does not exist')
         raise CommandError(f"Error in configuration: context was not found for specified context: {name}")
     if context is None and not (arguments.cluster or arguments.user):
         endpoint = _in_cluster() or Endpoint("http://localhost:8080")

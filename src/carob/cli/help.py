@@ -60,11 +60,7 @@ def unknown_verb(command: str, word: str, verbs: Mapping[str, object]) -> Comman
     """With the verbs that may have been meant."""
     near = [v for v in verbs if _distance(word, v) <= 2 or v.startswith(word.lower())]
     hint = "\n\nDid you mean this?\n" + "\n".join(f"\t{v}" for v in near) if near else ""
-    return CommandError(f'error: unknown command "{word}" for "{command}"{hint or _see(command)}')
-
-
-def _see(command: str) -> str:
-    return f"\nSee '{command} --help' for usage."
+    return CommandError(f'error: unknown command "{word}" for "{command}"{hint}')
 
 
 def _distance(a: str, b: str) -> int:

@@ -81,7 +81,9 @@ def _endpoints(slices: Sequence[Tree], port_name: str) -> str:
                         more += 1
                     else:
                         found.append(f"{host}:{number}" if number is not None else address)
-    return (",".join(found) + (f" + {more} more..." if more else "")) or "<none>"
+    if not slices:
+        return "<none>"
+    return ",".join(found) + (f" + {more} more..." if more else "")
 
 
 def _policies(writer: Writer, spec: Tree) -> None:

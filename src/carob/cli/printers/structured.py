@@ -66,6 +66,12 @@ def to_yaml(tree: Any) -> str:
             style = '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
+    # go-yaml writes `<<` and `=` without quotes
+    special = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+    Dumper.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in special]
+        for first, resolvers in Dumper.yaml_implicit_resolvers.items()
+    }
     Dumper.add_representer(str, represent_text)
     return str(
         yaml.dump(_sorted(tree), Dumper=Dumper, default_flow_style=False, sort_keys=False, allow_unicode=True, width=80)
