@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -16,9 +15,6 @@ from carob.store.memory import MemoryStore
 from carob.store.types import Revision, StoreError
 from carob.transport.http import Request, Response
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
 ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
 PATH = "/api/v1/namespaces/default/configmaps"
 
@@ -28,7 +24,7 @@ class FullStore(MemoryStore):
 
     full = False
 
-    def create(self, key: str, value: bytes) -> Awaitable[Revision]:
+    def create(self, key: str, value: bytes) -> asyncio.Future[Revision]:
         if self.full:
             raise StoreError("cannot write state.db: the disk is full")
         return super().create(key, value)
