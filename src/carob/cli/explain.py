@@ -112,12 +112,12 @@ class Explanation:
                 raise CommandError(f'error: field "{path[-1]}" does not exist')
             schema = fields[name]
             shown = f"FIELD: {name} <{self._type(schema)}>\n"
-        enum = self._target(schema).get("enum") or schema.get("enum")
+        enum = self._enum(schema)
         if shown:
-            shown += "ENUM:\n" + "".join(f"    {value}\n" for value in sorted(enum)) if enum else "\n"
+            shown += "ENUM:\n" + "".join(f"    {value}\n" for value in enum) if enum else "\n"
             shown += "\n"
-        about = self._description(schema)
-        shown += "DESCRIPTION:\n" + (_wrapped(about, "    ") + "    \n" if about else "    <empty>\n")
+        about = "".join(_wrapped(text, "    ") for text in self._all_descriptions(schema))
+        shown += "DESCRIPTION:\n" + (about + "    \n" if about else "    <empty>\n")
         fields = self._fields(schema)
         if not fields:
             return shown + "\n"
@@ -137,9 +137,8 @@ class Explanation:
         schema = self._fields(parent)[name]
         required = " -required-" if name in (self._target(parent).get("required") or []) else ""
         text = f"{'  ' * level}{name}\t<{self._type(schema)}>{required}\n"
-        enum = schema.get("enum") or self._target(schema).get("enum")
-        if enum:
-            values = sorted(map(str, enum))
+        values = self._enum(schema)
+        if values:
             shown = values if len(values) <= MAX_ENUM else [*values[:MAX_ENUM], "...."]
             text += f"{'  ' * level}enum: {', '.join(shown)}\n"
         return text
@@ -188,9 +187,27 @@ class Explanation:
         fields: dict[str, Any] = self._target(schema).get("properties") or {}
         return fields
 
+    def _enum(self, schema: dict[str, Any]) -> list[str]:
+        """The values that a field may have; those of a list's items do not count."""
+        values = schema.get("enum") or (self._schemas.get(self._reference(schema)) or {}).get("enum") or []
+        return [str(value) or '""' for value in sorted(values)]
+
     def _description(self, schema: dict[str, Any]) -> str:
         own = schema.get("description")
         return str(own or (self._schemas.get(self._reference(schema)) or {}).get("description") or "")
+
+    def _all_descriptions(self, schema: dict[str, Any], depth: int = 0) -> list[str]:
+        """The field's own words, then those of its type."""
+        own = [schema["description"]] if schema.get("description") else []
+        if depth > MAX_DEPTH:
+            return own
+        reference = self._reference(schema)
+        if reference:
+            return own + self._all_descriptions(self._schemas.get(reference) or {}, depth + 1)
+        for inner in (schema.get("items"), schema.get("additionalProperties")):
+            if isinstance(inner, dict):
+                return own + self._all_descriptions(inner, depth + 1)
+        return own
 
     def _type(self, schema: dict[str, Any]) -> str:
         reference = self._reference(schema)
