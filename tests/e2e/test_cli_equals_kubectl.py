@@ -53,11 +53,11 @@ def _same(cluster: Cluster, folder: Path, line: str) -> None:
     words = [re.sub(r"@([a-z]+)$", lambda m: str(folder / m.group(1)), word) for word in shlex.split(line)]
     if not {"-n", "-A", "--all-namespaces"} & set(words) and words[0] not in ("api-versions", "frobnicate"):
         words[1:1] = ["-n", same_words.NAMESPACE]
-    for attempt in range(TRIES):
-        theirs, ours = _shown(cluster.kubectl(JUDGE, *words)), _shown(cluster.carob(*words))
+    theirs, ours = _shown(cluster.kubectl(JUDGE, *words)), _shown(cluster.carob(*words))
+    for _ in range(TRIES - 1):
         if theirs == ours:
             return
-        del attempt
+        theirs, ours = _shown(cluster.kubectl(JUDGE, *words)), _shown(cluster.carob(*words))
     assert ours[1] == theirs[1], "standard output"
     assert ours[2] == theirs[2], "standard error"
     assert ours[0] == theirs[0], "exit code"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ def test_every_column_begins_at_one_place(rows: list[list[str]]) -> None:
         assert line == row[0].ljust(first) + row[1].ljust(second - first) + row[2]
 
 
-def _printed(options: TableOptions, *tables: dict[str, object]) -> str:
+def _printed(options: TableOptions, *tables: dict[str, Any]) -> str:
     out = io.StringIO()
     printer = TablePrinter(out, options)
     for table in tables:
