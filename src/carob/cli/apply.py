@@ -182,7 +182,7 @@ class Apply:
                 self._warn_missing_annotation(manifest)
             patch, content_type = make_patch(manifest.resource, original, tree, there)
             if not patch or self._printer.dry_run == "client":
-                self._show(there, "configured" if patch else "unchanged")
+                self._show(_patched(there, patch, content_type), "configured" if patch else "unchanged")
                 return
             shown = json.dumps(patch, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
             self._doing = f'applying patch:\n{shown}\nto:\n{_described(manifest, namespace)}\nfor: "{manifest.source}"'
@@ -253,6 +253,15 @@ def _decoded(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def _patched(there: dict[str, Any], patch: dict[str, Any], content_type: str) -> dict[str, Any]:
+    """What the server would make of it, as far as this side knows."""
+    if not patch:
+        return there
+    from carob.cli.patch import apply_locally
+
+    return apply_locally(there, patch, "strategic" if "strategic" in content_type else "merge")
 
 
 def _described(manifest: Manifest, namespace: str) -> str:

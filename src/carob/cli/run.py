@@ -173,10 +173,13 @@ class Run:
 
     def _service(self) -> dict[str, Any]:
         port = int(self._arguments.port)
+        metadata = {"name": self._name}
+        if self._printer.dry_run == "client" and "namespace" in self._arguments.changed:
+            metadata["namespace"] = self._connection.namespace
         return {
             "kind": "Service",
             "apiVersion": "v1",
-            "metadata": {"name": self._name},
+            "metadata": metadata,
             "spec": {
                 "ports": [{"protocol": "TCP", "port": port, "targetPort": port}],
                 "selector": self._labels(),
