@@ -555,3 +555,19 @@ def test_what_is_refused_anyway_costs_nothing(with_server: WithServer) -> None:
         assert (await api.ask("POST", maps, config_map("n")))[0] == 201
 
     with_server(body)
+
+
+def test_the_older_openapi_document_is_there_and_empty(with_server: WithServer) -> None:
+    """kubectl asks it about `kind: List` and about kinds that nobody knows, before it applies a file."""
+
+    async def body(api: Asker) -> None:
+        status, tree = await api.ask("GET", "/openapi/v2")
+        assert (status, tree["swagger"], tree["definitions"]) == (200, "2.0", {})
+        accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+        answer = await api.respond("GET", "/openapi/v2", headers={"accept": accept})
+        assert answer.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+        assert answer.body.startswith(b"\x0a\x032.0\x12")
+        status, _ = await api.ask("POST", "/openapi/v2", {})
+        assert status == 405
+
+    with_server(body)

@@ -165,6 +165,11 @@ FILES = {
     "elsewhere": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: kube-system}\n",
     "boolname": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n",
     "generated": "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: x-}\n",
+    "list": (
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: one}}\n"
+        "- {apiVersion: v1, kind: ConfigMap, metadata: {name: two}}\n"
+    ),
+    "badkind": "apiVersion: v1\nkind: Nope\nmetadata: {name: x}\n",
     "env": "A=1\nB=two words\n# c\nC\n",
 }
 
@@ -341,6 +346,10 @@ apply -f @noname
 apply -f @elsewhere
 apply -f @boolname
 apply -f @generated
+apply -f @list --dry-run=client
+apply -f @list --dry-run=server
+apply -f @list --dry-run=client -o name
+apply -f @badkind
 apply -f @pods
 apply -f @pods --dry-run=server
 apply -f @pods --dry-run=client -o yaml

@@ -52,6 +52,8 @@ class Paths:
     def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Answer:
         """The answer. Raises: ApiError 404, 405."""
         path = info.path.rstrip("/")
+        if path == "/openapi/v2":
+            return self.openapi.answer_v2(info, request)
         if path.startswith("/openapi/v3"):
             return self.openapi.answer(path, info, request)
         fixed = self._fixed.get(path)

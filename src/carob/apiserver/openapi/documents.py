@@ -99,6 +99,22 @@ def described(schema: Tree, prose: list[Any]) -> Tree:
     return out
 
 
+_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return bytes((number << 3 | 2, len(value))) + value
+
+
+# message Document {swagger = 1; info = 2 {title = 1; version = 2}; paths = 8; definitions = 9}
+_EMPTY_V2 = (
+    _field(1, b"2.0")
+    + _field(2, _field(1, b"Kubernetes") + _field(2, _API_VERSION.encode()))
+    + _field(8, b"")
+    + _field(9, b"")
+)
+
+
 class OpenApi:
     """Answers `/openapi/v3` and everything below it."""
 
@@ -126,6 +142,24 @@ class OpenApi:
         if known is None:
             return self._make(name, info, request)
         return self._send(known, info, request)
+
+    def answer_v2(self, info: RequestInfo, request: Request) -> Response:
+        """The older document, with nothing in it. Raises: ApiError 405.
+
+        kubectl asks it about kinds that the newer ones lack (`kind: List`, unknown kinds, custom resources) before it
+        applies or creates them, and takes a kind that it does not find for one that cannot be checked.
+        """
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_supported(None, info.verb)
+        if "protobuf" in request.headers.get("accept", ""):
+            return Response(body=_EMPTY_V2, content_type=_V2_PROTOBUF)
+        tree = {
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": _API_VERSION},
+            "paths": {},
+            "definitions": {},
+        }
+        return Response(body=orjson.dumps(tree))
 
     async def _make(self, name: str, info: RequestInfo, request: Request) -> Response:
         """A large document takes tens of milliseconds: a thread makes it, once for all who ask meanwhile."""
