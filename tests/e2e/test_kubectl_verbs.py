@@ -102,6 +102,11 @@ def test_logs_in_every_form(kubectl: Callable[..., Result], pod: str) -> None:
     default = kubectl("logs", pod).check()
     assert default.out == ""
     assert "Defaulted container" in default.err
+    # a Pod is Ready before its loop has said much
+    for _ in range(100):
+        if "line 3\n" in kubectl("logs", pod, "-c", "second").check().out:
+            break
+        time.sleep(0.1)
     tail = kubectl("logs", pod, "-c", "second", "--tail=2").check().out.splitlines()
     assert len(tail) == 2
     assert all(line.startswith("line ") for line in tail)
