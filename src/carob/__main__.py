@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# these live long and end in order; everything that they started is over when they return
+LONG_LIVED = ("server", "node")
 
 
 def main() -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the exit code, or end the process with it.
+
+    A command that has printed its answer has nothing left to tidy: ending the interpreter in order would take 15 ms,
+    a fifth of `carob get pods`.
+    """
     from carob.cli import run
 
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    if sys.argv[1:2] and sys.argv[1] in LONG_LIVED:
+        return code
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            # the reader has gone, or the stream is closed: nobody is left to tell
+            continue
+    os._exit(code)
 
 
 if __name__ == "__main__":
