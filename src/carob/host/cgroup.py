@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -107,6 +108,9 @@ def unmounted(host: Host, layout: Layout) -> list[str]:
     return [name for name in names if name not in layout.v1]
 
 
+_LETTING_GO_TRIES, _LETTING_GO_SECONDS = 200, 0.02
+
+
 def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
     """Mount the v1 hierarchies that a hybrid machine lacks; names of the claimed controllers.
 
@@ -123,8 +127,26 @@ def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
     for name in missing:
         point = claimed_point(layout, name)
         host.mkdir(point)
-        host.mount(name, point, "cgroup", 0, name)
+        _mount_hierarchy(host, name, point)
     return missing
+
+
+def _mount_hierarchy(host: Host, name: str, point: str) -> None:
+    """Mount it, if need be after the kernel has let go of the one before.
+
+    A hierarchy whose last mount has just gone (an agent that ended) keeps its controller until its dead groups are
+    freed: EBUSY meanwhile, and nothing to wait for tells when that is over.
+    """
+    for _ in range(_LETTING_GO_TRIES):
+        try:
+            host.mount(name, point, "cgroup", 0, name)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(_LETTING_GO_SECONDS)
+        else:
+            return
+    host.mount(name, point, "cgroup", 0, name)
 
 
 def claimed_point(layout: Layout, controller: str) -> str:

@@ -183,8 +183,11 @@ class FaultyHost:
 
     _READS = frozenset({"read", "exists", "listdir", "folders", "identity", "pidfd_open", "kill"})
 
-    def __init__(self, inner: Host, nth: int, matches: Callable[[str, tuple[object, ...]], bool]) -> None:
+    def __init__(
+        self, inner: Host, nth: int, matches: Callable[[str, tuple[object, ...]], bool], error: int = errno.EIO
+    ) -> None:
         self._inner = inner
+        self._error = error
         self._left = nth
         self._matches = matches
         self.failed = ""
@@ -199,17 +202,20 @@ class FaultyHost:
                 self._left -= 1
                 if self._left == 0:
                     self.failed = f"{verb}{arguments}"
-                    raise OSError(errno.EIO, "Input/output error (by the test)", str(arguments[:1]))
+                    raise OSError(self._error, f"{os.strerror(self._error)} (by the test)", str(arguments[:1]))
             return method(*arguments, **options)
 
         return call
 
 
 def faulty(
-    inner: Host, nth: int, matches: Callable[[str, tuple[object, ...]], bool] = lambda *_: True
+    inner: Host,
+    nth: int,
+    matches: Callable[[str, tuple[object, ...]], bool] = lambda *_: True,
+    error: int = errno.EIO,
 ) -> tuple[Host, FaultyHost]:
     """The host to use, and the same again to ask which call has failed."""
-    made = FaultyHost(inner, nth, matches)
+    made = FaultyHost(inner, nth, matches, error)
     return cast("Host", made), made
 
 

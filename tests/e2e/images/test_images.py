@@ -29,6 +29,7 @@ from carob.runtime.images import child, demo, manifests
 from carob.runtime.images.images import Images
 from carob.runtime.images.skopeo import Mirror
 from carob.runtime.types import NotFound, RegistryAuth, RuntimeFailure
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -277,10 +278,11 @@ def test_an_image_in_use_stays(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+HERE = Path(__file__).parent
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1], sys.argv[4]
 from test_images import images
 
 async def main():
@@ -295,7 +297,7 @@ def test_kill_nine_in_the_middle_of_an_unpack(tmp_path: Path) -> None:
     big = layer({f"data/{n}": os.urandom(100_000) for n in range(600)})
     path = docker_archive(tmp_path / "big.tar", {"big": [BASE, big]})
     store = tmp_path / "store"
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(store), str(path)])
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(HERE), str(store), str(path), str(HERE.parents[2])])
     deadline = time.monotonic() + 30
     while len(list(store.glob("staging/*/fs/data/*"))) < 20:
         assert child.poll() is None, "it was over too soon"
@@ -375,13 +377,6 @@ class Registry:
     @property
     def mirrors(self) -> Mirrors:
         return {"docker.io": [Mirror(self.address, insecure=True)]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start_registry(folder: Path, *, private: bool) -> Iterator[Registry]:
@@ -495,12 +490,14 @@ def test_a_cancelled_pull_leaves_nothing(registry: Registry, tmp_path: Path) -> 
 
     async def main() -> None:
         async with images(tmp_path / "store", registry.mirrors) as node:
-            for seconds in (0.01, 0.06, 0.12, 0.2):
+            for seconds in (0, 0.01, 0.06, 0.12, 0.2):
                 task = asyncio.get_running_loop().create_task(node.pull_image("big:v1"))
                 await asyncio.sleep(seconds)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                assert task.cancelled()
+                if not task.cancelled():  # a fast machine was done by then
+                    assert seconds > 0
+                    await node.remove_image("big:v1")
                 assert left(tmp_path / "store") == NOTHING
             await node.pull_image("big:v1")
             await node.remove_image("big:v1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,15 +14,9 @@ from carob.base.tasks import TaskGroup
 from carob.network.dns.forward import Forwarder
 from carob.network.dns.server import DnsServer
 from carob.network.dns.zone import Record, Zone
+from tests.ports import free_port
 
 ADDRESS = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind((ADDRESS, 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 class Upstream(asyncio.DatagramProtocol):

@@ -291,3 +291,15 @@ def test_nothing_is_claimed_elsewhere(make: type) -> None:
     host: FakeHost = make()
     assert claim_hybrid(host) == []
     assert host.calls == []
+
+
+def test_a_hierarchy_that_the_kernel_has_not_let_go_of_is_awaited() -> None:
+    host, plan = faulty(v1_host(unified=True), 1, lambda verb, _: verb == "mount", errno.EBUSY)
+    assert claim_hybrid(host) == ["perf_event", "misc"]
+    assert plan.failed.startswith("mount('perf_event'")
+
+
+def test_a_hierarchy_that_cannot_be_mounted_is_not_tried_again() -> None:
+    host, _ = faulty(v1_host(unified=True), 1, lambda verb, _: verb == "mount", errno.EPERM)
+    with pytest.raises(PermissionError):
+        claim_hybrid(host)

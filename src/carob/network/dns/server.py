@@ -40,10 +40,14 @@ class DnsServer:
         self._connections = 0
 
     async def open(self, address: str, port: int = PORT) -> None:
-        """Listen. Raises: OSError."""
+        """Listen on both. Raises: OSError, and then on neither."""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, port))
-        self._server = await asyncio.start_server(self._serve, address, port)
+        try:
+            self._server = await asyncio.start_server(self._serve, address, port)
+        except OSError:
+            self.close()
+            raise
 
     async def run(self) -> None:
         """Let questions be forwarded; until cancelled."""
