@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from carob.host.types import Host
 
 _log = get_logger("runtime.images")
+
+_CLEARING_TRIES, _CLEARING_SECONDS = 100, 0.02
 
 
 class Layer(Struct, frozen=True):
@@ -112,6 +115,21 @@ class ImageStore:
         finally:
             self._host.rmtree(place)
 
+    def _clear_away(self, place: str) -> None:
+        """Remove what an earlier run left, also while a child of that run still puts files there.
+
+        Nobody can say when an orphan ends, but its next file into a folder that has gone ends it.
+        """
+        for left in reversed(range(_CLEARING_TRIES)):
+            try:
+                self._host.rmtree(place)
+            except OSError as error:
+                if left == 0:
+                    _log.warning("cannot clear away: %s", pairs(place=place, error=error))
+                time.sleep(_CLEARING_SECONDS)
+            else:
+                return
+
     # -- start ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -120,11 +138,7 @@ class ImageStore:
         for kind in ("blobs/sha256", "layers", "images", "names", "staging"):
             self._host.mkdir(f"{self.folder}/{kind}", 0o700)
         for name in self._host.listdir(f"{self.folder}/staging"):
-            try:
-                self._host.rmtree(f"{self.folder}/staging/{name}")
-            except OSError as error:
-                # a child of the earlier run may still be at it for a moment; the next start gets it
-                _log.warning("cannot clear away: %s", pairs(name=name, error=error))
+            self._clear_away(f"{self.folder}/staging/{name}")
         for hexadecimal in self._host.listdir(f"{self.folder}/layers"):
             record = self._read(f"{self.folder}/layers/{hexadecimal}/layer.json", LayerRecord)
             if record is None:
