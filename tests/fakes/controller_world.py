@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import orjson
+
 from carob.api import codec
 from carob.api.status import ApiError
 from carob.api.types import coordination_v1, core_v1, meta_v1
@@ -21,6 +23,7 @@ from carob.client.rest import Client
 from carob.client.workqueue import WorkQueue
 from carob.controllers.runner import LATER_SECONDS, ControllerOptions, Controllers
 from carob.store.memory import MemoryStore
+from carob.transport.http import Request, Response
 from carob.transport.memory import MemoryTransport
 
 T = TypeVar("T")
@@ -30,11 +33,31 @@ MASTERS = ("system:masters", "system:authenticated")
 class World:
     def __init__(self, api: ApiServer, clock: VirtualClock) -> None:
         self.api = api
+        self.folders: dict[str, str] = {}
+        """What the nodes' kubelets keep as local volumes: node by volume."""
+        self.folders_fail = ""
         self.client = self.client_of("test", *MASTERS)
         self.clock = clock
 
     def client_of(self, user: str, *groups: str) -> Client:
         return Client(MemoryTransport(self.api.handle, UserInfo(user, groups)))
+
+    def manager(self) -> Client:
+        """The controllers' client; in place of the nodes' kubelets answers a dictionary."""
+
+        def handle(request: Request) -> Response | Awaitable[Response]:
+            node, _, volume = request.path.partition("/proxy/localVolumes/")
+            if not volume:
+                return self.api.handle(request)
+            if self.folders_fail:
+                return Response(500, self.folders_fail.encode(), content_type="text/plain")
+            if request.method == "DELETE":
+                self.folders.pop(volume, None)
+                return Response(200, b"{}")
+            self.folders[volume] = node.rpartition("/")[2]
+            return Response(200, orjson.dumps({"path": f"/volumes/{volume}"}))
+
+        return Client(MemoryTransport(handle, UserInfo("system:kube-controller-manager", MASTERS)))
 
     async def make(self, kind: type[T], name: str, namespace: str = "", **tree: Any) -> T:
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {}) | tree.pop("metadata", {})
@@ -85,9 +108,7 @@ def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
         await api.start()
         world = World(api, VirtualClock(clock.now()))
         options = ControllerOptions(pki.ca.certificate, pki.ca.key)
-        controllers = Controllers(
-            world.client_of("system:kube-controller-manager", *MASTERS), world.clock, randomness, options
-        )
+        controllers = Controllers(world.manager(), world.clock, randomness, options)
         task = asyncio.get_running_loop().create_task(controllers.run())
         try:
             await world.until(core_v1.ServiceAccount, "default", "default", lambda found: found is not None)

@@ -24,6 +24,7 @@ from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.service_accounts import ServiceAccountController
 from carob.controllers.taint_eviction import TaintEviction
 from carob.controllers.views import PodView, prepare
+from carob.controllers.volumes.parts import VolumeControllers
 from carob.controllers.workloads import Workloads
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Controllers:
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
         workloads = Workloads(client, clock, self._randomness, pods, nodes)
+        volumes = VolumeControllers(client, clock, self._randomness, pods, nodes)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
@@ -95,6 +97,7 @@ class Controllers:
             "endpoints": EndpointsController(client, services, endpoints, pods, clock).run,
             "endpoint mirroring": EndpointMirroring(client, services, endpoints, slices, clock).run,
             **workloads.parts,
+            **volumes.parts,
         }
         service_events = EventRecorder(client, "service-controller", clock, self._randomness)
         if options.load_balancer_range:
@@ -103,12 +106,12 @@ class Controllers:
             ).run
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
         informers += [services, slices, endpoints]
-        informers += workloads.informers
+        informers += [*workloads.informers, *volumes.informers]
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
             group.spawn(service_events.run(), "service events")
             group.spawn(eviction_events.run(), "eviction events")
-            for component, recorder in workloads.recorders.items():
+            for component, recorder in {**workloads.recorders, **volumes.recorders}.items():
                 group.spawn(recorder.run(), f"events {component}")
             for informer in informers:
                 group.spawn(informer.run(), f"informer {informer.name}")

@@ -68,6 +68,20 @@ class AffinityView(Struct, kw_only=True, frozen=True, gc=False):
     node: NodeAffinityView | None = field(default=None, name="nodeAffinity")
 
 
+class PodClaimView(Struct, kw_only=True, frozen=True, gc=False):
+    claim_name: str = field(default="", name="claimName")
+
+
+class NoteView(Struct, kw_only=True, frozen=True, gc=False):
+    """Something of which it counts only that it is there."""
+
+
+class PodVolumeView(Struct, kw_only=True, frozen=True, gc=False):
+    name: str = ""
+    persistent_volume_claim: PodClaimView | None = field(default=None, name="persistentVolumeClaim")
+    ephemeral: NoteView | None = None
+
+
 class PodSpecView(Struct, kw_only=True, gc=False):
     node_name: str = field(default="", name="nodeName")
     hostname: str = ""
@@ -77,6 +91,8 @@ class PodSpecView(Struct, kw_only=True, gc=False):
     tolerations: tuple[core_v1.Toleration, ...] = ()
     containers: tuple[PodContainerView, ...] = ()
     init_containers: tuple[PodContainerView, ...] = field(default=(), name="initContainers")
+    volumes: tuple[PodVolumeView, ...] = ()
+    """After `compact` only those that are claims."""
 
 
 class PodConditionView(Struct, kw_only=True, frozen=True, gc=False):
@@ -196,6 +212,7 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     spec.tolerations = _share("tolerations", same, spec.tolerations)
     if spec.node_name:
         spec.affinity = None
+    spec.volumes = tuple(v for v in spec.volumes if v.persistent_volume_claim is not None or v.ephemeral is not None)
     spec.containers = _share("containers", spec.containers, spec.containers)
     spec.init_containers = _share("containers", spec.init_containers, spec.init_containers)
     metadata.labels = _share("labels", tuple(metadata.labels.items()), metadata.labels)

@@ -18,6 +18,7 @@ from carob.base.readiness import LISTENING, READY, say
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.rest import Client
 from carob.controllers.runner import ControllerOptions, Controllers
+from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
 from carob.standalone.process import settle_memory
 from carob.store.sqlite import SqliteStore
@@ -78,6 +79,7 @@ class ServerProcess:
             kubelet_client_certificate_pem=pki.kubelet_client.certificate.read_bytes(),
             kubelet_client_key_pem=pki.kubelet_client.key.read_bytes(),
             kubelet_ca_pem=pki.ca.certificate.read_bytes(),
+            local_provisioner=PROVISIONER,
         )
 
     async def _serve(self, api: ApiServer, pki: Pki) -> None:

@@ -253,6 +253,22 @@ def dns_service(options: ApiServerOptions) -> Tree:
     }
 
 
+def local_storage_class(provisioner: str) -> Tree:
+    """The default class: folders on the node that the first Pod of a claim gets."""
+    return {
+        "kind": "StorageClass",
+        "apiVersion": "storage.k8s.io/v1",
+        "metadata": {
+            "name": "local-path",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": provisioner,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
+
+
 def kubernetes_address(options: ApiServerOptions) -> Tree:
     """The claim of the `kubernetes` Service to its address."""
     return {

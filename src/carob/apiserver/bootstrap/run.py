@@ -81,6 +81,8 @@ class Bootstrap:
         yield from objects.flow_schemas(now)
         yield from objects.api_services(self._table, now)
         yield objects.kubernetes_address(options)
+        if options.local_provisioner:
+            yield objects.local_storage_class(options.local_provisioner)
 
     async def _ensure(self, trees: Iterator[dict[str, Any]]) -> None:
         async with TaskGroup() as group:
