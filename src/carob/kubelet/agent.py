@@ -35,6 +35,7 @@ from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
 from carob.kubelet.tokens import Tokens
 from carob.kubelet.tools import Tools, pod_ips
+from carob.kubelet.volumes.claimed import ClaimedVolumes
 from carob.kubelet.volumes.contents import ContentReader
 from carob.kubelet.volumes.manager import Volumes
 from carob.kubelet.volumes.setup import Places, VolumeSetup
@@ -90,12 +91,13 @@ class Kubelet:
         places = Places(options.root)
         tokens = Tokens(client, clock)
         setup = VolumeSetup(places, mounts, self.node.machine.memory_bytes // 2)
+        claimed = ClaimedVolumes(client, options.node_name, lambda: self.node.labels)
         return Tools(
             runtime=runtime,
             clock=clock,
             options=options,
             recorder=self._recorder,
-            volumes=Volumes(setup, ContentReader(self._objects, tokens), clock),
+            volumes=Volumes(setup, ContentReader(self._objects, tokens), claimed, clock),
             places=places,
             images=Images(runtime, clock, options.max_parallel_pulls),
             objects=self._objects,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from carob.kubelet import labels
 from carob.kubelet.expansion import expand_all
 from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
-from carob.runtime.types import ContainerConfig, Mount, MountPropagation
+from carob.runtime.types import ContainerConfig, Device, Mount, MountPropagation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,7 @@ def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: In
         working_dir=container.working_dir,
         env=list(made_of.env.items()),
         mounts=mounts,
+        devices=volume_devices(container, made_of),
         labels=labels.container_labels(pod, container.name),
         annotations=labels.container_annotations(pod, container, made_of.attempt),
         log_path=f"{container.name}/{made_of.attempt}.log",
@@ -75,6 +76,21 @@ def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: In
         resources=made_of.resources,
         security=made_of.security,
     )
+
+
+def volume_devices(container: core_v1.Container, made_of: Ingredients) -> list[Device]:
+    """The block devices of the spec, in its order."""
+    out = []
+    for device in container.volume_devices:
+        volume = made_of.volumes.get(device.name)
+        if volume is None or not volume.is_device:
+            raise StepFailure(
+                CREATE_CONTAINER_CONFIG_ERROR,
+                f'cannot find volume "{device.name}" to pass into container "{container.name}"',
+            )
+        permissions = "r" if volume.readonly else "rwm"
+        out.append(Device(container_path=device.device_path, host_path=volume.path, permissions=permissions))
+    return out
 
 
 def volume_mounts(container: core_v1.Container, made_of: Ingredients) -> list[Mount]:

@@ -69,7 +69,21 @@ class KubeletServer:
             return self._logs.handle(parts[1], parts[2], parts[3], query)
         if head in ("exec", "attach", "portForward"):
             return self._streams.handle(request, head, parts[1:], query)
+        if head == "localVolumes" and len(parts) == 2 and request.method in ("PUT", "DELETE"):
+            return self._local_volume(request.method, parts[1])
         return self._about_node(parts)
+
+    async def _local_volume(self, method: str, name: str) -> Response:
+        """Make or remove the folder of a PersistentVolume: what the built-in provisioner asks for."""
+        try:
+            if method == "DELETE":
+                await self._tools.volumes.remove_folder(name)
+                return Response(200, b"{}\n")
+            return Response(200, orjson.dumps({"path": await self._tools.volumes.make_folder(name)}) + b"\n")
+        except ValueError as error:
+            return text_response(400, f"{error}\n")
+        except OSError as error:
+            return text_response(500, f"{error}\n")
 
     def _about_node(self, parts: list[str]) -> Response | Awaitable[Response]:
         path = "/".join(parts)

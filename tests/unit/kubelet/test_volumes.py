@@ -176,7 +176,7 @@ class Node:
 
     def set_up(self, contents: dict[str, Contents] | None = None, **volume: Any) -> str:
         made = codec.from_tree(core_v1.Volume, {"name": "v"} | volume)
-        return self.setup.set_up(pod(), [made], contents or {}, NOW)["v"].path
+        return self.setup.set_up(pod(), [made], contents or {}, {}, NOW)["v"].path
 
 
 def test_an_empty_dir_is_everybodys_and_stays(tmp_path: Path) -> None:

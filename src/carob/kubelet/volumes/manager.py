@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from carob.kubelet.fields import Facts
+from carob.kubelet.volumes.claimed import ClaimedVolumes
 from carob.kubelet.volumes.contents import ContentReader
 from carob.kubelet.volumes.setup import VolumeSetup
 
@@ -38,9 +39,10 @@ class Prepared:
 class Volumes:
     """`prepare` may be called again at any time: it brings the content up to date."""
 
-    def __init__(self, setup: VolumeSetup, reader: ContentReader, clock: Clock) -> None:
+    def __init__(self, setup: VolumeSetup, reader: ContentReader, claimed: ClaimedVolumes, clock: Clock) -> None:
         self._setup = setup
         self._reader = reader
+        self._claimed = claimed
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kubelet-volumes")
 
@@ -57,9 +59,10 @@ class Volumes:
         volumes = mounted_volumes(pod)
         if not volumes:
             return Prepared({})
+        claimed = await self._claimed.read_all(pod, volumes)
         contents = await self._reader.read_all(pod, volumes, facts)
         now = self._clock.now()
-        ready = await self._in_thread(lambda: self._setup.set_up(pod, volumes, contents, now))
+        ready = await self._in_thread(lambda: self._setup.set_up(pod, volumes, contents, claimed, now))
         renewals = [one.renew_at for one in contents.values() if one.renew_at]
         return Prepared(ready, min(renewals, default=0.0))
 
@@ -70,10 +73,20 @@ class Volumes:
     async def release(self, uid: str) -> None:
         """Take back the volumes of a Pod that has ended. Raises: OSError."""
         await self._in_thread(lambda: self._setup.tear_down(uid))
+        self._claimed.release(uid)
 
     async def remove(self, uid: str) -> None:
         """Take back all files of a Pod that nobody knows any more. Raises: OSError."""
         await self._in_thread(lambda: self._setup.remove(uid))
+        self._claimed.release(uid)
+
+    async def make_folder(self, name: str) -> str:
+        """The path of a new PersistentVolume's folder on this node. Raises: OSError, ValueError."""
+        return await self._in_thread(lambda: self._setup.make_folder(name))
+
+    async def remove_folder(self, name: str) -> None:
+        """A PersistentVolume's folder goes, with what is in it. Raises: OSError, ValueError."""
+        await self._in_thread(lambda: self._setup.remove_folder(name))
 
     async def pods_on_disk(self) -> set[str]:
         """Uids of Pods that left files on the node."""
@@ -86,6 +99,8 @@ class Volumes:
 def mounted_volumes(pod: core_v1.Pod) -> list[core_v1.Volume]:
     """The volumes that some container mounts; others are not set up. Source: `GetPodVolumeNames`."""
     spec = pod.spec
-    used = {mount.name for one in (*spec.init_containers, *spec.containers) for mount in one.volume_mounts}
+    regular = (*spec.init_containers, *spec.containers)
+    used = {mount.name for one in regular for mount in one.volume_mounts}
+    used |= {device.name for one in regular for device in one.volume_devices}
     used |= {mount.name for one in spec.ephemeral_containers for mount in one.volume_mounts}
     return [volume for volume in pod.spec.volumes if volume.name in used]

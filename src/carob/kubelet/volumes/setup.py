@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from carob.api import quantity
 from carob.kubelet.failures import VolumeFailure
-from carob.kubelet.volumes import atomic_writer, host_path, ownership, sub_paths
+from carob.kubelet.volumes import atomic_writer, host_path, ownership, persistent, sub_paths
 from carob.kubelet.volumes.contents import fs_group
 from carob.kubelet.volumes.types import PreparedVolume
 
@@ -41,6 +41,11 @@ class Places:
     def memory(self) -> str:
         """The file system in memory that all Pods share."""
         return f"{self.root}/memory"
+
+    @property
+    def local_volumes(self) -> str:
+        """The folders of this node's PersistentVolumes."""
+        return f"{self.root}/local-volumes"
 
     def on_disk(self, uid: str) -> str:
         """The Pod's folder on the disk."""
@@ -68,12 +73,24 @@ class VolumeSetup:
             self._mounts.mount_tmpfs(folder, mode=0o755)
 
     def set_up(
-        self, pod: core_v1.Pod, volumes: Sequence[core_v1.Volume], contents: Mapping[str, Contents], now: float
+        self,
+        pod: core_v1.Pod,
+        volumes: Sequence[core_v1.Volume],
+        contents: Mapping[str, Contents],
+        claimed: Mapping[str, core_v1.PersistentVolume],
+        now: float,
     ) -> dict[str, PreparedVolume]:
         """Every volume stands when this returns. Raises: VolumeFailure."""
         out = {}
         for volume in volumes:
             try:
+                found = claimed.get(volume.name)
+                if found is not None:
+                    claim = volume.persistent_volume_claim
+                    readonly = claim is not None and claim.read_only
+                    security = pod.spec.security_context
+                    out[volume.name] = persistent.set_up(volume.name, found, security, readonly=readonly)
+                    continue
                 out[volume.name] = self._set_up(pod, volume, contents.get(volume.name), now)
             except (OSError, ValueError, host_path.Mismatch) as error:
                 raise VolumeFailure(volume.name, str(error)) from error
@@ -96,6 +113,14 @@ class VolumeSetup:
         self.tear_down(uid)
         _remove(self._places.on_disk(uid))
         _remove(self._places.in_memory(uid))
+
+    def make_folder(self, name: str) -> str:
+        """The folder of a new PersistentVolume. Raises: OSError, ValueError."""
+        return persistent.make_folder(self._places.local_volumes, name)
+
+    def remove_folder(self, name: str) -> None:
+        """A PersistentVolume's folder is gone. Raises: OSError, ValueError."""
+        persistent.remove_folder(self._places.local_volumes, name)
 
     def sub_path(self, pod: core_v1.Pod, volume: PreparedVolume, path: str, container: str, index: int) -> str:
         """The node's path of a part of a volume, safe against links that lead out of it. Raises: OSError, ValueError."""

@@ -34,3 +34,5 @@ class PreparedVolume:
     path: str
     readonly: bool = False
     is_file: bool = False
+    is_device: bool = False
+    """A block device, given to containers as `volumeDevices`."""
