@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
+from carob.scheduler.pod_volumes import BINDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,11 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     nodes = snapshot.nodes()
     if not nodes:
         return Unschedulable(NO_NODES)
+    if pod.volumes is not None and pod.volumes.refusal:
+        # no node can take it for a reason that has nothing to do with nodes
+        hopeless = _summary(len(nodes), [NOT_HELPFUL] * len(nodes))
+        text = f"0/{len(nodes)} nodes are available: {pod.volumes.refusal}. {NO_CLAIMS}, preemption: {hopeless}"
+        return Unschedulable(text, frozenset((BINDING,)))
     checks = filters.prepare(pod)
     wanted = nodes_to_find(len(nodes))
     start = snapshot.next_start % len(nodes)

@@ -24,12 +24,14 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.snapshot import Snapshot
+from carob.scheduler.storage import BindingFailed, Storage
 from carob.scheduler.views import NodeView, PodView, slim
 
 if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
+    from carob.scheduler.pod_volumes import Plan
 
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
@@ -59,6 +61,8 @@ class SchedulingLoop:
         self._recorder = EventRecorder(client, name, clock, randomness)
         self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
         self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
+        self._storage = Storage(client, clock, self._storage_changed)
+        self._storage_woke = False
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -69,9 +73,13 @@ class SchedulingLoop:
             group.spawn(self._nodes.run(), "scheduler nodes")
             group.spawn(self._pods.run(), "scheduler pods")
             group.spawn(self._retry_sleepers(), "scheduler retries")
+            for informer in self._storage.informers:
+                group.spawn(informer.run(), informer.name)
             # deciding before every Pod that has a node is counted could overfill a node
             await self._nodes.wait_synced()
             await self._pods.wait_synced()
+            for informer in self._storage.informers:
+                await informer.wait_synced()
             while True:
                 await self._signal.wait()
                 await self._work(group)
@@ -97,6 +105,11 @@ class SchedulingLoop:
         elif self._is_ours(new) and not self._snapshot.is_assumed(key):
             self._queue.add(PodInfo(new))
             self._signal.set()
+
+    def _storage_changed(self) -> None:
+        """A Pod that waits for its claims may fit now."""
+        self._storage_woke = True
+        self._signal.set()
 
     def _pod_is_placed(self, new: PodView) -> None:
         info = PodInfo(new)
@@ -139,17 +152,35 @@ class SchedulingLoop:
             self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
             self._queue.delete(pod.key)
             return
+        self._look_at_volumes(pod)
         found = decide(pod, self._snapshot)
         if isinstance(found, Unschedulable):
             self._queue.sleep(waiting, found.plugins)
             self._say_why(pod, UNSCHEDULABLE, found.message, group)
             return
         self._snapshot.assume(pod, found.name)
+        plan = pod.volumes.plan(found) if pod.volumes is not None else None
+        if plan is not None:
+            self._storage.assume(plan, found.name)
         self._requests += 1
-        group.spawn(self._bind(waiting, found.name, group), f"bind {pod.key}")
+        group.spawn(self._bind(waiting, found.name, plan, group), f"bind {pod.key}")
+
+    def _look_at_volumes(self, pod: PodInfo) -> None:
+        if not pod.claims:
+            return
+        single = {key for key, _ in pod.claims if self._storage.is_single(key)}
+        users: dict[str, int] = {}
+        if single:
+            others = (one for node in self._snapshot.nodes() for one in node.pods.values() if one.claims)
+            for key in (key for one in others if one.key != pod.key for key, _ in one.claims if key in single):
+                users[key] = users.get(key, 0) + 1
+        pod.volumes = self._storage.look(pod, users)
 
     def _wake_sleepers(self) -> None:
         """Try those sleepers again that now fit on a node that changed."""
+        if self._storage_woke:
+            self._storage_woke = False
+            self._queue.wake(self._clock.monotonic(), self._claims_changed)
         if not self._dirty_nodes:
             return
         nodes = [node for node in map(self._snapshot.get, self._dirty_nodes) if node is not None]
@@ -164,12 +195,20 @@ class SchedulingLoop:
             alike = waiting.pod.fit_key()
             answer = answers.get(alike)
             if answer is None:
+                self._look_at_volumes(waiting.pod)
                 checks = filters.prepare(waiting.pod)
                 answer = answers[alike] = any(filters.first_rejection(checks, node) is None for node in nodes)
             return answer
 
         if nodes:
             self._queue.wake(self._clock.monotonic(), could_fit)
+
+    def _claims_changed(self, waiting: Waiting) -> bool:
+        """Whether what the claims of a sleeper say is worth another try."""
+        pod = waiting.pod
+        before = pod.volumes.refusal if pod.volumes is not None else ""
+        self._look_at_volumes(pod)
+        return pod.volumes is not None and (not pod.volumes.refusal or pod.volumes.refusal != before)
 
     def _set_timer(self, group: TaskGroup) -> None:
         ready_at = self._queue.next_ready()
@@ -191,8 +230,16 @@ class SchedulingLoop:
 
     # acting
 
-    async def _bind(self, waiting: Waiting, node_name: str, group: TaskGroup) -> None:
+    async def _bind(self, waiting: Waiting, node_name: str, plan: Plan | None, group: TaskGroup) -> None:
         pod = waiting.pod
+        if plan is not None and not plan.empty:
+            try:
+                await self._bind_volumes(plan, node_name)
+            except (ApiError, ConnectionError, BindingFailed) as error:
+                self._binding_failed(waiting, error, group)
+                self._requests -= 1
+                self._signal.set()
+                return
         metadata = pod.view.metadata
         binding = core_v1.Binding(
             metadata=meta_v1.ObjectMeta(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
@@ -211,9 +258,26 @@ class SchedulingLoop:
             self._requests -= 1
             self._signal.set()
 
-    def _binding_failed(self, waiting: Waiting, error: ApiError | ConnectionError, group: TaskGroup) -> None:
+    async def _bind_volumes(self, plan: Plan, node_name: str) -> None:
+        # it may take minutes, and others need not wait for that
+        self._requests -= 1
+        self._signal.set()
+        try:
+            await self._storage.carry_out(plan, node_name)
+        finally:
+            self._storage.forget(plan)
+            self._requests += 1
+
+    def _binding_failed(
+        self, waiting: Waiting, error: ApiError | ConnectionError | BindingFailed, group: TaskGroup
+    ) -> None:
         pod = waiting.pod
         self._touch(self._snapshot.forget(pod))
+        if isinstance(error, BindingFailed):
+            self._queue.retry(waiting)
+            if waiting.place is Place.BACKING_OFF:
+                self._say_why(pod, SCHEDULER_ERROR, f'running PreBind plugin "VolumeBinding": {error}', group)
+            return
         if isinstance(error, ApiError) and error.code == 404:
             _log.debug("%s went before it was bound", pod.key)
             if self._queue.get(pod.key) is waiting:

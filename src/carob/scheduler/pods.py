@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.api import codec
+from carob.api.claims import claim_name
 from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from carob.scheduler.pod_volumes import PodVolumes
     from carob.scheduler.requests import Amounts
     from carob.scheduler.views import PodView
 
@@ -38,7 +40,19 @@ class UsedPort(NamedTuple):
 class PodInfo:
     """One Pod. `key` is `namespace/name`; `group` is what the Pods that should spread have in common, or None."""
 
-    __slots__ = ("group", "key", "namespace", "ports", "priority", "requests", "scored_cpu", "scored_memory", "view")
+    __slots__ = (
+        "claims",
+        "group",
+        "key",
+        "namespace",
+        "ports",
+        "priority",
+        "requests",
+        "scored_cpu",
+        "scored_memory",
+        "view",
+        "volumes",
+    )
 
     def __init__(self, view: PodView) -> None:
         self.view = view
@@ -52,6 +66,10 @@ class PodInfo:
         self.scored_memory = scored.get(MEMORY, 0)
         self.ports = _used_ports(view)
         self.group = _group(view)
+        self.claims = _claims(view)
+        """Keys of the claims that it uses, and whether each is an ephemeral volume's."""
+        self.volumes: PodVolumes | None = None
+        """The newest look at its claims; None if it has none."""
 
     @property
     def uid(self) -> str:
@@ -65,6 +83,8 @@ class PodInfo:
         """Equal for Pods that fit on the same nodes."""
         spec = self.view.spec
         parts = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
+        if self.claims:
+            parts = (*parts, self.claims)  # type: ignore[assignment]
         return codec.encode(parts)
 
     def counts_as(self, other: PodInfo) -> bool:
@@ -107,6 +127,12 @@ def _used_ports(view: PodView) -> tuple[UsedPort, ...]:
         if port.host_port > 0
     ]
     return tuple(found)
+
+
+def _claims(view: PodView) -> tuple[tuple[str, bool], ...]:
+    metadata = view.metadata
+    named = ((claim_name(metadata.name, one), one.ephemeral is not None) for one in view.spec.volumes)
+    return tuple(dict.fromkeys((f"{metadata.namespace}/{name}", ephemeral) for name, ephemeral in named if name))
 
 
 def _group(view: PodView) -> tuple[str, object] | None:

@@ -52,6 +52,20 @@ class ContainerView(Struct, kw_only=True, gc=False):
     restart_policy: str | None = field(default=None, name="restartPolicy")
 
 
+class ClaimView(Struct, kw_only=True, gc=False):
+    claim_name: str = field(default="", name="claimName")
+
+
+class NoteView(Struct, kw_only=True, gc=False):
+    """Something of which it counts only that it is there."""
+
+
+class VolumeView(Struct, kw_only=True, gc=False):
+    name: str = ""
+    persistent_volume_claim: ClaimView | None = field(default=None, name="persistentVolumeClaim")
+    ephemeral: NoteView | None = None
+
+
 class GateView(Struct, kw_only=True, gc=False):
     name: str = ""
 
@@ -70,6 +84,7 @@ class PodSpecView(Struct, kw_only=True, gc=False):
     host_network: bool = field(default=False, name="hostNetwork")
     overhead: dict[str, Quantity] = field(default_factory=dict)
     resources: RequestsView | None = None
+    volumes: tuple[VolumeView, ...] = ()
 
 
 class ContainerStatusView(Struct, kw_only=True, gc=False):

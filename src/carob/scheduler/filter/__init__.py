@@ -2,7 +2,7 @@
 
 Pure. `prepare` works out once what it needs of the Pod and returns a check to be asked for each node, or None when
 the Pod gives it nothing to check. Checks are asked in upstream's order; the first rejection counts.
-Differs: inter-Pod affinity, topology spread, volumes and resource claims are not filters yet.
+Differs: inter-Pod affinity, topology spread and resource claims are not filters yet.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from carob.scheduler.filter import (
     node_resources_fit,
     node_unschedulable,
     taint_toleration,
+    volume_binding,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ IN_ORDER = (
     node_affinity.prepare,
     node_ports.prepare,
     node_resources_fit.prepare,
+    volume_binding.prepare,
 )
 
 

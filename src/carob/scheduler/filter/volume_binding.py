@@ -1,0 +1,14 @@
+"""VolumeRestrictions and VolumeBinding: nobody else uses what one Pod may use, and the node reaches the Pod's volumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.verdict import Check
+
+
+def prepare(pod: PodInfo) -> Check | None:
+    """Source: scheduler plugins VolumeRestrictions, VolumeBinding. Shape: `pod.volumes` is a look of this very turn."""
+    return pod.volumes.rejection if pod.volumes is not None else None
