@@ -32,6 +32,7 @@ class Kubelet:
     def __init__(self) -> None:
         self.asked: list[Request] = []
         self.left = asyncio.Event()
+        self.summary: Callable[[int], Any] = lambda times: "no summary"
 
     def handle(self, request: Request) -> Response:
         self.asked.append(request)
@@ -39,6 +40,8 @@ class Kubelet:
             return self._log(request)
         if request.path.startswith("/exec/"):
             return Response(101, headers=[("upgrade", "SPDY/3.1")], content_type="", upgrade=self._echo)
+        if request.path == "/stats/summary" and request.query == "only_cpu_and_memory=true":
+            return Response(body=orjson.dumps(self.summary(self.asked.count(request))))
         if request.path.startswith("/attach/"):
             return Response(403, b"not you", "text/plain")
         return Response(
@@ -239,5 +242,58 @@ def test_a_pods_web_page(in_world: InWorld) -> None:
             assert (answer.status, answer.body) == (200, b"GET /index.html")
             answer = await world.get(f"{PODS}/web:x/proxy/")
             assert answer.status == 400
+
+    in_world(body)
+
+
+METRICS = "/apis/metrics.k8s.io/v1beta1"
+
+
+def _measured(began: str, times: int, **fields: Any) -> dict[str, Any]:
+    """Every time that somebody asks, ten seconds have passed and two and a half of them were work."""
+    cpu = {"time": f"2026-01-01T00:00:{times}0.000000Z", "usageCoreNanoSeconds": times * 2_500_000_000}
+    return {"cpu": cpu, "memory": {"workingSetBytes": 4096 << 10}, "startTime": began, **fields}
+
+
+def test_metrics_of_nodes_and_pods(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        for name in ("busy", "lost"):
+            await world.pod(name, node="node-0" if name == "busy" else "gone")
+            running = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"running": {}}}]}
+            headers = {"content-type": "application/merge-patch+json"}
+            patch = orjson.dumps({"metadata": {"labels": {"app": name}}, "status": running})
+            assert (await world.transport.send(Request("PATCH", f"{PODS}/{name}", "", headers, patch))).status == 200
+            assert (
+                await world.transport.send(Request("PATCH", f"{PODS}/{name}/status", "", headers, patch))
+            ).status == 200
+        began = "2026-01-01T00:00:00Z"
+        who = {"namespace": "default", "name": "busy", "uid": "u"}
+        world.kubelet.summary = lambda times: {
+            "node": _measured(began, times),
+            "pods": [{"podRef": who, "containers": [_measured(began, times, name="c")]}],
+        }
+        pods = orjson.loads((await world.get(f"{METRICS}/namespaces/default/pods?labelSelector=app%3Dbusy")).body)
+        assert (pods["kind"], pods["apiVersion"]) == ("PodMetricsList", "metrics.k8s.io/v1beta1")
+        (item,) = pods["items"]
+        assert item["metadata"]["labels"] == {"app": "busy"}
+        assert (item["timestamp"], item["window"]) == ("2026-01-01T00:00:20Z", "10s")
+        assert item["containers"] == [{"name": "c", "usage": {"cpu": "250000000n", "memory": "4096Ki"}}]
+        (asked, *_) = world.kubelet.asked
+        assert asked.query == "only_cpu_and_memory=true"
+        (node,) = orjson.loads((await world.get(f"{METRICS}/nodes")).body)["items"]
+        assert (node["metadata"]["name"], node["usage"]["cpu"]) == ("node-0", "250000000n")
+        one = orjson.loads((await world.get(f"{METRICS}/namespaces/default/pods/busy")).body)
+        assert (one["kind"], one["containers"]) == ("PodMetrics", item["containers"])
+        assert await world.message(f"{METRICS}/namespaces/default/pods/lost") == (
+            404,
+            'pods.metrics.k8s.io "default/lost" not found',
+        )
+        assert await world.message(f"{METRICS}/nodes/none") == (404, 'nodes.metrics.k8s.io "none" not found')
+        assert (await world.message(f"{METRICS}/pods?labelSelector=%3D"))[0] == 400
+        assert (await world.get(f"{METRICS}/nodes", "DELETE")).status == 405
+        groups = orjson.loads((await world.get("/apis")).body)["groups"]
+        assert groups[-1]["name"] == "metrics.k8s.io"
+        service = await world.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io")
+        assert orjson.loads(service.body)["status"]["conditions"][0]["status"] == "True"
 
     in_world(body)

@@ -320,7 +320,7 @@ class FakeRuntime:
             raise ConnectionError(f"failed to connect to localhost:{port} inside sandbox {sandbox_id}")
         return self.ports[sandbox_id, port]
 
-    async def container_stats(self) -> list[ContainerStats]:
+    async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
         running = [c.id for c in self.containers.values() if c.state is ContainerState.RUNNING]
         return [self.stats.get(i) or ContainerStats(id=i, timestamp=self._now(), process_count=1) for i in running]
 

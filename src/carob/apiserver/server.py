@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from carob.api.resources import ResourceTable
+from carob.api.resources import BUILT_IN, ResourceTable
 from carob.api.status import ApiError, internal, too_many_requests
 from carob.apiserver import paths, request_info
 from carob.apiserver.admission.chain import AdmissionChain
@@ -39,6 +39,9 @@ from carob.apiserver.nodes.connections import NodeConnections, SocketDialer
 from carob.apiserver.nodes.pod_streams import PodStreams
 from carob.apiserver.nodes.web_proxies import WebProxies
 from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
+from carob.apiserver.resource_metrics.answers import ResourceMetrics
+from carob.apiserver.resource_metrics.rows import ROWS as METRICS_ROWS
+from carob.apiserver.resource_metrics.sampler import Sampler
 from carob.apiserver.virtual.access_reviews import AccessReviews
 from carob.apiserver.virtual.components import component_statuses
 from carob.apiserver.virtual.identity_reviews import IdentityReviews
@@ -69,7 +72,7 @@ class ApiServer:
 
     def __init__(self, store: Store, options: ApiServerOptions, clock: Clock, randomness: Randomness) -> None:
         self.options = options
-        self.table = ResourceTable()
+        self.table = ResourceTable((*BUILT_IN, *METRICS_ROWS))
         self.metrics = Metrics()
         self.discovery = Discovery(self.table, f"{options.advertise_address}:{options.port}")
         self._clock = clock
@@ -142,6 +145,9 @@ class ApiServer:
         register("", "pods", "exec", streams.exec)
         register("", "pods", "attach", streams.attach)
         register("", "pods", "portforward", streams.port_forward)
+        metrics = ResourceMetrics(reader, Sampler(self._connections, self._clock), self._clock)
+        register("metrics.k8s.io", "nodes", "", metrics.nodes)
+        register("metrics.k8s.io", "pods", "", metrics.pods)
         web = WebProxies(reader, self._connections, dialer, self._spawn)
         register("", "nodes", "proxy", web.node)
         register("", "pods", "proxy", web.pod)

@@ -166,10 +166,11 @@ class _Sync:
             return not condemned
         if not condemned:
             return True
-        unwell = [pod for pod in reversed(condemned) if not self._works(pod)]
+        # what has ended never gets well again, so nobody waits for it (upstream would, forever)
+        unwell = [pod for pod in reversed(condemned) if not self._works(pod) and not pod.has_ended]
         pod = condemned[0]
         # an unwell Pod stops the others from going, but the first unwell one may go itself
-        if not pod.is_ending and (self._works(pod) or pod is unwell[0]):
+        if not pod.is_ending and (self._works(pod) or pod.has_ended or pod is unwell[0]):
             self._plan.condemn.append(pod)
         return False
 

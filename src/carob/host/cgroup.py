@@ -46,6 +46,11 @@ class CgroupStats(Struct, kw_only=True, frozen=True):
     major_page_faults: int = 0
     process_count: int = 0
     oom_kills: int = 0
+    cpu_periods: int = 0
+    cpu_throttled_periods: int = 0
+    cpu_throttled_nanoseconds: int = 0
+    memory_cache_bytes: int = 0
+    swap_usage_bytes: int = 0
 
 
 class Layout(Struct, frozen=True):

@@ -74,6 +74,7 @@ class Version1:
 
         usage = self._number("memory", path, "memory.usage_in_bytes")
         detail = self._table("memory", path, "memory.stat")
+        throttling = self._table("cpu", path, "cpu.stat")
         return CgroupStats(
             cpu_usage_nanoseconds=self._number("cpuacct", path, "cpuacct.usage"),
             memory_usage_bytes=usage,
@@ -83,6 +84,11 @@ class Version1:
             major_page_faults=detail.get("total_pgmajfault", 0),
             process_count=self._number("pids", path, "pids.current"),
             oom_kills=self.oom_kills(path) or 0,
+            cpu_periods=throttling.get("nr_periods", 0),
+            cpu_throttled_periods=throttling.get("nr_throttled", 0),
+            cpu_throttled_nanoseconds=throttling.get("throttled_time", 0),
+            memory_cache_bytes=detail.get("total_cache", 0),
+            swap_usage_bytes=detail.get("total_swap", 0),
         )
 
     def oom_kills(self, path: str) -> int | None:

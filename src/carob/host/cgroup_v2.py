@@ -82,8 +82,9 @@ class Version2:
 
         usage = self._number(path, "memory.current")
         memory = self._table(path, "memory.stat")
+        cpu = self._table(path, "cpu.stat")
         return CgroupStats(
-            cpu_usage_nanoseconds=self._table(path, "cpu.stat").get("usage_usec", 0) * 1000,
+            cpu_usage_nanoseconds=cpu.get("usage_usec", 0) * 1000,
             memory_usage_bytes=usage,
             memory_working_set_bytes=max(0, usage - memory.get("inactive_file", 0)),
             memory_rss_bytes=memory.get("anon", 0),
@@ -91,6 +92,11 @@ class Version2:
             major_page_faults=memory.get("pgmajfault", 0),
             process_count=self._number(path, "pids.current") or self._processes(path),
             oom_kills=self.oom_kills(path) or 0,
+            cpu_periods=cpu.get("nr_periods", 0),
+            cpu_throttled_periods=cpu.get("nr_throttled", 0),
+            cpu_throttled_nanoseconds=cpu.get("throttled_usec", 0) * 1000,
+            memory_cache_bytes=memory.get("file", 0),
+            swap_usage_bytes=self._number(path, "memory.swap.current"),
         )
 
     def oom_kills(self, path: str) -> int | None:

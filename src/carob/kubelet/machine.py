@@ -47,6 +47,21 @@ class Usage:
     max_processes: int
 
 
+@dataclass(frozen=True, slots=True)
+class NodeUse:
+    """What the whole node uses, its Pods and everything else. Units: nanoseconds, bytes, counts since it started."""
+
+    cpu_nanoseconds: int
+    memory_usage_bytes: int
+    memory_working_set_bytes: int
+    memory_rss_bytes: int
+    page_faults: int
+    major_page_faults: int
+    swap_usage_bytes: int
+    swap_available_bytes: int
+    booted_at: float
+
+
 def read_machine() -> Machine:
     """Look at this machine."""
     memory = _meminfo()
@@ -73,7 +88,7 @@ def read_usage(folder: str) -> Usage:
     processes = read_text("/proc/loadavg").split()
     running = int(processes[3].partition("/")[2]) if len(processes) > 3 else 0
     return Usage(
-        memory_available_bytes=_meminfo().get("MemAvailable", 0),
+        memory_available_bytes=_available(_meminfo()),
         disk_capacity_bytes=disk.f_blocks * disk.f_frsize,
         disk_available_bytes=disk.f_bavail * disk.f_frsize,
         inodes=disk.f_files,
@@ -83,10 +98,52 @@ def read_usage(folder: str) -> Usage:
     )
 
 
+def read_use() -> NodeUse:
+    """What the node uses now; about a third of a millisecond."""
+    memory, faults, times = _meminfo(), _vmstat(), _cpu_times()
+    usage = memory.get("MemTotal", 0) - memory.get("MemFree", 0)
+    return NodeUse(
+        cpu_nanoseconds=times[0],
+        memory_usage_bytes=usage,
+        memory_working_set_bytes=max(0, usage - memory.get("Inactive(file)", 0)),
+        memory_rss_bytes=memory.get("AnonPages", 0),
+        page_faults=faults.get("pgfault", 0),
+        major_page_faults=faults.get("pgmajfault", 0),
+        swap_usage_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
+        swap_available_bytes=memory.get("SwapFree", 0),
+        booted_at=times[1],
+    )
+
+
+def _available(memory: Mapping[str, int]) -> int:
+    """As upstream counts: everything but the working set."""
+    return memory.get("MemFree", 0) + memory.get("Inactive(file)", 0)
+
+
+def _cpu_times() -> tuple[int, float]:
+    """Nanoseconds at work, and when the machine started. Guest time is in user time already."""
+    work, booted = 0, 0.0
+    for line in read_text("/proc/stat").splitlines():
+        name, _, rest = line.partition(" ")
+        if name == "cpu":
+            ticks = [int(number) for number in rest.split()]
+            # user, nice, system, irq, softirq, steal: all but idle and iowait
+            work = sum(ticks[:3]) + sum(ticks[5:8])
+        elif name == "btime":
+            booted = float(rest)
+    return work * (1_000_000_000 // os.sysconf("SC_CLK_TCK")), booted
+
+
+def _vmstat() -> dict[str, int]:
+    wanted = ("pgfault", "pgmajfault")
+    lines = (line.split() for line in read_text("/proc/vmstat").splitlines())
+    return {name: int(number) for name, number in lines if name in wanted}
+
+
 def _meminfo() -> dict[str, int]:
     return {
         match[1]: int(match[2]) * 1024
-        for match in re.finditer(r"^(\w+):\s+(\d+) kB$", read_text("/proc/meminfo"), re.MULTILINE)
+        for match in re.finditer(r"^([\w()]+):\s+(\d+) kB$", read_text("/proc/meminfo"), re.MULTILINE)
     }
 
 

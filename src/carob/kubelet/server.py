@@ -17,7 +17,7 @@ from carob.api.types import core_v1
 from carob.base.log import get_logger
 from carob.kubelet.callers import Callers
 from carob.kubelet.log_requests import LogRequests
-from carob.kubelet.statistics import metrics_text, stats_summary
+from carob.kubelet.metrics import Metrics
 from carob.kubelet.stream_requests import StreamRequests
 from carob.transport.http import Response
 
@@ -42,8 +42,8 @@ class KubeletServer:
         self._tools = tools
         self._records = records
         self._statuses = statuses
-        self._node = node
         self._callers = Callers()
+        self._metrics = Metrics(tools, records, node.machine)
         self._logs = LogRequests(tools, records, statuses)
         self._streams = StreamRequests(tools, records)
 
@@ -71,7 +71,7 @@ class KubeletServer:
             return self._streams.handle(request, head, parts[1:], query)
         if head == "localVolumes" and len(parts) == 2 and request.method in ("PUT", "DELETE"):
             return self._local_volume(request.method, parts[1])
-        return self._about_node(parts)
+        return self._about_node(parts, query)
 
     async def _local_volume(self, method: str, name: str) -> Response:
         """Make or remove the folder of a PersistentVolume: what the built-in provisioner asks for."""
@@ -85,27 +85,19 @@ class KubeletServer:
         except OSError as error:
             return text_response(500, f"{error}\n")
 
-    def _about_node(self, parts: list[str]) -> Response | Awaitable[Response]:
+    def _about_node(self, parts: list[str], query: Mapping[str, list[str]]) -> Response | Awaitable[Response]:
         path = "/".join(parts)
         if path == "pods":
             return self._pods()
         if path == "stats/summary":
-            return self._summary()
-        if path in ("metrics", "metrics/resource", "metrics/cadvisor"):
-            return self._metrics()
+            return self._metrics.summary(query)
+        if path in self._metrics.pages:
+            return self._metrics.page(path)
         return text_response(404, "404 page not found\n")
 
     def _pods(self) -> Response:
         pods = [record.pod for record in self._records.values() if not record.removed and record.pod.metadata.name]
         return Response(200, codec.encode(core_v1.PodList(items=pods)) + b"\n")
-
-    async def _summary(self) -> Response:
-        tree = await stats_summary(self._tools, self._records, self._node.machine)
-        return Response(200, orjson.dumps(tree) + b"\n")
-
-    async def _metrics(self) -> Response:
-        text = await metrics_text(self._tools, self._records)
-        return Response(200, text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def text_response(status: int, text: str) -> Response:

@@ -1,70 +1,112 @@
-"""What containers, Pods and the node use: `/stats/summary` and metrics in Prometheus' text form.
+"""The tree of `/stats/summary`: what containers, Pods and the node use. Pure.
 
-Source: kubelet `server/stats/summary.go`, `metrics/collectors/resource_metrics.go`.
+Source: kubelet `server/stats/summary.go`, `apis/stats/v1alpha1`.
+Differs: a Pod's numbers are the sums of its containers'; the pause process is not counted.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from carob.base.clock import rfc3339
-from carob.kubelet.machine import read_usage
+from carob.base.clock import rfc3339, rfc3339_micro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from carob.kubelet.machine import Machine
+    from carob.kubelet.machine import Usage as Fullness
     from carob.kubelet.pod_record import PodRecord
-    from carob.kubelet.tools import Tools
-    from carob.runtime.types import ContainerStats
+    from carob.kubelet.usage import ContainerUse, Look
+    from carob.runtime.types import FilesystemUsage
 
 
-async def stats_summary(tools: Tools, records: Mapping[str, PodRecord], machine: Machine) -> dict[str, Any]:
-    """The tree of `stats.Summary`."""
-    now = rfc3339(tools.clock.now())
-    by_id = {stats.id: stats for stats in await tools.runtime.container_stats()}
-    pods = [_pod(record, by_id, now) for record in records.values() if record.running()]
-    usage = read_usage(tools.options.root)
-    working = max(0, machine.memory_bytes - usage.memory_available_bytes)
-    images = await tools.runtime.image_filesystem()
-    return {
-        "node": {
-            "nodeName": tools.options.node_name,
-            "memory": {
-                "time": now,
-                "availableBytes": usage.memory_available_bytes,
-                "usageBytes": working,
-                "workingSetBytes": working,
-            },
-            "fs": _filesystem(now, usage.disk_available_bytes, usage.disk_capacity_bytes),
-            "runtime": {"imageFs": _filesystem(now, images.available_bytes, images.capacity_bytes)},
-            "rlimit": {"time": now, "maxpid": usage.max_processes, "curproc": usage.processes},
+def summary(
+    look: Look,
+    machine: Machine,
+    node_name: str,
+    disks: tuple[Fullness, FilesystemUsage] | None,
+    volumes: Mapping[str, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    """`stats.Summary`. `disks` None: only processors and memory were asked for; `volumes` are by the Pod's uid."""
+    now = rfc3339_micro(look.time)
+    use = look.node
+    node: dict[str, Any] = {
+        "nodeName": node_name,
+        "startTime": rfc3339(use.booted_at),
+        "cpu": _cpu(now, look.node_nanocores, use.cpu_nanoseconds),
+        "memory": {
+            "time": now,
+            "availableBytes": max(0, machine.memory_bytes - use.memory_working_set_bytes),
+            "usageBytes": use.memory_usage_bytes,
+            "workingSetBytes": use.memory_working_set_bytes,
+            "rssBytes": use.memory_rss_bytes,
+            "pageFaults": use.page_faults,
+            "majorPageFaults": use.major_page_faults,
         },
-        "pods": pods,
+        "swap": {
+            "time": now,
+            "swapAvailableBytes": use.swap_available_bytes,
+            "swapUsageBytes": use.swap_usage_bytes,
+        },
     }
+    if disks is not None:
+        full, images = disks
+        fs = _filesystem(now, full.disk_available_bytes, full.disk_capacity_bytes)
+        node["fs"] = fs | _inodes(full.inodes, full.inodes_free)
+        image_fs = _filesystem(now, images.available_bytes, images.capacity_bytes)
+        own = {"usedBytes": images.used_bytes, "inodesUsed": images.inodes_used}
+        inodes = _inodes(full.inodes, full.inodes_free)
+        node["runtime"] = {"imageFs": image_fs | inodes | own, "containerFs": image_fs | inodes}
+        node["rlimit"] = {"time": now, "maxpid": full.max_processes, "curproc": full.processes}
+    pods = [_pod(record, uses, now, disks is not None, volumes) for record, uses in look.by_pod()]
+    return {"node": node, "pods": pods}
 
 
-def _pod(record: PodRecord, by_id: Mapping[str, ContainerStats], now: str) -> dict[str, Any]:
+def _cpu(time: str, nanocores: int | None, nanoseconds: int) -> dict[str, Any]:
+    rate = {} if nanocores is None else {"usageNanoCores": nanocores}
+    return {"time": time, **rate, "usageCoreNanoSeconds": nanoseconds}
+
+
+def _pod(
+    record: PodRecord, uses: list[ContainerUse], now: str, disk: bool, volumes: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
     metadata = record.pod.metadata
-    containers = [_container(status.name, by_id[status.id]) for status in record.running() if status.id in by_id]
-    return {
+    containers = [_container(use, disk) for use in uses]
+    rates = [use.nanocores for use in uses if use.nanocores is not None]
+    tree: dict[str, Any] = {
         "podRef": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
         "startTime": rfc3339(record.start_time or 0.0),
         "containers": containers,
-        "cpu": {"time": now, "usageCoreNanoSeconds": sum(c["cpu"]["usageCoreNanoSeconds"] for c in containers)},
+        "cpu": _cpu(now, sum(rates) if rates else None, sum(u.stats.cpu_usage_nanoseconds for u in uses)),
         "memory": {
             "time": now,
-            "usageBytes": sum(c["memory"]["usageBytes"] for c in containers),
-            "workingSetBytes": sum(c["memory"]["workingSetBytes"] for c in containers),
+            "usageBytes": sum(u.stats.memory_usage_bytes for u in uses),
+            "workingSetBytes": sum(u.stats.memory_working_set_bytes for u in uses),
+            "rssBytes": sum(u.stats.memory_rss_bytes for u in uses),
+            "pageFaults": sum(u.stats.page_faults for u in uses),
+            "majorPageFaults": sum(u.stats.major_page_faults for u in uses),
         },
+        "process_stats": {"process_count": sum(u.stats.process_count for u in uses)},
     }
+    if disk:
+        mine = volumes.get(record.uid, [])
+        if mine:
+            tree["volume"] = mine
+        tree["ephemeral-storage"] = {
+            "time": now,
+            "usedBytes": sum(u.stats.rootfs_used_bytes for u in uses) + sum(v["usedBytes"] for v in mine),
+            "inodesUsed": sum(u.stats.rootfs_inodes_used for u in uses) + sum(v["inodesUsed"] for v in mine),
+        }
+    return tree
 
 
-def _container(name: str, stats: ContainerStats) -> dict[str, Any]:
-    time = rfc3339(stats.timestamp)
-    return {
-        "name": name,
-        "cpu": {"time": time, "usageCoreNanoSeconds": stats.cpu_usage_nanoseconds},
+def _container(use: ContainerUse, disk: bool) -> dict[str, Any]:
+    stats = use.stats
+    time = rfc3339_micro(stats.timestamp)
+    tree: dict[str, Any] = {
+        "name": use.status.name,
+        "startTime": rfc3339(use.status.started_at),
+        "cpu": _cpu(time, use.nanocores, stats.cpu_usage_nanoseconds),
         "memory": {
             "time": time,
             "usageBytes": stats.memory_usage_bytes,
@@ -73,8 +115,11 @@ def _container(name: str, stats: ContainerStats) -> dict[str, Any]:
             "pageFaults": stats.page_faults,
             "majorPageFaults": stats.major_page_faults,
         },
-        "rootfs": {"time": time, "usedBytes": stats.rootfs_used_bytes, "inodesUsed": stats.rootfs_inodes_used},
+        "swap": {"time": time, "swapUsageBytes": stats.swap_usage_bytes},
     }
+    if disk:
+        tree["rootfs"] = {"time": time, "usedBytes": stats.rootfs_used_bytes, "inodesUsed": stats.rootfs_inodes_used}
+    return tree
 
 
 def _filesystem(time: str, available: int, capacity: int) -> dict[str, Any]:
@@ -86,26 +131,7 @@ def _filesystem(time: str, available: int, capacity: int) -> dict[str, Any]:
     }
 
 
-async def metrics_text(tools: Tools, records: Mapping[str, PodRecord]) -> str:
-    """Resource metrics of containers, and how many Pods and containers there are."""
-    by_id = {stats.id: stats for stats in await tools.runtime.container_stats()}
-    running = [(record, status) for record in records.values() for status in record.running()]
-    lines = [
-        "# HELP kubelet_running_pods [ALPHA] Number of pods that have a running pod sandbox",
-        "# TYPE kubelet_running_pods gauge",
-        f"kubelet_running_pods {sum(record.ready_sandbox is not None for record in records.values())}",
-        "# HELP kubelet_running_containers [ALPHA] Number of containers currently running",
-        "# TYPE kubelet_running_containers gauge",
-        f'kubelet_running_containers{{container_state="running"}} {len(running)}',
-    ]
-    cpu = ["# TYPE container_cpu_usage_seconds_total counter"]
-    memory = ["# TYPE container_memory_working_set_bytes gauge"]
-    for record, status in running:
-        stats = by_id.get(status.id)
-        if stats is None:
-            continue
-        metadata = record.pod.metadata
-        labels = f'container="{status.name}",namespace="{metadata.namespace}",pod="{metadata.name}"'
-        cpu.append(f"container_cpu_usage_seconds_total{{{labels}}} {stats.cpu_usage_nanoseconds / 1e9}")
-        memory.append(f"container_memory_working_set_bytes{{{labels}}} {stats.memory_working_set_bytes}")
-    return "\n".join(lines + cpu + memory) + "\n"
+def _inodes(all_of_them: int, free: int) -> dict[str, Any]:
+    if not all_of_them:
+        return {}
+    return {"inodes": all_of_them, "inodesFree": free, "inodesUsed": all_of_them - free}

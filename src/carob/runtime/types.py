@@ -233,6 +233,12 @@ class ContainerStats(Struct, kw_only=True):
     page_faults: int = 0
     major_page_faults: int = 0
     process_count: int = 0
+    oom_kills: int = 0
+    cpu_periods: int = 0
+    cpu_throttled_periods: int = 0
+    cpu_throttled_nanoseconds: int = 0
+    memory_cache_bytes: int = 0
+    swap_usage_bytes: int = 0
     rootfs_used_bytes: int = 0
     rootfs_inodes_used: int = 0
 
@@ -422,7 +428,9 @@ class Runtime(Protocol):
         """A connection to `127.0.0.1:port` inside the sandbox. Raises: ConnectionError."""
         ...
 
-    async def container_stats(self) -> list[ContainerStats]: ...
+    async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
+        """Of every running container; without `disk` nobody walks its writable layer."""
+        ...
 
     async def image_status(self, name: str) -> Image | None:
         """By id, digest or any form of the name."""

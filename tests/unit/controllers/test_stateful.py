@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carob.controllers.revisions import HASH_LABEL
@@ -73,7 +73,12 @@ class World:
 events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=80)
 
 
+# two Pods that have ended, and the set is to become empty
+BOTH_ENDED = [(0, 0)] * 16 + [(1, 0), *[(0, 0)] * 4, (3, 1), (3, 0)]
+
+
 @settings(max_examples=80, deadline=None)
+@example("OrderedReady", 2, 0, BOTH_ENDED)
 @given(st.sampled_from(["OrderedReady", "Parallel"]), st.integers(0, 5), st.integers(0, 5), events)
 def test_names_stay_single_and_the_set_comes_to_rest(
     policy: str, replicas: int, later: int, order: list[tuple[int, int]]

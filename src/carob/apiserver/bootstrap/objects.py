@@ -86,6 +86,8 @@ _GROUP_PRIORITIES: dict[str, tuple[int, int]] = {
     "discovery.k8s.io": (16200, 15),
     "resource.k8s.io": (16200, 21),
     "flowcontrol.apiserver.k8s.io": (16100, 21),
+    # as metrics-server has it
+    "metrics.k8s.io": (100, 100),
 }
 
 
@@ -166,7 +168,7 @@ def api_services(table: ResourceTable, now: float) -> Iterator[Tree]:
     seen: set[tuple[str, str]] = set()
     for resource in table:
         key = (resource.group, resource.version)
-        if key in seen or resource.group not in _GROUP_PRIORITIES or resource.custom:
+        if key in seen or resource.group not in _GROUP_PRIORITIES:
             continue
         seen.add(key)
         group_priority, version_priority = _GROUP_PRIORITIES[resource.group]

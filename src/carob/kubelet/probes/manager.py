@@ -15,6 +15,7 @@ from carob.base.tasks import Signal, TaskGroup
 from carob.kubelet.actions import Kill
 from carob.kubelet.events import PodEvents
 from carob.kubelet.probes.check import check
+from carob.kubelet.probes.counts import Counts
 from carob.kubelet.probes.outcome import Outcome
 from carob.kubelet.probes.state import ProbeState
 
@@ -73,6 +74,7 @@ class Probes:
         self._signal = Signal()
         self._timer: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self.counts = Counts()
         self.kills: dict[str, Kill] = {}
         """Containers that must be ended because a probe failed, by id."""
 
@@ -184,6 +186,7 @@ class Probes:
         if probed is not None:
             probed.ended = True
         self.kills.pop(container_id, None)
+        self.counts.forget(container_id)
 
     def _arm(self, probed: _Probed, kind: str, due: float) -> None:
         self._sequence += 1
@@ -208,6 +211,7 @@ class Probes:
         probed.busy.discard(kind)
         if probed.ended or kind not in probed.states:
             return
+        self.counts.add(probed.container_id, probed.pod, probed.container.name, kind, outcome)
         if kind in probed.early:
             if outcome is not Outcome.SUCCESS:
                 self._arm_early(probed, kind)

@@ -246,8 +246,8 @@ class EmbeddedRuntime:
             raise ConnectionError(f'sandbox "{sandbox_id}" is not ready')
         return await connect(self._parts, sandbox.record, port)
 
-    async def container_stats(self) -> list[ContainerStats]:
-        return await self._stats.all()
+    async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
+        return await self._stats.all(disk=disk)
 
     # --- images: the store's own
 

@@ -5,15 +5,12 @@ The layer is walked at most every half minute per container: a walk of a large o
 
 from __future__ import annotations
 
-import os
-
+from carob.base.disk_use import disk_usage
 from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.records import ContainerRecord, Phase
 from carob.runtime.types import ContainerStats
 
 _LAYER_AGE_SECONDS = 30.0
-_BLOCK_BYTES = 512
-_MAX_FILES = 1_000_000
 
 
 class Stats:
@@ -23,17 +20,17 @@ class Stats:
         self._parts = parts
         self._layers: dict[str, tuple[float, int, int]] = {}
 
-    async def all(self) -> list[ContainerStats]:
+    async def all(self, *, disk: bool) -> list[ContainerStats]:
         """Of every running container; those that end meanwhile are left out."""
         running = [c.record for c in self._parts.inventory.containers.values() if c.record.phase is Phase.RUNNING]
         self._layers = {r.id: self._layers[r.id] for r in running if r.id in self._layers}
-        return await self._parts.threads.run(lambda: [s for r in running if (s := self._one(r)) is not None])
+        return await self._parts.threads.run(lambda: [s for r in running if (s := self._one(r, disk)) is not None])
 
-    def _one(self, record: ContainerRecord) -> ContainerStats | None:
+    def _one(self, record: ContainerRecord, disk: bool) -> ContainerStats | None:
         used = self._parts.cgroups.stats(record.cgroup)
         if used is None:
             return None
-        layer_bytes, layer_files = self._layer(record.id)
+        layer_bytes, layer_files = self._layer(record.id) if disk else (0, 0)
         return ContainerStats(
             id=record.id,
             timestamp=self._parts.clock.now(),
@@ -44,6 +41,12 @@ class Stats:
             page_faults=used.page_faults,
             major_page_faults=used.major_page_faults,
             process_count=used.process_count,
+            oom_kills=used.oom_kills,
+            cpu_periods=used.cpu_periods,
+            cpu_throttled_periods=used.cpu_throttled_periods,
+            cpu_throttled_nanoseconds=used.cpu_throttled_nanoseconds,
+            memory_cache_bytes=used.memory_cache_bytes,
+            swap_usage_bytes=used.swap_usage_bytes,
             rootfs_used_bytes=layer_bytes,
             rootfs_inodes_used=layer_files,
         )
@@ -55,21 +58,3 @@ class Stats:
             known = (now, *disk_usage(f"{self._parts.places.bundle(container_id)}/upper"))
             self._layers[container_id] = known
         return known[1], known[2]
-
-
-def disk_usage(folder: str) -> tuple[int, int]:
-    """Bytes on disk and number of files and folders; what vanishes meanwhile is not counted."""
-    used, files = 0, 0
-    folders = [folder]
-    while folders and files < _MAX_FILES:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    used += status.st_blocks * _BLOCK_BYTES
-                    files += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-        except OSError:
-            continue
-    return used, files

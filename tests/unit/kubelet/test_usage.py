@@ -1,0 +1,100 @@
+"""What the node and its containers use, in the forms that metrics servers and dashboards read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from carob.kubelet import cadvisor_metrics, resource_metrics, statistics
+from carob.kubelet.exposition import Family, text
+from carob.kubelet.machine import NodeUse, Usage, read_machine, read_use
+from carob.kubelet.pod_record import PodRecord
+from carob.kubelet.probes.counts import Counts
+from carob.kubelet.probes.outcome import Outcome
+from carob.kubelet.usage import ContainerUse, Look, Rates
+from carob.runtime.types import ContainerStats, FilesystemUsage
+from tests.unit.kubelet.pods import pod, running
+
+NODE = NodeUse(5_000_000_000, 8 << 30, 6 << 30, 1 << 30, 10, 1, 0, 0, 50.0)
+
+
+def look() -> Look:
+    record = PodRecord("u-1", pod(), start_time=90.0)
+    status = running()
+    record.containers[status.id] = status
+    stats = ContainerStats(
+        id=status.id, timestamp=200.5, cpu_usage_nanoseconds=1_500_000_000, memory_working_set_bytes=4096
+    )
+    return Look(200.5, NODE, None, [ContainerUse(record, status, stats, 20_000_000)])
+
+
+def test_rates_need_two_points_or_a_beginning() -> None:
+    rates = Rates()
+    assert rates.take(1000.0, {"old": (100.0, 5 * 10**9), "young": (990.0, 10**9)}) == {"young": 100_000_000}
+    assert rates.take(1010.0, {"old": (100.0, 6 * 10**9), "young": (990.0, 10**9)}) == {"old": 10**8, "young": 0}
+    # too soon: the last rate holds, and the window goes on from the same point
+    assert rates.take(1010.1, {"old": (100.0, 7 * 10**9)}) == {"old": 10**8}
+    assert rates.take(1020.0, {"old": (100.0, 8 * 10**9)}) == {"old": 2 * 10**8}
+    assert rates.take(1030.0, {"old": (1025.0, 10**9)}) == {}, "a counter that went back says nothing"
+
+
+def test_the_summary() -> None:
+    machine = dataclasses.replace(read_machine(), memory_bytes=16 << 30)
+    full = Usage(0, 1000, 400, 50, 20, 7, 99)
+    images = FilesystemUsage(mountpoint="/x", used_bytes=30, capacity_bytes=1000, available_bytes=400, inodes_used=3)
+    volume = {"time": "t", "name": "scratch", "usedBytes": 5, "inodesUsed": 2}
+    tree = statistics.summary(look(), machine, "node-0", (full, images), {"u-1": [volume]})
+    node, (mine,) = tree["node"], tree["pods"]
+    assert node["memory"]["availableBytes"] == 10 << 30
+    assert (node["fs"]["usedBytes"], node["fs"]["inodesUsed"]) == (600, 30)
+    assert (node["runtime"]["imageFs"]["usedBytes"], node["rlimit"]["maxpid"]) == (30, 99)
+    assert mine["podRef"] == {"name": "p", "namespace": "default", "uid": "u-1"}
+    assert mine["cpu"]["usageNanoCores"] == 20_000_000
+    assert mine["containers"][0]["memory"]["workingSetBytes"] == mine["memory"]["workingSetBytes"] == 4096
+    assert (mine["volume"], mine["ephemeral-storage"]["usedBytes"]) == ([volume], 5)
+    light = statistics.summary(look(), machine, "node-0", None, {})
+    assert "fs" not in light["node"]
+    assert "rootfs" not in light["pods"][0]["containers"][0]
+
+
+def test_resource_metrics_have_upstreams_names() -> None:
+    lines = resource_metrics.page(look()).splitlines()
+    labels = 'container="web",namespace="default",pod="p"'
+    assert f"container_cpu_usage_seconds_total{{{labels}}} 1.5 200500" in lines
+    assert f"container_memory_working_set_bytes{{{labels}}} 4096 200500" in lines
+    assert f"container_start_time_seconds{{{labels}}} 100" in lines
+    assert "node_cpu_usage_seconds_total 5 200500" in lines
+    assert 'pod_memory_working_set_bytes{namespace="default",pod="p"} 4096 200500' in lines
+    assert lines[-1] == "resource_scrape_error 0"
+
+
+def test_cadvisor_metrics_name_the_container() -> None:
+    page = cadvisor_metrics.page(look(), read_machine())
+    labels = 'container="web",id="/web-0",image="web:1",name="web-0",namespace="default",pod="p"'
+    assert f'container_cpu_usage_seconds_total{{{labels},cpu="total"}} 1.5 200500' in page
+    assert f"container_memory_working_set_bytes{{{labels}}} 4096 200500" in page
+    assert "# TYPE container_oom_events_total counter" in page
+
+
+def test_probes_are_counted_and_forgotten_with_their_container() -> None:
+    counts = Counts()
+    for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE):
+        counts.add("id", pod(), "web", "Liveness", outcome)
+    labels = 'container="web",namespace="default",pod="p",pod_uid="u-1",probe_type="Liveness"'
+    assert f'prober_probe_total{{{labels},result="successful"}} 2' in counts.text()
+    assert f'prober_probe_total{{{labels},result="failed"}} 1' in counts.text()
+    counts.forget("id")
+    assert counts.text() == ""
+
+
+def test_labels_are_escaped_and_empty_families_left_out() -> None:
+    family = Family("m", "gauge", "Words")
+    assert text([family]) == ""
+    family.add({"a": 'x"\\\n'}, 0.25)
+    assert text([family]).splitlines()[-1] == r'm{a="x\"\\\n"} 0.25'
+
+
+def test_this_machine_can_be_read() -> None:
+    use = read_use()
+    assert use.cpu_nanoseconds > 0
+    assert 0 < use.memory_working_set_bytes <= use.memory_usage_bytes
+    assert use.booted_at > 1e9
