@@ -152,7 +152,7 @@ def _scale_down_old(deployment: DeploymentView, new: ReplicaSetView, olds: Seque
     if not sizes.total_spec(olds):
         return []
     min_available = deployment.spec.replicas - sizes.max_unavailable(deployment)
-    new_unavailable = new.spec.replicas - new.status.available_replicas
+    new_unavailable = max(new.spec.replicas - new.status.available_replicas, 0)
     may_go = sizes.total_spec(everyone) - min_available - new_unavailable
     if may_go <= 0:
         return []

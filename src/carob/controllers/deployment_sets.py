@@ -86,8 +86,8 @@ def total_spec(sets: Iterable[ReplicaSetView]) -> int:
 
 
 def total_available(sets: Iterable[ReplicaSetView]) -> int:
-    """How many available Pods the sets report."""
-    return sum(one.status.available_replicas for one in sets)
+    """How many available Pods the sets report and will keep: one that was just made smaller tells of more for a while."""
+    return sum(min(one.status.available_replicas, one.spec.replicas) for one in sets)
 
 
 def new_size(deployment: DeploymentView, current: int, all_replicas: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carob.api import codec
@@ -145,6 +145,8 @@ events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=120
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
+# the sets' controller has not yet looked at a set that was made smaller, and there is a new version again
+@example(2, 1, 1, [*[(0, 0)] * 17, (1, 0)])
 @given(st.integers(1, 9), amounts, amounts, events)
 def test_a_rolling_update_keeps_its_promises(
     replicas: int, surge: int | str, unavailable: int | str, order: list[tuple[int, int]]
