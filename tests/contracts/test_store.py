@@ -6,12 +6,15 @@ An implementation is an async context manager that gives an empty store; a new o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from carob.apiserver.pki import PkiOptions, ensure_pki
+from carob.store.etcd.store import EtcdStore
 from carob.store.memory import MemoryStore
 from carob.store.sqlite import SqliteStore
 from carob.store.types import (
@@ -24,6 +27,7 @@ from carob.store.types import (
     RevisionMismatch,
     Store,
 )
+from tests.etcd import Etcd
 
 
 @asynccontextmanager
@@ -49,15 +53,51 @@ async def sqlite_threaded(folder: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
+@contextmanager
+def etcd_of(folder: Path, members: int, tls: bool) -> Iterator[Etcd]:
+    pki = ensure_pki(folder / "pki", PkiOptions(addresses=("127.0.0.1",)), time.time()).directory if tls else None
+    etcd = Etcd(folder, members, pki)
+    try:
+        asyncio.run(etcd.start())
+        yield etcd
+    finally:
+        etcd.stop()
+
+
+@pytest.fixture(scope="module")
+def etcd_of_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    with etcd_of(tmp_path_factory.mktemp("etcd"), 1, tls=False) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="module")
+def etcd_of_three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """Speaks only to those who show a certificate."""
+    with etcd_of(tmp_path_factory.mktemp("etcd"), 3, tls=True) as etcd:
+        yield etcd
+
+
 STORES = [memory, sqlite_inline, sqlite_threaded]
+ETCDS = [pytest.param(name, marks=pytest.mark.slow) for name in ("etcd_of_one", "etcd_of_three")]
 
 Body = Callable[[Store], Awaitable[None]]
 Judge = Callable[[Body], None]
 
 
-@pytest.fixture(params=STORES, ids=lambda store: store.__name__)
+@pytest.fixture(params=[*STORES, *ETCDS], ids=lambda store: getattr(store, "__name__", store))
 def judge(request: pytest.FixtureRequest, tmp_path: Path) -> Judge:
     open_store: Callable[[Path], AbstractAsyncContextManager[Store]] = request.param
+    if isinstance(request.param, str):
+        etcd: Etcd = request.getfixturevalue(request.param)
+
+        @asynccontextmanager
+        async def open_store(_: Path) -> AsyncIterator[Store]:
+            await etcd.wipe()
+            store = await EtcdStore.open(etcd.options)
+            try:
+                yield store
+            finally:
+                await store.close()
 
     def run(body: Body) -> None:
         async def main() -> None:

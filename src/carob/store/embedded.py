@@ -106,6 +106,14 @@ class EmbeddedStore:
         """True while transactions are made durable in the event loop, False while a thread does it."""
         return self._pace.inline
 
+    @property
+    def shared(self) -> bool:
+        """One process alone has it."""
+        return False
+
+    async def fresh(self) -> None:
+        """Watchers hear of a write before it is acknowledged: there is nothing to wait for."""
+
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def create(self, key: str, value: bytes) -> asyncio.Future[Revision]:

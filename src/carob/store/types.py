@@ -58,7 +58,10 @@ class Page:
 
 
 class StoreError(Exception):
-    """The store cannot do its work (full disk, no quorum); the write did not happen."""
+    """The store cannot do its work (full disk, no quorum); the write did not happen.
+
+    Where the store is on other machines it may also be unknown whether it did, and the text says so.
+    """
 
 
 class KeyExists(Exception):
@@ -107,6 +110,18 @@ class Watch(Protocol):
 
 class Store(Protocol):
     """Used from one event loop. Every awaitable may be cancelled; a cancelled write may still happen."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write to it too: then watchers hear of others' writes later than those do."""
+        ...
+
+    async def fresh(self) -> None:
+        """Return once watchers have heard of every write that was acknowledged, to whomever, before this call.
+
+        Raises: StoreError.
+        """
+        ...
 
     @property
     def revision(self) -> Revision:
