@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from carob.api.status import bad_request, method_not_supported, page_not_found
+from carob.api.status import bad_request, method_not_supported, page_not_found, unavailable
 from carob.api.user import UserInfo
 from carob.apiserver.deadlines import Deadlines
 from carob.apiserver.handlers import create, delete, get, list, patch, subresources, update, watch
@@ -21,6 +21,8 @@ from carob.apiserver.presenters import Presenters
 from carob.apiserver.registry import Strategies
 from carob.apiserver.registry.special import special
 from carob.base.tasks import supervise
+from carob.store.types import StoreError
+from carob.transport.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.store.types import Store
-    from carob.transport.http import Request, Response
+    from carob.transport.http import Request
 
 SERVER = UserInfo("system:apiserver", ("system:masters",))
 
@@ -42,6 +44,7 @@ class Engine:
         self, store: Store, table: ResourceTable, admission: Admission, clock: Clock, randomness: Randomness
     ) -> None:
         self._objects = Objects(store, table)
+        self._store = store if store.shared else None
         self.reader = self._objects
         self._backend = Backend(
             self._objects,
@@ -73,7 +76,7 @@ class Engine:
 
     def handle(self, info: RequestInfo, request: Request, user: UserInfo) -> Response | Awaitable[Response]:
         """Answer one request for a stored resource. Raises: ApiError."""
-        verb, name = info.verb, info.name
+        name = info.name
         if name in (".", ".."):
             raise bad_request(f"Name parameter invalid: \"{name}\": may not be '{name}'")
         if "%" in name:
@@ -81,7 +84,21 @@ class Engine:
         row = info.resource
         if row is not None and not row.namespaced:
             info.namespace = ""  # a path below namespaces/x names x twice
-        backend = self._backend
+        if self._store is not None and not _names_version(info):
+            return self._when_fresh(self._store, info, request, user)
+        return self._answer(info, request, user)
+
+    async def _when_fresh(self, store: Store, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+        """Answer from a cache that shows all that was acknowledged before, by whichever server."""
+        try:
+            await store.fresh()
+        except StoreError as error:
+            raise unavailable(str(error)) from error
+        answer = self._answer(info, request, user)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Response | Awaitable[Response]:
+        backend, verb = self._backend, info.verb
         if info.subresource and info.subresource != "status":
             return subresources.handle(backend, info, request, user)
         if verb == "get":
@@ -116,3 +133,8 @@ _WRITERS = {
     "delete": delete.delete,
     "deletecollection": delete.delete_collection,
 }
+
+
+def _names_version(info: RequestInfo) -> bool:
+    """Whether a read says how old its answer may be; all else means the present."""
+    return info.verb in ("get", "list", "watch") and bool(info.query) and bool(info.first("resourceVersion"))

@@ -232,11 +232,19 @@ class Objects:
         tail = cache.tail(value, revision) if revision else value[len(cache.head) :]
         return Entry(namespace, name, tail, revision, {}, ())
 
+    async def _catch_up(self) -> None:
+        """Another server was faster: see what it wrote, so that whoever tries again does not try the same."""
+        try:
+            await self.store.fresh()
+        except StoreError as error:
+            raise unavailable(str(error)) from error
+
     async def create(self, row: Resource, namespace: str, name: str, value: bytes) -> Entry:
         """Write a new object. Raises: ApiError 409, 503."""
         try:
             revision = await self.store.create(keys.key(self.stored_row(row), namespace, name), value)
         except KeyExists:
+            await self._catch_up()
             raise already_exists(row, name) from None
         except StoreError as error:
             raise unavailable(str(error)) from error
@@ -248,8 +256,10 @@ class Objects:
         try:
             revision = await self.store.update(key, value, Revision(entry.revision))
         except KeyMissing:
+            await self._catch_up()
             raise not_found(row, entry.name) from None
         except RevisionMismatch:
+            await self._catch_up()
             raise conflict(row, entry.name) from None
         except StoreError as error:
             raise unavailable(str(error)) from error
@@ -261,8 +271,10 @@ class Objects:
         try:
             revision = await self.store.delete(key, Revision(entry.revision))
         except KeyMissing:
+            await self._catch_up()
             raise not_found(row, entry.name) from None
         except RevisionMismatch:
+            await self._catch_up()
             raise conflict(row, entry.name) from None
         except StoreError as error:
             raise unavailable(str(error)) from error

@@ -2,7 +2,7 @@
 
 Never trusts clocks of other machines: a lease counts as expired when *we* have seen it unchanged for its whole
 duration. The leader stops its work (it is cancelled) before the others may begin: the time in which it must renew is
-shorter than the lease.
+shorter than the lease, and is counted from before the last renewal was sent, so that no slow answer stretches it.
 
 Source: client-go `tools/leaderelection`, resource lock `leases`.
 """
@@ -61,6 +61,7 @@ class LeaderElector:
         self._retry_seconds = retry_seconds
         self._seen: coordination_v1.Lease | None = None
         self._seen_at = 0.0
+        self._renewed_at = 0.0
         self._leading = False
 
     @property
@@ -79,7 +80,7 @@ class LeaderElector:
         Gives the lease up at the end, so that the next one need not wait for it. What `lead` raises is raised.
         """
         while True:
-            while not await self._try():
+            while not await self._try(self._renew_seconds / 2):
                 await self._clock.sleep(self._retry_seconds)
             _log.info("%s: %s leads", self._name, self._identity)
             self._leading = True
@@ -104,28 +105,43 @@ class LeaderElector:
 
     async def _renew(self) -> None:
         """Renew again and again; returns when that has failed for too long."""
-        renewed = self._clock.monotonic()
         while True:
-            await self._clock.sleep(self._retry_seconds)
-            left = renewed + self._renew_seconds - self._clock.monotonic()
-            if left <= 0:
-                return
-            if await self._try():
-                renewed = self._clock.monotonic()
-            elif self.leader != self._identity:
+            await self._clock.sleep(min(self._retry_seconds, self._left))
+            if self._left <= 0 or (not await self._try(self._left) and self.leader != self._identity):
                 return
 
-    async def _try(self) -> bool:
-        """Take the lease or renew it; False if somebody else holds it or nobody answers."""
+    @property
+    def _left(self) -> float:
+        """For how long we still may work without renewing."""
+        return self._renewed_at + self._renew_seconds - self._clock.monotonic()
+
+    async def _try(self, seconds: float) -> bool:
+        """Take the lease or renew it; False if somebody else holds it or nobody answers in time."""
+        started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._renew_seconds / 2):
-                return await self._take()
+            if await self._in_time(seconds):
+                self._renewed_at = started
+                return True
         except ApiError as error:
             if error.reason not in ("Conflict", "AlreadyExists"):
                 _log.warning("%s: %s", self._name, error.message)
         except OSError as error:
             _log.warning("%s: %s", self._name, str(error) or "no answer")
         return False
+
+    async def _in_time(self, seconds: float) -> bool:
+        loop = asyncio.get_running_loop()
+        taking = loop.create_task(self._take(), name=f"{self._name} lease")
+        late = loop.create_task(self._clock.sleep(seconds), name=f"{self._name} patience")
+        try:
+            await asyncio.wait((taking, late), return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
+                raise TimeoutError
+            return taking.result()
+        finally:
+            taking.cancel()
+            late.cancel()
+            await asyncio.wait((taking, late))
 
     async def _take(self) -> bool:
         now = rfc3339_micro(self._clock.now())

@@ -52,14 +52,18 @@ class LeaseApi:
 
 
 class Cut(MemoryTransport):
-    """A road that can be cut."""
+    """A road that can be cut, or whose answers get lost."""
 
     cut = False
+    mute = False
 
     async def send(self, request: Request) -> Response:
         if self.cut:
             raise ConnectionError("cut")
-        return await super().send(request)
+        answer = await super().send(request)
+        if self.mute:
+            await asyncio.Event().wait()
+        return answer
 
 
 class Stage:
@@ -145,6 +149,24 @@ def test_a_silent_leader_stops_before_the_next_begins() -> None:
         assert stage.leading == {"two"}
         stage.roads["one"].cut = False
         await stage.clock.advance(60)
+        assert stage.history == ["one", "two"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("silent_after", [1.0, 2.5, 3.9, 4.0])
+def test_an_answer_that_does_not_come_does_not_stretch_the_term(silent_after: float) -> None:
+    """The stage refuses two that lead at once."""
+
+    async def scenario(stage: Stage) -> None:
+        stage.start("one")
+        await stage.clock.advance(1)
+        stage.start("two")
+        await stage.clock.advance(silent_after)
+        stage.roads["one"].mute = True
+        await stage.clock.advance(12.1)
+        assert "one" not in stage.leading
+        await stage.clock.advance(20)
         assert stage.history == ["one", "two"]
 
     play(scenario)
