@@ -104,10 +104,12 @@ class World:
 def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
     async def main() -> None:
         clock, randomness = SystemClock(), SystemRandomness()
-        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        key_file = pki.service_account_key
+        served = ApiServerOptions(service_account_key_pem=key_file.read_bytes())
+        api = ApiServer(MemoryStore(), served, clock, randomness)
         await api.start()
         world = World(api, VirtualClock(clock.now()))
-        options = ControllerOptions(pki.ca.certificate, pki.ca.key)
+        options = ControllerOptions(pki.ca.certificate, pki.ca.key, key_file)
         controllers = Controllers(world.manager(), world.clock, randomness, options)
         task = asyncio.get_running_loop().create_task(controllers.run())
         try:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from carob.api.resources import ResourceTable
     from carob.api.user import UserInfo
-    from carob.apiserver.authn.jws import SigningKey
     from carob.apiserver.discovery import Discovery
     from carob.apiserver.dispatch import Answer
     from carob.apiserver.metrics import Metrics
     from carob.apiserver.options import ApiServerOptions
     from carob.apiserver.types import RequestInfo
+    from carob.base.jws import SigningKey
     from carob.transport.http import Request
 
 

@@ -20,7 +20,6 @@ from carob.apiserver.admission.plugins import default_plugins
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
-from carob.apiserver.authn.jws import SigningKey
 from carob.apiserver.authn.service_accounts import ServiceAccountTokens
 from carob.apiserver.authz.aggregation import RoleAggregation
 from carob.apiserver.authz.authorizer import Authorizer
@@ -47,6 +46,7 @@ from carob.apiserver.virtual.components import component_statuses
 from carob.apiserver.virtual.identity_reviews import IdentityReviews
 from carob.apiserver.virtual.patience import Patience
 from carob.apiserver.virtual.token_requests import TokenRequests
+from carob.base.jws import SigningKey
 from carob.base.log import get_logger
 from carob.base.tasks import supervise
 from carob.transport.http import Response

@@ -14,8 +14,8 @@ from carob.transport.http import Response
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from carob.apiserver.authn.jws import SigningKey
     from carob.apiserver.options import ApiServerOptions
+    from carob.base.jws import SigningKey
 
 # what clients take for the level of the API; who really built this stands in the other fields
 API_VERSION = "v1.36.2"

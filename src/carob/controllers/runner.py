@@ -10,6 +10,7 @@ from carob.api.types import certificates_v1, coordination_v1, core_v1, discovery
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.controllers.bootstrap_tokens import BootstrapTokenController
 from carob.controllers.csr import CsrController
 from carob.controllers.endpoint_mirroring import EndpointMirroring
 from carob.controllers.endpoint_slices import EndpointSliceController, prepare_services
@@ -23,6 +24,7 @@ from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.service_accounts import ServiceAccountController
 from carob.controllers.taint_eviction import TaintEviction
+from carob.controllers.token_secrets import TokenSecretController
 from carob.controllers.views import PodView, prepare
 from carob.controllers.volumes.parts import VolumeControllers
 from carob.controllers.workloads import Workloads
@@ -40,10 +42,12 @@ LATER_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ControllerOptions:
-    """What controllers need beside the API: the cluster's CA, as files."""
+    """What controllers need beside the API: the cluster's CA and the key of service-account tokens, as files."""
 
     ca_certificate: Path
     ca_key: Path
+    service_account_key: Path | None = None
+    """None: Secrets that ask for a token are not filled."""
     load_balancer_range: str = ""
     """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
 
@@ -68,7 +72,7 @@ class Controllers:
         node_events = EventRecorder(client, "node-controller", clock, self._randomness)
         eviction_events = EventRecorder(client, "taint-eviction-controller", clock, self._randomness)
         namespaces = Informer(client, core_v1.Namespace, clock)
-        accounts = Informer(client, core_v1.ServiceAccount, clock, field_selector="metadata.name=default")
+        accounts = Informer(client, core_v1.ServiceAccount, clock)
         config_maps = Informer(client, core_v1.ConfigMap, clock, field_selector="metadata.name=kube-root-ca.crt")
         nodes = Informer(client, core_v1.Node, clock)
         leases = Informer(client, coordination_v1.Lease, clock, namespace=LEASE_NAMESPACE)
@@ -104,9 +108,17 @@ class Controllers:
             parts["load balancers"] = LoadBalancerController(
                 client, services, options.load_balancer_range, service_events, clock
             ).run
+        bootstrap_tokens = BootstrapTokenController(client, clock)
+        parts["bootstrap tokens"] = bootstrap_tokens.run
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
+        informers += bootstrap_tokens.informers
         informers += [services, slices, endpoints]
         informers += [*workloads.informers, *volumes.informers]
+        if options.service_account_key is not None:
+            key_file = options.service_account_key
+            token_secrets = TokenSecretController(client, accounts, key_file, certificate.encode(), clock)
+            parts["token secrets"] = token_secrets.run
+            informers += token_secrets.informers
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
             group.spawn(service_events.run(), "service events")

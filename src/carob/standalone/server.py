@@ -112,6 +112,7 @@ class ServerProcess:
             ControllerOptions(
                 ca_certificate=pki.ca.certificate,
                 ca_key=pki.ca.key,
+                service_account_key=pki.service_account_key,
                 load_balancer_range=self._cluster.load_balancer_range,
             ),
         )

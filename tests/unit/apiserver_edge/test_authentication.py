@@ -11,7 +11,6 @@ from carob.api.status import ApiError
 from carob.api.user import ANONYMOUS, UserInfo
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
-from carob.apiserver.authn.jws import InvalidToken, SigningKey
 from carob.apiserver.authn.service_accounts import (
     NODES,
     PODS,
@@ -24,6 +23,7 @@ from carob.apiserver.authn.x509 import subject_and_expiry
 from carob.apiserver.pki import Pki, PkiOptions, ensure_client, ensure_pki, pem_to_der
 from carob.base.clock import VirtualClock, rfc3339
 from carob.base.ids import SeededRandomness
+from carob.base.jws import InvalidToken, SigningKey
 from carob.transport.http import Request
 
 ISSUER = "https://kubernetes.default.svc"

@@ -8,15 +8,18 @@ Source: kubernetes `pkg/serviceaccount/claims.go`, KEP-1205 (bound tokens), KEP-
 
 from __future__ import annotations
 
+import base64
+import hmac
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from carob.api.resources import TABLE, Resource
 from carob.api.user import UserInfo
-from carob.apiserver.authn.jws import InvalidToken, SigningKey, unverified_claims
 from carob.apiserver.authn.x509 import AUTHENTICATED, CREDENTIAL_ID
 from carob.base.clock import parse_rfc3339
 from carob.base.ids import new_uid
+from carob.base.jws import InvalidToken, SigningKey, unverified_claims
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +35,8 @@ YEAR_SECONDS = 365 * 24 * 3600
 # Pods' own tokens ask for this odd duration; it marks those whose clients may be too old to reread the file
 WARN_ONLY_EXPIRATION_SECONDS = 3607
 _PRIVATE = "kubernetes.io"
+# tokens without an end, which live in a Secret
+_LEGACY_ISSUER, _LEGACY = "kubernetes/serviceaccount", "kubernetes.io/serviceaccount/"
 _EXTRA = "authentication.kubernetes.io/"
 
 
@@ -118,7 +123,7 @@ class ServiceAccountTokens:
         if token in self._checked:
             return True
         try:
-            return unverified_claims(token).get("iss") == self.issuer
+            return unverified_claims(token).get("iss") in (self.issuer, _LEGACY_ISSUER)
         except InvalidToken:
             return False
 
@@ -144,6 +149,8 @@ class ServiceAccountTokens:
             claims = self.key.verify(token)
         except InvalidToken:
             return None
+        if claims.get("iss") == _LEGACY_ISSUER:
+            return self._check_legacy(token, claims)
         now = self._clock.now()
         private = claims.get(_PRIVATE)
         if claims.get("iss") != self.issuer or not isinstance(private, dict) or claims.get("nbf", 0) > now + 10:
@@ -177,6 +184,23 @@ class ServiceAccountTokens:
         audience = claims.get("aud")
         audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())
         return _Checked(user, audiences, float(claims.get("exp", 0)), tuple(depends_on))
+
+    def _check_legacy(self, token: str, claims: dict[str, Any]) -> _Checked | None:
+        """A token without an end is good while the Secret that holds it does."""
+        wanted = ("namespace", "service-account.name", "service-account.uid", "secret.name")
+        namespace, name, uid, secret_name = (str(claims.get(_LEGACY + key, "")) for key in wanted)
+        secret = self._reader.get(SECRETS, namespace, secret_name)
+        if secret is None or secret.metadata.deletion_timestamp:
+            return None
+        held = secret.data.get("token", "")
+        if not hmac.compare_digest(held, base64.b64encode(token.encode()).decode()):
+            return None
+        if claims.get("sub") != f"{PREFIX}{namespace}:{name}" or not self._alive(
+            SERVICE_ACCOUNTS, namespace, name, uid
+        ):
+            return None
+        depends_on = ((SERVICE_ACCOUNTS.plural, namespace, name), (SECRETS.plural, namespace, secret_name))
+        return _Checked(service_account_user(namespace, name, uid), (self.issuer,), math.inf, depends_on)
 
     def _alive(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
         found = self._reader.get(resource, namespace, name)
