@@ -13,7 +13,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from carob.api.resources import BUILT_IN, ResourceTable
-from carob.api.status import ApiError, internal, too_many_requests
+from carob.api.status import ApiError, internal
+from carob.api.user import ANONYMOUS
 from carob.apiserver import paths, request_info
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
@@ -33,6 +34,7 @@ from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.engine import Engine
 from carob.apiserver.failures import answer_of
+from carob.apiserver.in_flight import InFlight
 from carob.apiserver.metrics import Metrics
 from carob.apiserver.nodes.connections import NodeConnections, SocketDialer
 from carob.apiserver.nodes.pod_streams import PodStreams
@@ -54,6 +56,7 @@ from carob.transport.http import Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from carob.api.user import UserInfo
     from carob.apiserver.dispatch import Answerer
     from carob.apiserver.types import RequestInfo
     from carob.base.clock import Clock
@@ -62,9 +65,6 @@ if TYPE_CHECKING:
     from carob.transport.http import Request
 
 _log = get_logger("apiserver")
-
-# writes that may wait for the disk at one time; more are told to come back
-MAX_WRITES_IN_FLIGHT = 2048
 
 
 class ApiServer:
@@ -80,9 +80,11 @@ class ApiServer:
         self._admission = AdmissionChain()
         self.engine = Engine(store, self.table, self._admission, clock, randomness)
         self._stage = "starting"
-        self._writes = 0
+        self._in_flight = InFlight()
         self.metrics.gauge(
-            "apiserver_current_inflight_requests", "[STABLE] Requests that wait for the disk.", lambda: self._writes
+            "apiserver_current_inflight_requests",
+            "[STABLE] Requests that wait for the disk.",
+            lambda: self._in_flight.count,
         )
         self._connections: NodeConnections | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -183,6 +185,7 @@ class ApiServer:
         """Answer one request; the transport's Handler."""
         started = self._clock.monotonic()
         info = request_info.parse(request.method, request.path, request.query, self.table)
+        user = ANONYMOUS
         try:
             user = self._authenticator.authenticate(request)
             wanted = impersonation.requested(request.headers) if _impersonates(request) else None
@@ -200,21 +203,25 @@ class ApiServer:
             _warn_of_deprecation(info, answer)
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
             return answer
-        if self._writes >= MAX_WRITES_IN_FLIGHT and info.verb in _WRITES:
+        try:
+            self._in_flight.check(user)
+        except ApiError as error:
             getattr(answer, "close", _nothing)()
-            return answer_of(too_many_requests("Too many requests, please try again later."), request)
-        return self._finish(request, info, answer, started)
+            response = answer_of(error, request)
+            self.metrics.observe(info, response.status, self._clock.monotonic() - started)
+            return response
+        return self._finish(request, info, user, answer, started)
 
     async def _finish(
-        self, request: Request, info: RequestInfo, answer: Awaitable[Response], started: float
+        self, request: Request, info: RequestInfo, user: UserInfo, answer: Awaitable[Response], started: float
     ) -> Response:
-        self._writes += 1
+        self._in_flight.enter(user)
         try:
             response = await answer
         except Exception as error:  # noqa: BLE001 - as above, for what had to wait
             response = self._failed(request, info, error)
         finally:
-            self._writes -= 1
+            self._in_flight.leave(user)
         _warn_of_deprecation(info, response)
         self.metrics.observe(info, response.status, self._clock.monotonic() - started)
         return response
@@ -230,9 +237,6 @@ class ApiServer:
 def _log_broken_key(warm: asyncio.Future[None]) -> None:
     if not warm.cancelled() and warm.exception() is not None:
         _log.error("the key of service-account tokens cannot be used: %s", warm.exception())
-
-
-_WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 
 
 _DEPRECATED = {
