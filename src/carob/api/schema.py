@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STRING, INT32, INT64, BOOL, FLOAT = "string", "int32", "int64", "bool", "float64"
 QUANTITY, INT_OR_STRING, TIME, MICRO_TIME, BYTES, ANY = "quantity", "intOrString", "time", "microTime", "bytes", "any"
 _CHECKED_SCALARS = frozenset({TIME, MICRO_TIME, BYTES})
+MAX_LOOKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,17 @@ class StructShape:
     fields: dict[str, Shape] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     special: dict[str, Shape] = field(default_factory=dict)
-    special_keys: frozenset[str] = frozenset()
+    looks: dict[tuple[str, ...], tuple[tuple[str, Shape], ...]] = field(default_factory=dict)
+    """For the keys of an object, as they came: those of them that are special, with their shapes. See `look`."""
+
+    def look(self, keys: tuple[str, ...]) -> tuple[tuple[str, Shape], ...] | None:
+        """The special ones of these keys; None if one of them is unknown. Objects of a kind have few sets of keys."""
+        if not self.known.issuperset(keys):
+            return None
+        found = tuple((key, self.special[key]) for key in keys if key in self.special)
+        if len(self.looks) < MAX_LOOKS:
+            self.looks[keys] = found
+        return found
 
 
 Shape: TypeAlias = Scalar | ListShape | MapShape | StructShape
@@ -142,7 +153,6 @@ def _read(struct: type[Any]) -> StructShape:
         _pending.pop(struct, None)
     shape.known = frozenset(shape.fields)
     shape.special = {name: s for name, s in shape.fields.items() if _is_special(s)}
-    shape.special_keys = frozenset(shape.special)
     return shape
 
 

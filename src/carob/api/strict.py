@@ -81,18 +81,22 @@ def _is_usual(tree: Any, shape: Any) -> bool:
     """True if nothing is unknown, every text with a form of its own is in canonical form, and no null matters."""
     # plain loops and class checks: this runs for every value of every body
     if shape.__class__ is schema.StructShape:
-        keys = tree.keys()
-        if not keys <= shape.known:
-            return False
-        special = shape.special
-        for key in keys & shape.special_keys:
+        special = shape.looks.get(tuple(tree))
+        if special is None:
+            special = shape.look(tuple(tree))
+            if special is None:
+                return False
+        for key, below in special:
             value = tree[key]
-            if value is not None and not _is_usual(value, special[key]):
+            if value is not None and not _is_usual(value, below):
                 return False
         return True
     if shape.__class__ is schema.ListShape:
         item = shape.item
-        return all(value is not None and _is_usual(value, item) for value in tree)
+        for value in tree:
+            if value is None or not _is_usual(value, item):
+                return False
+        return True
     if shape.__class__ is schema.MapShape:
         return all(value is not None and _is_usual(value, shape.value) for value in tree.values())
     check = _CANONICAL_FORMS.get(shape.kind)

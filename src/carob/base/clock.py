@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -89,13 +91,19 @@ class VirtualClock:
 
 def rfc3339(seconds: float) -> str:
     """`2026-11-23T05:53:00Z`: the form of `Time` in API objects."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return _second(math.floor(seconds))
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    """The text of a second, which many writes share."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole))
 
 
 def rfc3339_micro(seconds: float) -> str:
     """`2026-11-23T05:53:00.123456Z`: the form of `MicroTime` in API objects."""
-    whole = int(seconds)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1_000_000):06d}Z"
+    whole = math.floor(seconds)
+    return f"{_second(whole)[:-1]}.{int((seconds - whole) * 1_000_000):06d}Z"
 
 
 def parse_rfc3339(text: str) -> float:

@@ -121,7 +121,7 @@ class Informer(Generic[T]):
         """
         self._handlers.append(handler)
         for key, obj in list(self._items.items()):
-            self._call(handler, key, None, obj)
+            self._call((handler,), key, None, obj)
 
     def add_index(self, name: str, keys_of: Callable[[T], Iterable[str]]) -> None:
         """Make `by_index(name, value)` find the objects for which `keys_of` yields `value`."""
@@ -131,7 +131,8 @@ class Informer(Generic[T]):
 
     def by_index(self, name: str, value: str) -> list[T]:
         """The objects of one value of an index."""
-        return list(self._indexes[name].found.get(value, {}).values())
+        found = self._indexes[name].found.get(value)
+        return list(found.values()) if found else []
 
     async def run(self) -> None:
         """Keep the copy until cancelled."""
@@ -239,14 +240,14 @@ class Informer(Generic[T]):
     def _tell(self, key: str, old: T | None, new: T | None) -> None:
         for index in self._indexes.values():
             index.change(key, old, new)
-        for handler in self._handlers:
-            self._call(handler, key, old, new)
+        self._call(self._handlers, key, old, new)
 
-    def _call(self, handler: Handler[T], key: str, old: T | None, new: T | None) -> None:
-        try:
-            handler(key, old, new)
-        except Exception:  # noqa: BLE001 - one subscriber's bug must not stop the copy that others rely on
-            _log.exception("%s: a handler failed on %s", self._name, key)
+    def _call(self, handlers: Iterable[Handler[T]], key: str, old: T | None, new: T | None) -> None:
+        for handler in handlers:
+            try:
+                handler(key, old, new)
+            except Exception:  # noqa: BLE001 - one subscriber's bug must not stop the copy that others rely on
+                _log.exception("%s: a handler failed on %s", self._name, key)
 
 
 class _Index(Generic[T]):

@@ -46,6 +46,16 @@ class _Frame(msgspec.Struct, gc=False):
 
 
 _frames = msgspec.json.Decoder(_Frame)
+_typed_frames: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def _frames_of(kind: type[Any]) -> msgspec.json.Decoder[Any]:
+    """Decodes a frame and the object of `kind` in it in one go."""
+    decoder = _typed_frames.get(kind)
+    if decoder is None:
+        frame = msgspec.defstruct(f"{kind.__name__}Frame", [("type", str), ("object", kind)], gc=False)
+        decoder = _typed_frames[kind] = msgspec.json.Decoder(frame, dec_hook=codec.decode_hook)
+    return decoder
 
 
 class Watch(Generic[T]):
@@ -55,6 +65,7 @@ class Watch(Generic[T]):
         self._transport = transport
         self._request = request
         self._kind = kind
+        self._frames = _frames_of(kind)
         self._stream: ResponseStream | None = None
         self._lines: deque[bytes] = deque()
         self._rest = b""
@@ -110,6 +121,17 @@ class Watch(Generic[T]):
         self._lines.extend(line for line in lines if line)
 
     def _decode(self, line: bytes) -> WatchEvent[T]:
+        try:
+            frame = self._frames.decode(line)
+        except msgspec.ValidationError:
+            return self._decode_apart(line)
+        if frame.type == ERROR:
+            return self._decode_apart(line)
+        obj = frame.object
+        return WatchEvent(frame.type, obj, obj.metadata.resource_version)
+
+    def _decode_apart(self, line: bytes) -> WatchEvent[T]:
+        """Frame first, then object: for a Status in place of the object, and for nulls."""
         frame = _frames.decode(line)
         body = bytes(frame.object)
         if frame.type == ERROR:

@@ -201,25 +201,28 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     if new is None:
         return
     spec, status, metadata = new.spec, new.status, new.metadata
-    status.conditions = tuple(
-        c for c in status.conditions if c.type not in _PASSING and (c.type != "Ready" or c.status == "True")
-    )
-    if not new.has_ended and not any(
-        c.restart_count for c in (*status.container_statuses, *status.init_container_statuses)
-    ):
+    if status.conditions:
+        kept = tuple(
+            c for c in status.conditions if c.type not in _PASSING and (c.type != "Ready" or c.status == "True")
+        )
+        status.conditions = _share("conditions", kept, kept)
+    statuses = (*status.container_statuses, *status.init_container_statuses)
+    if statuses and not new.has_ended and not any([c.restart_count for c in statuses]):
         status.container_statuses = status.init_container_statuses = ()
-    same = tuple((t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations)
-    spec.tolerations = _share("tolerations", same, spec.tolerations)
+    if spec.tolerations:
+        same = tuple([(t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations])
+        spec.tolerations = _share("tolerations", same, spec.tolerations)
     if spec.node_name:
         spec.affinity = None
     spec.volumes = tuple(v for v in spec.volumes if v.persistent_volume_claim is not None or v.ephemeral is not None)
     spec.containers = _share("containers", spec.containers, spec.containers)
-    spec.init_containers = _share("containers", spec.init_containers, spec.init_containers)
+    if spec.init_containers:
+        spec.init_containers = _share("containers", spec.init_containers, spec.init_containers)
     metadata.labels = _share("labels", tuple(metadata.labels.items()), metadata.labels)
     metadata.annotations = _share("labels", tuple(metadata.annotations.items()), metadata.annotations)
-    owners = tuple((r.uid, r.controller, r.block_owner_deletion) for r in metadata.owner_references)
-    metadata.owner_references = _share("owners", owners, metadata.owner_references)
-    status.conditions = _share("conditions", status.conditions, status.conditions)
+    if metadata.owner_references:
+        owners = tuple([(r.uid, r.controller, r.block_owner_deletion) for r in metadata.owner_references])
+        metadata.owner_references = _share("owners", owners, metadata.owner_references)
     metadata.namespace = intern(metadata.namespace)
     spec.node_name = intern(spec.node_name)
     spec.restart_policy = intern(spec.restart_policy)
