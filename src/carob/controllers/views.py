@@ -207,7 +207,7 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
         )
         status.conditions = _share("conditions", kept, kept)
     statuses = (*status.container_statuses, *status.init_container_statuses)
-    if statuses and not new.has_ended and not any([c.restart_count for c in statuses]):
+    if statuses and not new.has_ended and not any(c.restart_count for c in statuses):
         status.container_statuses = status.init_container_statuses = ()
     if spec.tolerations:
         same = tuple([(t.key, t.operator, t.value, t.effect, t.toleration_seconds) for t in spec.tolerations])
