@@ -34,15 +34,18 @@ WATCHERS = 100
 
 
 class Counter:
-    """A peer that counts events and keeps nothing."""
+    """A peer that counts events, keeps nothing, and says when it has `wanted`."""
 
     buffered = 0
 
-    def __init__(self) -> None:
-        self.events = 0
+    def __init__(self, wanted: int) -> None:
+        self._missing = wanted
+        self.complete = asyncio.Event()
 
     def write(self, data: bytes | Chunk) -> None:
-        self.events += (data.payload if isinstance(data, Chunk) else data).count(b"\n")
+        self._missing -= (data.payload if isinstance(data, Chunk) else data).count(b"\n")
+        if not self._missing:
+            self.complete.set()
 
     async def drain(self) -> None:
         """Everything is taken at once."""
@@ -129,12 +132,12 @@ class Bench:
         await self._timed("list_by_label_ms", 0.001, self.ask("GET", PODS, "labelSelector=app%3Dapp-7"))
 
     async def _fan_out(self) -> None:
-        sinks = [Counter() for _ in range(WATCHERS)]
+        count = min(self._pods, 3000)
+        sinks = [Counter(count) for _ in range(WATCHERS)]
         for sink in sinks:
             response = await self.ask("GET", PODS, f"watch=1&resourceVersion={self._server.engine.reader.revision}")
             assert response.stream is not None
             response.stream(sink)
-        count = min(self._pods, 3000)
         headers = {"content-type": "application/merge-patch+json"}
 
         async def client(first: int) -> None:
@@ -144,8 +147,7 @@ class Bench:
 
         await self._timed("status_patch_cpu_us", count, asyncio.gather(*(client(first) for first in range(CLIENTS))))
         async with asyncio.timeout(10):
-            while sum(sink.events for sink in sinks) < count * WATCHERS:
-                await asyncio.sleep(0.01)  # after a round of writes the watchers rest
+            await asyncio.gather(*(sink.complete.wait() for sink in sinks))
         self.figures["watched_events_per_cpu_second"] = WATCHERS * 1e6 / self.figures["status_patch_cpu_us"]
 
     async def _timed(self, name: str, count: float, work: object) -> None:

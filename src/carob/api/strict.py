@@ -93,7 +93,7 @@ def _is_usual(tree: Any, shape: Any) -> bool:
         return True
     if shape.__class__ is schema.ListShape:
         item = shape.item
-        for value in tree:
+        for value in tree:  # noqa: SIM110 - a generator costs as much as what it asks
             if value is None or not _is_usual(value, item):
                 return False
         return True
