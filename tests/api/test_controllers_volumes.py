@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from carob.api.status import ApiError
 from carob.api.types import core_v1, storage_v1
 from carob.apiserver.pki import Pki, PkiOptions, ensure_pki
 from carob.base.clock import SystemClock
@@ -127,10 +128,17 @@ def test_local_path_from_claim_to_nothing(pki: Pki) -> None:
         await told(
             world, "early", "ProvisioningSucceeded", f"Successfully provisioned volume {made.metadata.name} using"
         )
+        # it does not grow where its class forbids it
+        patch: dict[str, Any] = {"allowVolumeExpansion": False}
+        await world.client.patch(storage_v1.StorageClass, "now", patch=patch)
+        patch = {"spec": {"resources": {"requests": {"storage": "9Gi"}}}}
+        with pytest.raises(ApiError, match="only dynamically provisioned pvc can be resized") as refused:
+            await world.client.patch(core_v1.PersistentVolumeClaim, "early", "default", patch=patch)
+        assert refused.value.code == 403
         # one that waits for its first Pod
         await claim(world, "web", storageClassName="later")
         await told(world, "web", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
-        patch: dict[str, Any] = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "node-0"}}}
+        patch = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "node-0"}}}
         await world.client.patch(core_v1.PersistentVolumeClaim, "web", "default", patch=patch)
         web = await bound(world, "web")
         # it grows

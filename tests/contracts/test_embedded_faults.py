@@ -17,12 +17,13 @@ from carob.host.recording import faulty
 from carob.host.types import Host
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
 from carob.runtime.embedded.runtime import EmbeddedRuntime
-from carob.runtime.types import ContainerState, Runtime, RuntimeFailure
-from tests.contracts.runtime_worlds import RealWorld, container, sandbox, traces
+from carob.runtime.types import ContainerState, Mount, Runtime, RuntimeFailure
+from tests.contracts.runtime_worlds import IMAGE, RealWorld, container, sandbox, traces
 from tests.contracts.test_runtime import SLEEP, started
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 _MOST_CALLS = 120
+IMAGE_VOLUME = Mount(container_path="/image", host_path="", image=IMAGE)
 # these take back what a failed call leaves: that they fail too is another test
 _CLEANING = ("umount", "rmtree", "unlink", "rmdir")
 
@@ -58,7 +59,9 @@ def left(world: RealWorld) -> list[str]:
     found = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
     mounts = Path("/proc/thread-self/mountinfo").read_text().splitlines()
     found += [
-        line for line in mounts if "/rootfs " in line or "/ns/" in line or ("/shm " in line and "/dev" not in line)
+        line
+        for line in mounts
+        if any(part in line for part in ("/rootfs ", "/ns/", "/volumes/")) or ("/shm " in line and "/dev" not in line)
     ]
     return [line for line in found if str(world.logs.parent) in line]
 
@@ -87,7 +90,7 @@ async def each_call_fails_once(world: RealWorld, ready: bool) -> list[str]:
             trap.armed = not ready
             made = await agent.run_sandbox(sandbox(world))
             trap.armed = True
-            container_id = await agent.create_container(made.id, container(*SLEEP))
+            container_id = await agent.create_container(made.id, container(*SLEEP, mounts=[IMAGE_VOLUME]))
             await agent.start_container(container_id)
         except RuntimeFailure as error:
             failure = error

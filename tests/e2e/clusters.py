@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +78,17 @@ class Cluster:
         if done.code != 0:
             described = self.carob("describe", *what.split("/"))
             pytest.fail(f"{what} {path} is not {value}: {done.err}\n{described.out}\n{self.logs()}")
+
+    def wait_event(self, name: str, text: str, seconds: float = 60) -> None:
+        """Return when there is an event of an object of this name whose message has the text."""
+        deadline = time.monotonic() + seconds
+        out = ""
+        while time.monotonic() < deadline:
+            out = self.carob("get", "events", f"--field-selector=involvedObject.name={name}", "-o", "json").check().out
+            if any(text in one.get("message", "") for one in json.loads(out)["items"]):
+                return
+            time.sleep(0.2)
+        pytest.fail(f"no event of {name} says {text!r}:\n{out}")
 
     def logs(self) -> str:
         """The end of every log of the cluster's processes."""

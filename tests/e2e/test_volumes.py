@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from clusters import Cluster
-from test_node import run
+from test_node import manifest, run
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -135,3 +135,43 @@ def test_a_volume_of_an_admin_outlives_its_claim(cluster: Cluster, tmp_path: Pat
     assert (disk / "file").read_text() == "kept\n"
     cluster.carob("delete", "pv", "disk-0").check()
     cluster.carob("delete", "storageclass", "by-hand").check()
+
+
+def test_an_image_as_a_volume_and_strict_groups(cluster: Cluster, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "models/small").mkdir(parents=True)
+    (root / "models/small/weights").write_text("42\n")
+    (root / "out").symlink_to("/")
+    cluster.carob("image", "build", "-t", "carob.local/model:v1", root).check()
+    mounts = [{"name": "m", "mountPath": "/m"}, {"name": "m", "mountPath": "/small", "subPath": "models/small"}]
+    shell = run(
+        cluster,
+        "image-volume",
+        {"volumeMounts": mounts},
+        volumes=[{"name": "m", "image": {"reference": "carob.local/model:v1"}}],
+        securityContext={"runAsUser": 12, "supplementalGroups": [77], "supplementalGroupsPolicy": "Strict"},
+    )
+    assert shell("cat /m/models/small/weights /small/weights") == "42\n42"
+    assert shell("touch /m/x 2>&1 || true").endswith("Read-only file system")
+    status = get(cluster, "pod", "image-volume")["status"]["containerStatuses"][0]
+    assert status["user"]["linux"] == {"uid": 12, "gid": 0, "supplementalGroups": [0, 77]}
+    refused = cluster.carob("image", "rm", "carob.local/model:v1")
+    assert refused.code != 0, "an image that is mounted must stay"
+    # a part that is not there, and a handler that nobody has, keep a Pod waiting and say why
+    handler = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"}, "handler": "kata"}
+    cluster.carob("apply", "-f", "-", stdin=orjson.dumps(handler).decode()).check()
+    cluster.carob("apply", "-f", "-", stdin=manifest("vm", runtimeClassName="kata")).check()
+    cluster.carob(
+        "apply",
+        "-f",
+        "-",
+        stdin=manifest(
+            "lost",
+            {"volumeMounts": [mounts[1] | {"subPath": "nope"}]},
+            volumes=[{"name": "m", "image": {"reference": "carob.local/model:v1"}}],
+        ),
+    ).check()
+    cluster.wait_for(".status.containerStatuses[0].state.waiting.reason", "CreateContainerError", "pod/lost")
+    cluster.wait_event("vm", 'failed to get sandbox runtime: no runtime for "kata" is configured')
+    cluster.carob("delete", "pod", "image-volume", "vm", "lost").check()
+    cluster.carob("delete", "runtimeclass", "kata").check()

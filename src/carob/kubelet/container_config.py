@@ -32,7 +32,8 @@ _PROPAGATION = {
 class Ingredients:
     """What the container is made of besides its spec.
 
-    `sub_paths` are the node's paths of mounts with a subPath, by the mount's place in the list.
+    `sub_paths` are the node's paths of mounts with a subPath, by the mount's place in the list; for an image, the path
+    within it.
     """
 
     attempt: int
@@ -40,6 +41,8 @@ class Ingredients:
     env: Mapping[str, str]
     volumes: Mapping[str, PreparedVolume]
     sub_paths: Mapping[int, str]
+    images: Mapping[str, str]
+    """Ids of the images that are mounted, by the volume's name."""
     resources: Resources
     security: SecurityContext
     hosts_file: str
@@ -104,6 +107,11 @@ def volume_mounts(container: core_v1.Container, made_of: Ingredients) -> list[Mo
                 f'cannot find volume "{mount.name}" to mount into container "{container.name}"',
             )
         readonly = mount.read_only or volume.readonly
+        if volume.image:
+            place = mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"
+            image, part = made_of.images[mount.name], made_of.sub_paths.get(index, "")
+            out.append(Mount(container_path=place, host_path="", readonly=True, image=image, image_sub_path=part))
+            continue
         out.append(
             Mount(
                 container_path=mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}",

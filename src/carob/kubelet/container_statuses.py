@@ -17,7 +17,7 @@ from carob.runtime.types import ContainerState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from carob.runtime.types import ContainerStatus
+    from carob.runtime.types import ContainerStatus, LinuxUser
 
 CONTAINER_ID_SCHEME = "carob"
 UNKNOWN_EXIT_CODE = 137
@@ -71,6 +71,8 @@ def container_status(
         _wait(pod, container, status, observed, init=init)
     status.volume_mounts = [_mount_status(mount) for mount in container.volume_mounts]
     if latest is not None:
+        if latest.user is not None:
+            status.user = _user(latest.user)
         status.allocated_resources = dict(container.resources.requests)
         status.resources = core_v1.ResourceRequirements(
             limits=dict(container.resources.limits), requests=dict(container.resources.requests)
@@ -136,8 +138,15 @@ def _wait(
     status.ready = False
 
 
+def _user(user: LinuxUser) -> core_v1.ContainerUser:
+    linux = core_v1.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=list(user.groups))
+    return core_v1.ContainerUser(linux=linux)
+
+
 def _mount_status(mount: core_v1.VolumeMount) -> core_v1.VolumeMountStatus:
     out = core_v1.VolumeMountStatus(name=mount.name, mount_path=mount.mount_path, read_only=mount.read_only)
     if mount.read_only:
-        out.recursive_read_only = mount.recursive_read_only if mount.recursive_read_only == "Enabled" else "Disabled"
+        # every kernel that carob runs on can: what is only wished for holds
+        asked = mount.recursive_read_only in ("Enabled", "IfPossible")
+        out.recursive_read_only = "Enabled" if asked else "Disabled"
     return out

@@ -157,7 +157,10 @@ class NodeManager:
         old = node.status.conditions if node is not None else []
         now = rfc3339(self._clock.now())
         own = {entry[0] for entry in wanted}
+        features, handlers = node_status.features()
         return core_v1.NodeStatus(
+            features=features,
+            runtime_handlers=handlers,
             capacity=node_status.capacity(options, machine, usage),
             allocatable=node_status.allocatable(options, machine, usage),
             conditions=[c for c in node_status.merged_conditions(old, wanted, now) if c.type in own],

@@ -63,7 +63,7 @@ class ReferencedObjects:
         watched.users.add(user)
         async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
             await watched.informer.wait_synced()
-        return watched.informer.get(f"{namespace}/{name}")
+        return watched.informer.get(f"{namespace}/{name}" if namespace else name)
 
     def release(self, user: str, keep: Iterable[Key] = ()) -> None:
         """The Pod no longer uses anything but `keep`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def sandbox_config(
-    pod: core_v1.Pod, options: KubeletOptions, attempt: int, dns: DnsConfig, node_hostname: str
+    pod: core_v1.Pod, options: KubeletOptions, attempt: int, dns: DnsConfig, node_hostname: str, handler: str = ""
 ) -> SandboxConfig:
     """The runtime's order. Raises: ValueError for what cannot be: a host name too long, a user namespace."""
     spec = pod.spec
@@ -43,6 +43,7 @@ def sandbox_config(
         network=NamespaceMode.NODE if spec.host_network else NamespaceMode.POD,
         pid=_pid(pod),
         ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
+        runtime_handler=handler,
     )
 
 

@@ -63,6 +63,7 @@ def security_context(
         run_as_user=merged.run_as_user,
         run_as_group=merged.run_as_group,
         supplemental_groups=list(dict.fromkeys(groups)),
+        strict_groups=of_pod.supplemental_groups_policy == "Strict",
         readonly_rootfs=bool(merged.read_only_root_filesystem),
         # a privileged container and one that adds CAP_SYS_ADMIN can always escalate; validation refuses the mix
         no_new_privileges=merged.allow_privilege_escalation is False,

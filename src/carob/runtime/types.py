@@ -119,6 +119,8 @@ class SandboxConfig(Struct, kw_only=True):
     pid: NamespaceMode = NamespaceMode.CONTAINER
     ipc: NamespaceMode = NamespaceMode.POD
     shm_size: int = 64 << 20
+    runtime_handler: str = ""
+    """Which of several OCI runtimes; empty: the usual one."""
 
 
 class SandboxStatus(Struct, kw_only=True):
@@ -137,6 +139,10 @@ class Mount(Struct, kw_only=True):
     readonly: bool = False
     recursive_readonly: bool = False
     propagation: MountPropagation = MountPropagation.PRIVATE
+    image: str = ""
+    """Id of an image whose files are mounted in place of `host_path`: read-only, and nothing in it can be run."""
+    image_sub_path: str = ""
+    """A part of that image, relative to its root."""
 
 
 class Device(Struct, kw_only=True):
@@ -160,6 +166,8 @@ class SecurityContext(Struct, kw_only=True):
     run_as_user: int | None = None
     run_as_group: int | None = None
     supplemental_groups: list[int] = field(default_factory=list)
+    strict_groups: bool = False
+    """The groups that the image's own /etc/group gives its user do not count."""
     readonly_rootfs: bool = False
     no_new_privileges: bool = False
     seccomp: SeccompProfile = field(default_factory=SeccompProfile)
@@ -196,6 +204,14 @@ class ContainerConfig(Struct, kw_only=True):
     security: SecurityContext = field(default_factory=SecurityContext)
 
 
+class LinuxUser(Struct, kw_only=True):
+    """Who the container's first process is: `groups` are all that it is in."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+
+
 class ContainerStatus(Struct, kw_only=True):
     """`reason` is `OOMKilled`, `Completed`, `Error` or `ContainerStatusUnknown` after the exit."""
 
@@ -221,6 +237,8 @@ class ContainerStatus(Struct, kw_only=True):
     pid: int = 0
     stop_signal: str = ""
     resources: Resources = field(default_factory=Resources)
+    user: LinuxUser | None = None
+    """None while nobody knows."""
 
 
 class ContainerStats(Struct, kw_only=True):

@@ -43,4 +43,5 @@ def test_unknown_names_are_refused(image_user: str, words: str) -> None:
 
 
 def test_an_image_without_files_has_numbers_only() -> None:
+    assert resolve(PASSWD, GROUP, image_user="web", strict=True, supplemental_groups=[5]).groups == (1001, 5)
     assert resolve("", "", run_as_user=12) == User(uid=12, gid=0, groups=(0,), home="/")

@@ -17,6 +17,7 @@ from carob.apiserver.admission.role_escalation import RoleEscalation
 from carob.apiserver.admission.runtime_classes import RuntimeClassAdmission
 from carob.apiserver.admission.service_accounts import ServiceAccountAdmission
 from carob.apiserver.admission.storage_in_use import (
+    ClaimResize,
     DefaultIngressClass,
     DefaultStorageClass,
     StorageObjectInUseProtection,
@@ -45,6 +46,7 @@ def default_plugins(
         DefaultTolerationSeconds(),
         DefaultStorageClass(reader),
         StorageObjectInUseProtection(),
+        ClaimResize(reader),
         RuntimeClassAdmission(reader),
         CertificateRequests(authorizer),
         DefaultIngressClass(reader),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carob.apiserver.admission.refusals import creates
+from carob.api import claims, quantity
+from carob.apiserver.admission.refusals import creates, refused, writes
 from carob.apiserver.authn.service_accounts import row
+from carob.apiserver.types import Operation
 from carob.base.clock import parse_rfc3339
 
 if TYPE_CHECKING:
@@ -78,6 +80,41 @@ class DefaultStorageClass:
 
     def validate(self, attributes: Attributes) -> None:
         """Nothing."""
+
+
+class ClaimResize:
+    """A bound claim may ask for more only where its class lets volumes grow.
+
+    Source: kubernetes `plugin/pkg/admission/storage/persistentvolume/resize`.
+    """
+
+    name = "PersistentVolumeClaimResize"
+    phases = ("validate",)
+    handles = frozenset((("", "persistentvolumeclaims"),))
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def admit(self, attributes: Attributes) -> None:
+        """Nothing."""
+
+    def validate(self, attributes: Attributes) -> None:
+        """Raises: ApiError 403."""
+        if attributes.operation is not Operation.UPDATE or not writes(attributes, CLAIMS):
+            return
+        wanted, had = claims.requested(attributes.obj), claims.requested(attributes.old)
+        if quantity.compare(wanted, had) <= 0:
+            return
+        if attributes.old.status.phase != "Bound":
+            raise refused(attributes, "Only bound persistent volume claims can be expanded")
+        name = claims.class_of(attributes.obj)
+        found = self._reader.get(CLASSES, "", name) if name else None
+        if found is None or not found.allow_volume_expansion:
+            raise refused(
+                attributes,
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
+                "support resize",
+            )
 
 
 class DefaultIngressClass:

@@ -26,7 +26,7 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
     assert container is not None
     now = tools.clock.monotonic()
     try:
-        auths = await _auths(tools, record, container.image)
+        auths = await pull_secrets(tools, record, container.image)
         record.images[name] = await tools.images.ensure(record.uid, container, auths, tools.events(record))
     except StepFailure as failure:
         now = tools.clock.monotonic()
@@ -46,7 +46,7 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
         del record.failures[name]
 
 
-async def _auths(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:
+async def pull_secrets(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:
     """Credentials of the Pod's imagePullSecrets that fit the image's registry; a missing secret is only told."""
     out: list[RegistryAuth] = []
     missing = []

@@ -28,14 +28,15 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
         dns, problems = dns_config(pod, tools.options, tools.read_text(tools.options.resolv_conf))
         for problem in problems:
             tools.events(record).warning("DNSConfigForming", problem)
-        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname)
+        handler = await _handler(tools, record)
+        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname, handler)
         for sandbox in record.sandboxes.values():
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:
             tools.events(record).normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         async with tools.slots.hold(Turn.SANDBOX):
             status = await tools.runtime.run_sandbox(config)
-    except (RuntimeFailure, ValueError, OSError) as error:
+    except (RuntimeFailure, ValueError, OSError, TimeoutError) as error:
         backoff = record.crashes.setdefault("", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
         backoff.advance(now, now)
         record.failures[""] = Failure("FailedCreatePodSandBox", str(error), now + backoff.delay_seconds)
@@ -44,6 +45,19 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     record.failures.pop("", None)
     record.sandboxes[status.id] = status
     await _remove_old(tools, record, keep=status.id)
+
+
+async def _handler(tools: Tools, record: PodRecord) -> str:
+    """The runtime's handler that the Pod's RuntimeClass names. Raises: ValueError when there is no such class."""
+    name = record.pod.spec.runtime_class_name
+    if not name:
+        return ""
+    from carob.api.types import node_v1
+
+    found = await tools.objects.get(node_v1.RuntimeClass, "", name, record.uid)
+    if found is None:
+        raise ValueError(f'get RuntimeClass "{name}": runtimeclass.node.k8s.io "{name}" not found')
+    return str(found.handler)
 
 
 async def _remove_old(tools: Tools, record: PodRecord, keep: str) -> None:

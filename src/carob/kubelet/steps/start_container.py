@@ -24,6 +24,7 @@ from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.resources import container_resources
 from carob.kubelet.security import security_context
 from carob.kubelet.slots import Turn
+from carob.kubelet.steps.image import pull_secrets
 from carob.kubelet.tools import pod_ips
 from carob.runtime.types import ContainerState, RuntimeFailure
 
@@ -73,6 +74,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
     if sandbox is None or record.prepared is None:
         raise StepFailure(failures.CREATE_CONTAINER_ERROR, "the pod's sandbox is gone")
     image = record.images.pop(name)
+    image_ids = await _image_volumes(tools, record, container)
     sources = await _sources(tools, record, container)
     env = environment(pod, container, sources)
     config = container_config(
@@ -83,6 +85,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
             image=image,
             env=env,
             volumes=record.prepared.volumes,
+            images=image_ids,
             sub_paths=await _sub_paths(tools, record, container, env),
             resources=container_resources(pod, container, tools.node().memory_bytes),
             security=security_context(
@@ -142,6 +145,21 @@ async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container
     return Sources(by_kind["ConfigMap"], by_kind["Secret"], tools.services(), tools.facts(record))  # type: ignore[arg-type]
 
 
+async def _image_volumes(tools: Tools, record: PodRecord, container: core_v1.Container) -> dict[str, str]:
+    """The images that the container mounts, on the node by now: ids by the volume's name. Raises: StepFailure."""
+    assert record.prepared is not None
+    out: dict[str, str] = {}
+    for mount in container.volume_mounts:
+        volume = record.prepared.volumes.get(mount.name)
+        if volume is None or not volume.image or mount.name in out:
+            continue
+        wanted = core_v1.Container(name=container.name, image=volume.image, image_pull_policy=volume.pull_policy)
+        auths = await pull_secrets(tools, record, volume.image)
+        image = await tools.images.ensure(record.uid, wanted, auths, tools.events(record))
+        out[mount.name] = image.id
+    return out
+
+
 async def _sub_paths(
     tools: Tools, record: PodRecord, container: core_v1.Container, env: dict[str, str]
 ) -> dict[int, str]:
@@ -154,6 +172,9 @@ async def _sub_paths(
             continue
         if path.startswith("/") or ".." in path.split("/"):
             raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"invalid subPath {path!r}: must be relative")
+        if volume.image:
+            out[index] = path
+            continue
         try:
             out[index] = await tools.volumes.sub_path(record.pod, volume, path, container.name, index)
         except (OSError, ValueError) as error:

@@ -147,6 +147,9 @@ class VolumeSetup:
             path = volume.host_path.path
             is_folder = host_path.prepare(path, volume.host_path.type or "")
             return PreparedVolume(name, path, is_file=not is_folder)
+        if volume.image is not None:
+            source = volume.image
+            return PreparedVolume(name, "", True, image=source.reference, pull_policy=source.pull_policy)
         if contents is not None:
             folder = f"{self._places.in_memory(uid)}/volumes/{name}"
             os.makedirs(folder, mode=0o755, exist_ok=True)

@@ -34,5 +34,8 @@ class PreparedVolume:
     path: str
     readonly: bool = False
     is_file: bool = False
+    image: str = ""
+    """The image whose files it is, as the Pod names it; `path` is then empty."""
+    pull_policy: str = ""
     is_device: bool = False
     """A block device, given to containers as `volumeDevices`."""

@@ -24,10 +24,11 @@ from carob.runtime.embedded.oci_spec import Facts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
 from carob.runtime.embedded.seccomp import Filter
-from carob.runtime.types import NamespaceMode, RuntimeFailure
+from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure
 
 _log = get_logger("runtime")
 _MAX_ACCOUNT_BYTES = 4 << 20
+_NO_VOLUMES: Mapping[str, Sequence[str]] = {}
 _KILL_ROUNDS = 50
 
 
@@ -90,6 +91,7 @@ class Containers:
         layers: Sequence[str],
         seccomp: Filter,
         target_pid: int = 0,
+        volumes: Mapping[str, Sequence[str]] = _NO_VOLUMES,
     ) -> None:
         """Root file system, log folder, config.json. Raises: RuntimeFailure (CreateContainerError); OSError."""
         bundle = self._places.bundle(record.id)
@@ -97,16 +99,25 @@ class Containers:
         rootfs = overlay.mount(self._host, bundle, list(layers))
         if record.log_path:
             self._host.mkdir(os.path.dirname(record.log_path))
-        for mount in record.config.mounts:
-            # what a hostPath volume without a type means: missing folders are made
-            if not os.path.exists(mount.host_path):
-                self._host.mkdir(mount.host_path)
+        mounts = [self._mounted(bundle, n, one, volumes) for n, one in enumerate(record.config.mounts)]
         facts = self._facts(record, sandbox, image, rootfs, seccomp, target_pid)
         try:
-            spec = oci_spec.build(record.config, facts)
+            spec = oci_spec.build(msgspec.structs.replace(record.config, mounts=mounts), facts)
         except oci_spec.NoCommand as error:
             raise RuntimeFailure(str(error), "CreateContainerError") from error
         self._host.create(f"{bundle}/config.json", msgspec.json.encode(spec))
+
+    def _mounted(self, bundle: str, number: int, mount: Mount, volumes: Mapping[str, Sequence[str]]) -> Mount:
+        """The mount with the machine's path of what is mounted."""
+        if not mount.image:
+            # what a hostPath volume without a type means: missing folders are made
+            if not os.path.exists(mount.host_path):
+                self._host.mkdir(mount.host_path)
+            return mount
+        path = overlay.mount_image(self._host, bundle, number, list(volumes[mount.image]))
+        if mount.image_sub_path:
+            path = _folder_in(path, mount.image_sub_path)
+        return msgspec.structs.replace(mount, host_path=path)
 
     def _facts(
         self,
@@ -165,23 +176,27 @@ class Containers:
     def _user(self, record: ContainerRecord, image: Mapping[str, Any], rootfs: str) -> users.User:
         security = record.config.security
         try:
-            return users.resolve(
+            user = users.resolve(
                 _read_in_root(rootfs, "/etc/passwd"),
                 _read_in_root(rootfs, "/etc/group"),
                 image_user=str(image.get("User") or ""),
                 run_as_user=security.run_as_user,
                 run_as_group=security.run_as_group,
                 supplemental_groups=security.supplemental_groups,
+                strict=security.strict_groups,
             )
         except users.NoSuchUser as error:
             raise RuntimeFailure(str(error), "CreateContainerError") from error
+        record.user = LinuxUser(uid=user.uid, gid=user.gid, groups=list(user.groups))
+        return user
 
     def remove(self, record: ContainerRecord) -> None:
         """Everything but the log and the record, after the container has ended; idempotent. Raises: OSError."""
         self._empty_cgroup(record)
         self._crun.forget(record.id)
         self._host.unlink(f"{self._places.exits}/{record.id}")
-        overlay.unmount(self._host, self._places.bundle(record.id))
+        images = [number for number, mount in enumerate(record.config.mounts) if mount.image]
+        overlay.unmount(self._host, self._places.bundle(record.id), images)
 
     def _empty_cgroup(self, record: ContainerRecord) -> None:
         """Processes that outlive the first one (a shared pid namespace) end here."""
@@ -203,6 +218,21 @@ class Containers:
                     _wait_readable(descriptor, 1.0)
                 finally:
                     os.close(descriptor)
+
+
+def _folder_in(root: str, part: str) -> str:
+    """The machine's path of a folder of an image, which no link in the image can lead out of.
+
+    Raises: RuntimeFailure in the words of CRI runtimes.
+    """
+    try:
+        descriptor = syscalls.open_in_root(root, part, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        raise RuntimeFailure(f"failed to mount image volume subpath {part}: {error}", "CreateContainerError") from error
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _wait_readable(descriptor: int, seconds: float) -> None:

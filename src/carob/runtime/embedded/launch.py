@@ -47,13 +47,14 @@ class Launcher:
         if image is None:
             raise RuntimeFailure(f'image "{config.image}": not found', CREATE_FAILED)
         layers = [layer async for layer in self._images.layers(image.id)]
+        volumes = await self._image_volumes(config)
         record = self._record(sandbox, config, image)
         container = Container(record)
         self._parts.inventory.containers[record.id] = container
         try:
             self._parts.container_records.save(record)
             async with self._slots:
-                await self._make(container, sandbox, image, layers)
+                await self._make(container, sandbox, image, layers, volumes)
         except BaseException as error:
             left = await self._undo(container)
             if isinstance(error, RuntimeFailure):
@@ -82,14 +83,31 @@ class Launcher:
             stop_signal=config.stop_signal or str(image.config.get("StopSignal") or "") or "SIGTERM",
         )
 
-    async def _make(self, container: Container, sandbox: Sandbox, image: Image, layers: list[str]) -> None:
+    async def _image_volumes(self, config: ContainerConfig) -> dict[str, list[str]]:
+        """The layers of the images that are mounted, by the image's id as the mount names it."""
+        found: dict[str, list[str]] = {}
+        for name in {mount.image for mount in config.mounts if mount.image}:
+            image = await self._images.image_status(name)
+            if image is None:
+                raise RuntimeFailure(f'image "{name}": not found', CREATE_FAILED)
+            found[name] = [layer async for layer in self._images.layers(image.id)]
+        return found
+
+    async def _make(
+        self,
+        container: Container,
+        sandbox: Sandbox,
+        image: Image,
+        layers: list[str],
+        volumes: dict[str, list[str]],
+    ) -> None:
         parts, record = self._parts, container.record
         security = record.config.security
         target = self._target_pid(record)
         capabilities = parts.containers.capabilities(record)
         async with parts.filters.use(security.seccomp, security.privileged, capabilities) as seccomp:
             await parts.threads.run(
-                lambda: parts.containers.prepare(record, sandbox.record, image.config, layers, seccomp, target)
+                lambda: parts.containers.prepare(record, sandbox.record, image.config, layers, seccomp, target, volumes)
             )
             try:
                 pid = await parts.conmon.create(record)

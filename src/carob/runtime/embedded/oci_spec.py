@@ -205,7 +205,9 @@ _PROPAGATION = {
 
 def _volume(mount: Mount) -> dict[str, Any]:
     access = "rw" if not mount.readonly else "rro" if mount.recursive_readonly else "ro"
-    options = ("rbind", _PROPAGATION[mount.propagation], access)
+    options: tuple[str, ...] = ("rbind", _PROPAGATION[mount.propagation], access)
+    if mount.image:
+        options = ("bind", "rprivate", "ro", "noexec")
     return _special(mount.container_path, "bind", mount.host_path, *options)
 
 

@@ -6,8 +6,9 @@ Source: the kernel's filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterable
 
-from carob.host.types import Host
+from carob.host.types import MS_BIND, MS_RDONLY, MS_REMOUNT, Host
 
 # mount(2) takes one page of options
 _MAX_OPTIONS = 4000
@@ -21,11 +22,40 @@ def mount(host: Host, bundle: str, layers: list[str]) -> str:
     """
     for name in ("upper", "work", "rootfs"):
         host.mkdir(f"{bundle}/{name}")
+    upper, work = f"{bundle}/upper", f"{bundle}/work"
+    _stack(host, layers, f"{bundle}/layers", f"{bundle}/rootfs", f",upperdir={upper},workdir={work}", _mount)
+    return f"{bundle}/rootfs"
+
+
+def mount_image(host: Host, bundle: str, number: int, layers: list[str]) -> str:
+    """Mount the files of an image below a bundle, as its `number`th volume, read-only; the path. Raises: OSError."""
+    target = image_volume(bundle, number)
+    host.mkdir(target)
+    if len(layers) == 1:
+        # an overlay needs two layers when nothing is written
+        host.mount(layers[0], target, flags=MS_BIND)
+        host.mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+    else:
+        _stack(host, layers, f"{bundle}/layers-{number}", target, "", _mount_read_only)
+    return target
+
+
+def image_volume(bundle: str, number: int) -> str:
+    """Where the `number`th volume of a container is mounted, if that is an image."""
+    return f"{bundle}/volumes/{number}"
+
+
+def _stack(
+    host: Host,
+    layers: list[str],
+    folder: str,
+    target: str,
+    more: str,
+    mount_at: Callable[[Host, str, str], None],
+) -> None:
     lower = ":".join(layers)
     special = any(sign in layer for layer in layers for sign in _ESCAPED)
-    folder = f"{bundle}/layers"
-    upper, work = f"{bundle}/upper", f"{bundle}/work"
-    if special or len(lower) + len(upper) + len(work) > _MAX_OPTIONS:
+    if special or len(lower) + len(more) > _MAX_OPTIONS:
         # relative links are short however deep the layers lie, and hold no sign that overlayfs reads otherwise
         host.mkdir(folder)
         for number, layer in enumerate(layers):
@@ -33,11 +63,14 @@ def mount(host: Host, bundle: str, layers: list[str]) -> str:
         host.chdir(folder)
         lower = ":".join(str(number) for number in range(len(layers)))
     try:
-        _mount(host, f"{bundle}/rootfs", f"lowerdir={lower},upperdir={upper},workdir={work}")
+        mount_at(host, target, f"lowerdir={lower}{more}")
     finally:
         if lower.startswith("0"):
             host.chdir("/")
-    return f"{bundle}/rootfs"
+
+
+def _mount_read_only(host: Host, target: str, options: str) -> None:
+    host.mount("overlay", target, "overlay", MS_RDONLY, options)
 
 
 def _mount(host: Host, target: str, options: str) -> None:
@@ -50,7 +83,9 @@ def _mount(host: Host, target: str, options: str) -> None:
         host.mount("overlay", target, "overlay", 0, options)
 
 
-def unmount(host: Host, bundle: str) -> None:
-    """Let go of the root file system and remove all of the bundle; idempotent."""
+def unmount(host: Host, bundle: str, image_volumes: Iterable[int] = ()) -> None:
+    """Let go of the root file system and of mounted images, and remove all of the bundle; idempotent."""
     host.umount(f"{bundle}/rootfs")
+    for number in image_volumes:
+        host.umount(image_volume(bundle, number))
     host.rmtree(bundle)

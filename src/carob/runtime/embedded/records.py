@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from carob.base.log import get_logger, pairs
 from carob.host.types import Host, Identity
-from carob.runtime.types import ContainerConfig, SandboxConfig
+from carob.runtime.types import ContainerConfig, LinuxUser, SandboxConfig
 
 _log = get_logger("runtime.records")
 _PAGE_BYTES = 4096
@@ -60,6 +60,7 @@ class ContainerRecord(Struct, kw_only=True):
     log_path: str = ""
     cgroup: str = ""
     stop_signal: str = "SIGTERM"
+    user: LinuxUser | None = None
     process: tuple[int, int] | None = None
     """Pid and start ticks of the container's first process."""
     monitor: tuple[int, int] | None = None

@@ -252,9 +252,16 @@ class EmbeddedRuntime:
     # --- images: the store's own
 
     def container_using(self, image_id: str) -> str:
-        """The id of a container made from this image, or empty: such an image must not be removed."""
+        """The id of a container made from this image, or that has it mounted, or empty: such an image must not be removed."""
         containers = self._parts.inventory.containers.values()
-        return next((c.record.id for c in containers if c.record.image == image_id), "")
+        return next(
+            (
+                c.record.id
+                for c in containers
+                if c.record.image == image_id or any(mount.image == image_id for mount in c.record.config.mounts)
+            ),
+            "",
+        )
 
     async def image_status(self, name: str) -> Image | None:
         return await self._images.image_status(name)

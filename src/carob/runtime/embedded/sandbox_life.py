@@ -21,6 +21,9 @@ from carob.runtime.types import Exited, RuntimeFailure, SandboxConfig, SandboxSt
 
 _log = get_logger("runtime")
 
+HANDLERS = ("", "crun")
+"""The OCI runtimes by which a sandbox may be asked for."""
+
 
 class SandboxLife:
     """Makes sandboxes, hears of their end, and takes them away."""
@@ -36,6 +39,9 @@ class SandboxLife:
         parts = self._parts
         if not config.cgroup_parent.startswith("/"):
             raise RuntimeFailure(f'cgroup parent "{config.cgroup_parent}" is not an absolute path')
+        if config.runtime_handler not in HANDLERS:
+            name = config.runtime_handler
+            raise RuntimeFailure(f'failed to get sandbox runtime: no runtime for "{name}" is configured')
         record = SandboxRecord(
             id=self._new_id(),
             config=config,

@@ -77,6 +77,7 @@ class Container:
             pid=record.process[0] if record.process is not None and record.phase is Phase.RUNNING else 0,
             stop_signal=record.stop_signal,
             resources=config.resources,
+            user=record.user,
         )
 
 

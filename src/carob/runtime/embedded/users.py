@@ -38,10 +38,12 @@ def resolve(
     run_as_user: int | None = None,
     run_as_group: int | None = None,
     supplemental_groups: tuple[int, ...] | list[int] = (),
+    strict: bool = False,
 ) -> User:
     """The user of a container's processes.
 
     `image_user` is the image's USER: `""`, `uid`, `name`, `uid:gid`, `name:group`; a Pod's runAsUser replaces it.
+    `strict`: the image's own /etc/group adds no groups (supplementalGroupsPolicy: Strict).
     Raises: NoSuchUser for a name that the image does not know.
     """
     user, _, wanted_group = ("", "", "") if run_as_user is not None else image_user.partition(":")
@@ -54,7 +56,7 @@ def resolve(
     if run_as_group is not None:
         gid = run_as_group
     groups = [gid]
-    if entry is not None and not wanted_group:
+    if entry is not None and not wanted_group and not strict:
         groups += [number for _, number, members in _groups(group) if entry.name in members]
     groups += supplemental_groups
     home = entry.home if entry is not None and entry.home else "/"
