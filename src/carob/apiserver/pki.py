@@ -32,6 +32,8 @@ RENEW_BELOW = 0.3
 # a client whose clock is a little behind must not refuse a new certificate
 BACKDATE_SECONDS = 300
 _NAMES_FILE = "names.json"
+# what every server of a cluster must have the same of; all else each makes for itself
+SHARED_FILES = ("ca.crt", "ca.key", "service-account.key")
 
 
 @dataclass(frozen=True)

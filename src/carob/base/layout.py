@@ -37,6 +37,17 @@ class NodeLayout:
 
 
 @dataclass(slots=True)
+class StoreLayout:
+    """Where the cluster's state is kept when it is not in a file of this machine: an etcd, and who we are to it."""
+
+    endpoints: list[str] = field(default_factory=list)
+    """`host:port` of each member; empty: a database in the cluster's folder."""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+
+
+@dataclass(slots=True)
 class Cluster:
     """What `carob up` decided about one cluster."""
 
@@ -50,6 +61,7 @@ class Cluster:
     domain: str = "cluster.local"
     registry_mirrors: dict[str, str] = field(default_factory=dict)
     nodes: list[NodeLayout] = field(default_factory=list)
+    store: StoreLayout = field(default_factory=StoreLayout)
 
     @property
     def inside_address(self) -> str:
@@ -113,6 +125,7 @@ class Cluster:
         tree = json.loads(file.read_text())
         try:
             tree["nodes"] = [NodeLayout(**node) for node in tree["nodes"]]
+            tree["store"] = StoreLayout(**tree.get("store", {}))
             return cls(**tree)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a cluster's description: {error}") from error

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from carob.base.layout import Cluster
 
 
-def run_server(cluster: Cluster, log_level: str) -> int:
-    """The server's process, until SIGTERM or SIGINT; the exit code."""
+def run_server(cluster: Cluster, log_level: str, terms: tuple[float, float, float]) -> int:
+    """The server's process, until SIGTERM or SIGINT; the exit code.
+
+    Units: `terms` are seconds: how long a leader's lease lasts, how long it tries to renew it, how often.
+    """
+    from carob.standalone.election import Terms
     from carob.standalone.process import run
     from carob.standalone.server import ServerProcess
 
-    return run(lambda: ServerProcess(cluster).run(), log_level)
+    return run(lambda: ServerProcess(cluster, Terms(*terms)).run(), log_level)
 
 
 def run_node(cluster: Cluster, node: str, log_level: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ from carob.client.rest import Client
 from carob.controllers.runner import ControllerOptions, Controllers
 from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
+from carob.standalone.election import Election
 from carob.standalone.process import settle_memory
-from carob.store.sqlite import SqliteStore
+from carob.standalone.stores import open_store
 from carob.transport.memory import MemoryTransport
 from carob.transport.server import Server
 from carob.transport.tls import server_context
@@ -31,29 +33,32 @@ if TYPE_CHECKING:
 
     from carob.apiserver.pki import Pki
     from carob.base.layout import Cluster
+    from carob.standalone.election import Terms
+    from carob.store.types import Store
 
 _log = get_logger("server")
 
 MASTERS = ("system:masters", "system:authenticated")
 NODE_NETWORK_GROUP = "system:carob:node-network"
+LEASES = ("kube-scheduler", "kube-controller-manager")
 OUTER_ADDRESS = "127.0.0.1"
 
 
 class ServerProcess:
     """One `carob server`."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, terms: Terms) -> None:
         self._cluster = cluster
+        self._terms = terms
         self._clock = SystemClock()
         self._randomness = SystemRandomness()
 
     async def run(self) -> None:
         """Serve until cancelled; then close in the reverse order. Raises: OSError, StoreError when it cannot start."""
         pki = self._ensure_pki()
-        self._cluster.server_dir.mkdir(parents=True, exist_ok=True)
-        store = SqliteStore(self._cluster.server_dir / "carob.db", self._clock)
+        store = await open_store(self._cluster, self._clock)
         try:
-            await self._serve(ApiServer(store, self._options(pki), self._clock, self._randomness), pki)
+            await self._serve(store, pki)
         finally:
             await store.close()
 
@@ -69,11 +74,12 @@ class ServerProcess:
             ensure_client(pki, *network, now)
         return pki
 
-    def _options(self, pki: Pki) -> ApiServerOptions:
+    def _options(self, pki: Pki, store: Store) -> ApiServerOptions:
         return ApiServerOptions(
             advertise_address=self._cluster.inside_address,
             port=self._cluster.api_port,
             service_range=self._cluster.service_cidr,
+            hostname=socket.gethostname() if store.shared else "localhost",
             client_ca_pem=pki.ca.certificate.read_bytes(),
             service_account_key_pem=pki.service_account_key.read_bytes(),
             kubelet_client_certificate_pem=pki.kubelet_client.certificate.read_bytes(),
@@ -82,7 +88,8 @@ class ServerProcess:
             local_provisioner=PROVISIONER,
         )
 
-    async def _serve(self, api: ApiServer, pki: Pki) -> None:
+    async def _serve(self, store: Store, pki: Pki) -> None:
+        api = ApiServer(store, self._options(pki, store), self._clock, self._randomness)
         await api.start()
         context = server_context(
             str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
@@ -94,12 +101,12 @@ class ServerProcess:
             await server.listen(self._cluster.inside_address, self._cluster.api_port, freebind=True)
             _log.info("serving on %s:%d", OUTER_ADDRESS, self._cluster.api_port)
             say(LISTENING)
-            await self._run_parts(api, pki)
+            await self._run_parts(api, pki, store)
         finally:
             await server.close()
             await api.close()
 
-    async def _run_parts(self, api: ApiServer, pki: Pki) -> None:
+    async def _run_parts(self, api: ApiServer, pki: Pki, store: Store) -> None:
         def client(user: str, *groups: str) -> Client:
             transport = MemoryTransport(api.handle, UserInfo(user, groups or MASTERS))
             return Client(transport, user_agent=user.removeprefix("system:"))
@@ -120,7 +127,15 @@ class ServerProcess:
             ("scheduler", scheduler.run),
             ("controllers", controllers.run),
         ]
+        if store.shared:
+            election = Election(self._clock, self._randomness, self._terms)
+            parts = [
+                (name, election.only_leading(client(f"system:{lease}"), lease, run))
+                for (name, run), lease in zip(parts, LEASES, strict=True)
+            ]
         async with TaskGroup() as group:
+            if store.shared:
+                group.spawn(store.lost(), "store")
             for name, run in parts:
                 group.spawn(supervise(name, run, self._clock), name)
             await self._wait_usable(client("system:carob"))

@@ -114,6 +114,10 @@ class EmbeddedStore:
     async def fresh(self) -> None:
         """Watchers hear of a write before it is acknowledged: there is nothing to wait for."""
 
+    async def lost(self) -> None:
+        """Never."""
+        await asyncio.get_running_loop().create_future()
+
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def create(self, key: str, value: bytes) -> asyncio.Future[Revision]:

@@ -133,6 +133,10 @@ class Store(Protocol):
         """History before this is gone; 0 if nothing was compacted."""
         ...
 
+    async def lost(self) -> None:
+        """Return never. Raises: StoreError once watchers can no longer be told of every write."""
+        ...
+
     def create(self, key: str, value: bytes) -> Awaitable[Revision]:
         """Write a new key. Raises: KeyExists, StoreError."""
         ...

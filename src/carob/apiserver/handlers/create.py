@@ -83,7 +83,7 @@ async def _store(
 ) -> Entry:
     strategy = backend.strategies.of(row)
     strategy.prepare_create(obj, context)
-    strategy.reserve(obj, None, context)
+    await writes.reserve(backend, strategy, obj, None, context)
     rules.check_create(row, obj)
     context.warnings += strategy.warnings(obj, None)
     backend.admission.validate(attributes)
@@ -117,7 +117,7 @@ async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         strategy.prepare_create(obj, context)
         if status is not None:
             obj.status = status
-        strategy.reserve(obj, None, context)
+        await writes.reserve(backend, strategy, obj, None, context)
         rules.check_create(row, obj)
         value = backend.objects.value_of(row, obj)
         entry = await backend.objects.create(row, metadata.namespace, metadata.name, value)

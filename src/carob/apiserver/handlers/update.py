@@ -141,7 +141,7 @@ async def _replace_once(
         prepare = strategy.prepare_status if context.subresource == "status" else strategy.prepare_update
     prepare(new, old, context)
     if context.subresource != "status":
-        strategy.reserve(new, old, context)
+        await writes.reserve(backend, strategy, new, old, context)
     rules.check_update(row, new, old, context.subresource)
     if context.subresource != "status":
         context.warnings += strategy.warnings(new, old)
@@ -196,7 +196,7 @@ async def update_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         strategy.prepare_update(obj, old, context)
         if status is not None:
             obj.status = status
-        strategy.reserve(obj, old, context)
+        await writes.reserve(backend, strategy, obj, old, context)
         rules.check_update(row, obj, old)
         entry = await commit(backend, row, context, entry, obj)
     except BaseException:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.status import ApiError, bad_request, conflict
 from carob.apiserver.list_options import check_timeout, options_invalid
 from carob.apiserver.registry.strategy import WriteContext
+from carob.apiserver.shared_claims import SharedClaims
 from carob.apiserver.types import Attributes, Operation
 from carob.base.clock import rfc3339
 from carob.base.ids import generate_name, new_uid
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from carob.apiserver.watch_cache import Entry
 
 MAX_FIELD_MANAGER = 128
+# Another server may give out the same address or port at the same moment; then another one is chosen, or the request
+# for that very one is judged again.
+RESERVE_TRIES = 8
 _FIELD_VALIDATION = ("", "Ignore", "Warn", "Strict")
 
 
@@ -60,16 +64,45 @@ def context_of(
     backend: Backend, row: Resource, namespace: str, user: UserInfo, dry_run: bool, subresource: str = ""
 ) -> WriteContext:
     """The context of one write."""
+    objects = backend.objects
+    shared = objects.store.shared
     return WriteContext(
         row,
         namespace,
         user,
         backend.clock,
         backend.randomness,
-        backend.objects,
+        objects,
         dry_run=dry_run,
         subresource=subresource,
+        shared=shared,
+        give_back=shared_claims(backend, backend.strategies.of(row)).give_back if shared else None,
     )
+
+
+def shared_claims(backend: Backend, strategy: Strategy) -> SharedClaims:
+    """The claims of a kind's objects in a store that others write too."""
+    return SharedClaims(backend, lambda claim: strategy.uses(claim, backend.objects))
+
+
+async def reserve(backend: Backend, strategy: Strategy, new: Any, old: Any | None, context: WriteContext) -> None:
+    """Claim what only one object may have; in the store too where other servers write to it. Raises: ApiError."""
+    for _ in range(RESERVE_TRIES):
+        strategy.reserve(new, old, context)
+        if not context.shared or context.dry_run or not context.claimed:
+            return
+        claims = shared_claims(backend, strategy)
+        mine, complete = await claims.take(context.claimed)
+        context.claimed[:] = mine
+        if complete:
+            return
+        for claim in mine:
+            await claims.give_back_now(claim)
+        context.claimed.clear()
+        for call in context.unpick:
+            call()
+        context.finish(happened=False)
+    raise conflict(context.row, new.metadata.name)
 
 
 def match_namespace(row: Resource, metadata: Any, namespace: str) -> None:

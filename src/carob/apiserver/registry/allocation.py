@@ -1,7 +1,8 @@
 """Values that only one object may hold at a time: service addresses and node ports.
 
 Claims are made before a write and given back when it does not happen, or when the holder goes. They live in memory, are
-found again from the objects at the first use, and all writers of one server share them.
+found again from the objects at the first use, and all writers of one server share them. Servers that share a store keep
+them there as well (`apiserver/shared_claims.py`).
 
 Pure, except for the randomness that it is given.
 """
@@ -9,7 +10,7 @@ Pure, except for the randomness that it is given.
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,28 @@ T = TypeVar("T", str, int)
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
 RANDOM_TRIES = 64
+
+
+ROOT = "/registry/ranges/"
+"""Where servers that share a store keep claims; no object's key begins so."""
+
+
+class Claim(NamedTuple):
+    """`holder` (namespace/name of a Service) has the value; `kind` is `serviceips` or `servicenodeports`.
+
+    `uid` tells a Service from an earlier one of its name. `revision` is when this claim was made; 0: at any time.
+    """
+
+    kind: str
+    value: str
+    holder: str
+    uid: str
+    revision: int = 0
+
+    @property
+    def key(self) -> str:
+        """Where the claim lies."""
+        return f"{ROOT}{self.kind}/{self.value}"
 
 
 class Taken(ValueError):

@@ -7,19 +7,19 @@ Differs: one address family (IPv4); no IPAddress objects are written for Service
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.resources import TABLE
 from carob.api.status import ApiError, internal, invalid
 from carob.apiserver.registry import allocation
-from carob.apiserver.registry.allocation import Claims, Exhausted, Taken
+from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
 from carob.apiserver.registry.strategy import Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from carob.api.types import core_v1
     from carob.apiserver.registry.strategy import WriteContext
+    from carob.apiserver.types import Reader
 
 DEFAULT_RANGE = "10.43.0.0/16"
 SINGLE, REQUIRE_DUAL = "SingleStack", "RequireDualStack"
@@ -35,6 +35,7 @@ class ServiceStrategy(Strategy):
         self._addresses: Claims[str] = Claims()
         self._ports: Claims[int] = Claims()
         self._loaded = False
+        self._known: dict[str, tuple[list[str], list[int]]] = {}
 
     # -- before validation -----------------------------------------------------------------------------------------
 
@@ -86,9 +87,40 @@ class ServiceStrategy(Strategy):
         """Everything goes back once the Service is gone."""
         holder = f"{obj.metadata.namespace}/{obj.metadata.name}"
         for address in obj.spec.cluster_ips:
-            context.done.append(_releasing(self._addresses, address, holder))
+            self._let_go(self._addresses, address, holder, obj, context)
         for port in _ports_of(obj.spec):
-            context.done.append(_releasing(self._ports, port, holder))
+            self._let_go(self._ports, port, holder, obj, context)
+
+    def uses(self, claim: Claim, reader: Reader) -> bool:
+        """Whether the Service is there and has the address or the port."""
+        namespace, _, name = claim.holder.partition("/")
+        service = reader.get(self.row, namespace, name)
+        if service is None or service.metadata.uid != claim.uid:
+            return False
+        return claim.value in (*service.spec.cluster_ips, *map(str, _ports_of(service.spec)))
+
+    def _hold(self, claims: Claims[Any], value: Any, holder: str, obj: core_v1.Service, context: WriteContext) -> None:
+        """Take a value until the write has happened or not. Raises: Taken."""
+        if claims.claim(value, holder):
+            context.undo.append(lambda: self._undo(claims, value, holder))
+            context.claimed.append(self._claim(claims, value, holder, obj))
+
+    def _undo(self, claims: Claims[Any], value: Any, holder: str) -> None:
+        claims.release(value, holder)
+        # while we held it another server may have made a Service that has it
+        for other, (addresses, ports) in self._known.items():
+            if value in addresses or value in ports:
+                self._claim_known(claims, value, other)
+
+    def _let_go(
+        self, claims: Claims[Any], value: Any, holder: str, obj: core_v1.Service, context: WriteContext
+    ) -> None:
+        context.done.append(lambda: claims.release(value, holder))
+        context.released.append(self._claim(claims, value, holder, obj))
+
+    def _claim(self, claims: Claims[Any], value: Any, holder: str, obj: core_v1.Service) -> Claim:
+        kind = "serviceips" if claims is self._addresses else "servicenodeports"
+        return Claim(kind, str(value), holder, obj.metadata.uid)
 
     def _load(self, context: WriteContext) -> None:
         """Find the claims of the Services that are there; the first use does it."""
@@ -96,12 +128,28 @@ class ServiceStrategy(Strategy):
             return
         self._loaded = True
         for service in context.reader.list(self.row):
-            holder = f"{service.metadata.namespace}/{service.metadata.name}"
-            for address in service.spec.cluster_ips:
-                if address != "None":
-                    self._claim_known(self._addresses, address, holder)
-            for port in _ports_of(service.spec):
-                self._claim_known(self._ports, port, holder)
+            self._follow(service.metadata.namespace, service.metadata.name, context.reader)
+        if context.shared:
+            reader = context.reader
+            reader.on_change(self.row, lambda namespace, name: self._follow(namespace, name, reader))
+
+    def _follow(self, namespace: str, name: str, reader: Reader) -> None:
+        """Claim what a Service has, whichever server gave it, and let go what it no longer has."""
+        holder = f"{namespace}/{name}"
+        service = reader.get(self.row, namespace, name)
+        addresses = [one for one in service.spec.cluster_ips if one != "None"] if service is not None else []
+        ports = _ports_of(service.spec) if service is not None else []
+        before = self._known.pop(holder, ([], []))
+        for address in {*before[0]} - {*addresses}:
+            self._addresses.release(address, holder)
+        for port in {*before[1]} - {*ports}:
+            self._ports.release(port, holder)
+        for address in addresses:
+            self._claim_known(self._addresses, address, holder)
+        for port in ports:
+            self._claim_known(self._ports, port, holder)
+        if addresses or ports:
+            self._known[holder] = addresses, ports
 
     @staticmethod
     def _claim_known(claims: Claims[Any], value: Any, holder: str) -> None:
@@ -140,6 +188,7 @@ class ServiceStrategy(Strategy):
             except Exhausted as error:
                 raise internal(f"failed to allocate a serviceIP: {error}") from None
             spec.cluster_ip, spec.cluster_ips = address, [address]
+            context.unpick.append(lambda: _forget_address(spec))
         for address in spec.cluster_ips:
             self._claim_address(obj, address, holder, context)
 
@@ -154,8 +203,7 @@ class ServiceStrategy(Strategy):
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'
             raise self._refusal(obj, "spec.clusterIPs", why)
         try:
-            if self._addresses.claim(address, holder):
-                context.undo.append(_releasing(self._addresses, address, holder))
+            self._hold(self._addresses, address, holder, obj, context)
         except Taken:
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: provided IP is already allocated'
             raise self._refusal(obj, "spec.clusterIPs", why) from None
@@ -178,26 +226,27 @@ class ServiceStrategy(Strategy):
             for port in spec.ports:
                 if not port.node_port:
                     shared = [n for n, used in mine.items() if port.protocol not in used and self._twin(spec, port, n)]
-                    port.node_port = shared[0] if shared else self._free_port(holder, context)
+                    port.node_port = shared[0] if shared else self._free_port(obj, holder, context)
+                    context.unpick.append(partial(setattr, port, "node_port", 0))
                     mine.setdefault(port.node_port, set()).add(port.protocol)
         if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
             if spec.health_check_node_port:
                 self._claim_port(obj, spec.health_check_node_port, "spec.healthCheckNodePort", holder, context)
             else:
-                spec.health_check_node_port = self._free_port(holder, context)
+                spec.health_check_node_port = self._free_port(obj, holder, context)
+                context.unpick.append(partial(setattr, spec, "health_check_node_port", 0))
 
     @staticmethod
     def _twin(spec: core_v1.ServiceSpec, port: core_v1.ServicePort, node_port: int) -> bool:
         """Whether the same port number of another protocol has this node port: the two share it."""
         return any(other.port == port.port and other.node_port == node_port for other in spec.ports)
 
-    def _free_port(self, holder: str, context: WriteContext) -> int:
+    def _free_port(self, obj: core_v1.Service, holder: str, context: WriteContext) -> int:
         try:
             port = allocation.pick_port(self._ports, context.randomness)
         except Exhausted as error:
             raise internal(f"failed to allocate a nodePort: {error}") from None
-        self._ports.claim(port, holder)
-        context.undo.append(_releasing(self._ports, port, holder))
+        self._hold(self._ports, port, holder, obj, context)
         return port
 
     def _claim_port(self, obj: core_v1.Service, port: int, field: str, holder: str, context: WriteContext) -> None:
@@ -206,17 +255,16 @@ class ServiceStrategy(Strategy):
             why = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
             raise self._refusal(obj, field, f"Invalid value: {port}: {why}")
         try:
-            if self._ports.claim(port, holder):
-                context.undo.append(_releasing(self._ports, port, holder))
+            self._hold(self._ports, port, holder, obj, context)
         except Taken:
             why = f"Invalid value: {port}: provided port is already allocated"
             raise self._refusal(obj, field, why) from None
 
     def _release_unused(self, new: core_v1.Service, old: core_v1.Service, holder: str, context: WriteContext) -> None:
         for address in set(old.spec.cluster_ips) - set(new.spec.cluster_ips):
-            context.done.append(_releasing(self._addresses, address, holder))
+            self._let_go(self._addresses, address, holder, new, context)
         for port in set(_ports_of(old.spec)) - set(_ports_of(new.spec)):
-            context.done.append(_releasing(self._ports, port, holder))
+            self._let_go(self._ports, port, holder, new, context)
 
     def _refusal(self, obj: core_v1.Service, field: str, message: str) -> ApiError:
         return invalid(
@@ -224,8 +272,8 @@ class ServiceStrategy(Strategy):
         )
 
 
-def _releasing(claims: Claims[Any], value: Any, holder: str) -> Callable[[], None]:
-    return lambda: claims.release(value, holder)
+def _forget_address(spec: core_v1.ServiceSpec) -> None:
+    spec.cluster_ip, spec.cluster_ips = "", []
 
 
 def _ranges(context: WriteContext) -> list[str]:

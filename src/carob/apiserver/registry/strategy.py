@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from carob.api.resources import Resource
     from carob.api.types.meta_v1 import DeleteOptions
     from carob.api.user import UserInfo
+    from carob.apiserver.registry.allocation import Claim
     from carob.apiserver.types import Reader
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
@@ -44,6 +45,14 @@ class WriteContext:
     undo: list[Callable[[], None]] = field(default_factory=list)
     done: list[Callable[[], None]] = field(default_factory=list)
     """Runs when the write has happened: what an old state held is given back only then."""
+    shared: bool = False
+    """Whether other servers write to the same store: then claims must be kept there too."""
+    claimed: list[Claim] = field(default_factory=list)
+    released: list[Claim] = field(default_factory=list)
+    unpick: list[Callable[[], None]] = field(default_factory=list)
+    """Takes back what was chosen freely, so that something else can be chosen."""
+    give_back: Callable[[list[Claim]], None] | None = None
+    """Gives claims back in the store; None where none were taken there."""
 
     @property
     def now(self) -> str:
@@ -54,8 +63,10 @@ class WriteContext:
         """Settle what was reserved on the way."""
         for call in self.done if happened and not self.dry_run else self.undo:
             call()
-        self.undo.clear()
-        self.done.clear()
+        if self.give_back is not None and not self.dry_run:
+            self.give_back(self.released if happened else self.claimed)
+        for kept in (self.undo, self.done, self.claimed, self.released, self.unpick):
+            kept.clear()
 
 
 class Strategy:
@@ -108,6 +119,10 @@ class Strategy:
 
         Raises: ApiError.
         """
+
+    def uses(self, claim: Claim, reader: Reader) -> bool:
+        """Whether the holder of a claim is there and has the value."""
+        return False
 
     def spec_changed(self, new: Any, old: Any) -> bool:
         """Whether an update asks for something else than before."""

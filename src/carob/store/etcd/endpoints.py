@@ -23,6 +23,7 @@ _log = get_logger("store.etcd")
 ATTEMPT_SECONDS = 2.0
 # Source: kube-apiserver gives a request to etcd a minute at most; ours has to answer its client sooner.
 CALL_SECONDS = 30.0
+SETTLE_SECONDS = 0.01
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.5
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -139,6 +140,9 @@ class Endpoints:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
+        if channels:
+            # gRPC's own thread still hands the ends of cancelled calls to this loop, which must be there for them
+            await asyncio.sleep(SETTLE_SECONDS)
 
 
 class Stream:

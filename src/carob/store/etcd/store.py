@@ -92,8 +92,13 @@ class EtcdStore:
         return self._compacted
 
     async def lost(self) -> None:
-        """Return never; raises: Compacted when events are gone that were never delivered."""
-        await asyncio.shield(self._follower.lost)
+        """Return never. Raises: StoreError when events are gone that were never delivered."""
+        try:
+            await asyncio.shield(self._follower.lost)
+        except Compacted as error:
+            raise StoreError(
+                f"etcd has forgotten writes that this server has not seen ({error}): start it again"
+            ) from error
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
