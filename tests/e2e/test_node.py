@@ -282,3 +282,31 @@ def test_the_nodes_statistics(cluster: Cluster, gone: Any) -> None:
     node = cluster.kubectl(KUBECTL, "top", "node").check().out.splitlines()
     assert node[1].split()[0] == "node-0"
     assert node[1].split()[-1].endswith("%")
+
+
+def test_an_autoscaler_sees_the_load(cluster: Cluster, gone: Any) -> None:
+    gone("deployment/busy")
+    gone("hpa/busy")
+    busy = {
+        "name": "busy",
+        "image": WEB_IMAGE,
+        "command": ["sh", "-c", "while :; do :; done"],
+        "resources": {"requests": {"cpu": "20m"}, "limits": {"cpu": "50m"}},
+    }
+    template = {
+        "metadata": {"labels": {"app": "busy"}},
+        "spec": {"containers": [busy], "terminationGracePeriodSeconds": 0},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "busy"}}, "template": template}
+    tree = {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "busy"}, "spec": spec}
+    cluster.kubectl(KUBECTL, "apply", "-f", "-", stdin=json.dumps(tree)).check()
+    cluster.kubectl(KUBECTL, "wait", "--for=condition=Available", "deployment/busy", "--timeout=60s").check()
+    # numbers count once their whole window lies behind the Pod's becoming ready; else the next look, 15 s later, sees it
+    ready_at = time.monotonic()
+    while time.monotonic() < ready_at + 2.5:
+        cluster.kubectl(KUBECTL, "top", "pod", "-l", "app=busy")
+    cluster.kubectl(KUBECTL, "autoscale", "deployment/busy", "--min=1", "--max=2", "--cpu=50%").check()
+    cluster.kubectl(KUBECTL, "wait", "--for=jsonpath={.status.desiredReplicas}=2", "hpa/busy", "--timeout=60s").check()
+    cluster.kubectl(
+        KUBECTL, "wait", "--for=jsonpath={.status.readyReplicas}=2", "deployment/busy", "--timeout=60s"
+    ).check()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from carob.api.types import policy_v1
+from carob.api.types import autoscaling_v2, policy_v1
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.controllers.autoscaling.controller import AutoscalingController
 from carob.controllers.cronjob_controller import CronJobController
 from carob.controllers.daemonset_controller import DaemonSetController
 from carob.controllers.deployment_controller import DeploymentController
@@ -71,6 +72,11 @@ class Workloads:
         budgets.add_index(BY_NAMESPACE, namespace_of)
         pods.add_index(BY_NAMESPACE, namespace_of)
         self.informers.append(budgets)
+        autoscalers: Informer[autoscaling_v2.HorizontalPodAutoscaler] = Informer(
+            client, autoscaling_v2.HorizontalPodAutoscaler, clock
+        )
+        autoscalers.add_index(BY_NAMESPACE, namespace_of)
+        self.informers.append(autoscalers)
         scalable = {
             "ReplicaSet": sets,
             "ReplicationController": old_sets,
@@ -78,6 +84,7 @@ class Workloads:
             "StatefulSet": stateful,
         }
         of_budgets = self._recorder("controllermanager")
+        of_autoscalers = self._recorder("horizontal-pod-autoscaler")
         of_jobs = self._recorder("job-controller")
         of_crons = self._recorder("cronjob-controller")
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -89,6 +96,7 @@ class Workloads:
             "daemon sets": DaemonSetController(client, daemons, revisions, pods, nodes, of_daemons, clock).run,
             "stateful sets": StatefulSetController(client, stateful, revisions, pods, of_stateful, clock).run,
             "disruption budgets": DisruptionController(client, budgets, pods, scalable, of_budgets, clock).run,
+            "autoscalers": AutoscalingController(client, autoscalers, of_autoscalers, clock).run,
             "jobs": JobController(client, jobs, pods, of_jobs, clock).run,
             "cron jobs": CronJobController(client, crons, jobs, of_crons, clock).run,
         }

@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: as many Pods as their load needs. Pure decisions, one thin runner."""
