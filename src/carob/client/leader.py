@@ -88,8 +88,8 @@ class LeaderElector:
                 await self._lead(lead)
             finally:
                 self._leading = False
+                _log.warning("%s: %s no longer leads", self._name, self._identity)
                 await self._release()
-            _log.warning("%s: %s no longer leads", self._name, self._identity)
 
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Returns when the lease is lost."""

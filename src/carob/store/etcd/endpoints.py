@@ -162,7 +162,9 @@ class Stream:
                 request, self._request = self._request, None
                 await self._call.write(request)
             message = await self._call.read()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+        except grpc.aio.AioRpcError as error:
+            raise StoreError(f"etcd member {self.member}: {error.details()}") from error
+        except asyncio.InvalidStateError as error:
             raise StoreError(f"etcd member {self.member}: {error}") from error
         if not isinstance(message, bytes):
             raise StoreError(f"etcd member {self.member} ended the watch: {await self._call.details()}")
