@@ -52,14 +52,15 @@ def set_unschedulable(arguments: Arguments, wanted: bool) -> int:
         assert row is not None
         names = [w.removeprefix("node/").removeprefix("nodes/") for w in arguments.words]
         targets = [Target(row, "", name) for name in names] or list(listed(connection, row, "", arguments.selector, ""))
-        return _mark(connection, targets, wanted, dry_run)
+        return mark(connection, targets, wanted, dry_run)
     except ApiError as error:
         raise server_error(error) from error
     finally:
         connection.close()
 
 
-def _mark(connection: Connection, targets: list[Target], wanted: bool, dry_run: str) -> int:
+def mark(connection: Connection, targets: list[Target], wanted: bool, dry_run: str) -> int:
+    """Mark each (True) or take the mark away, and say so; 1 when one is not there, and then none is changed."""
     found = list(fetch_all(connection, targets))
     failed = [error for _, _, error in found if error is not None]
     for error in failed:

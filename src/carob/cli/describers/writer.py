@@ -30,6 +30,10 @@ class Writer:
         self._done.append(_align(self._pending))
         self._pending = ""
 
+    def raw(self) -> str:
+        """Everything since the last `flush` as it was written, tabs and all."""
+        return self._pending
+
     def text(self) -> str:
         """Everything, aligned."""
         self.flush()
