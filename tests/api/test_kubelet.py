@@ -83,6 +83,7 @@ class World:
                 cgroup_root="/carob-test",
                 node_ip="10.42.0.1",
                 cluster_dns=("10.43.0.10",),
+                static_folder=str(self.folder / "manifests"),
             ),
             SystemClock(),
             SystemRandomness(),

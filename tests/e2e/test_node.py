@@ -310,3 +310,28 @@ def test_an_autoscaler_sees_the_load(cluster: Cluster, gone: Any) -> None:
     cluster.kubectl(
         KUBECTL, "wait", "--for=jsonpath={.status.readyReplicas}=2", "deployment/busy", "--timeout=60s"
     ).check()
+
+
+def test_a_file_on_the_node_is_a_pod_and_rules_of_a_container_count(cluster: Cluster, gone: Any) -> None:
+    node = json.loads(cluster.carob("get", "nodes", "-o", "json").check().out)["items"][0]["metadata"]["name"]
+    file = next(cluster.data_dir.rglob("manifests")) / "static.json"
+    file.write_text(manifest("static"))
+    cluster.wait_ready(f"static-{node}")
+    assert "static" in cluster.kubectl(KUBECTL, "exec", f"static-{node}", "--", "hostname").check().out
+    # 42 is tried again although the Pod says Never; anything else ends it
+    gone("pod/rules")
+    rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]
+    command = ["sh", "-c", "[ -e /v/second ] && exit 3; touch /v/second; exit 42"]
+    container = {
+        "command": command,
+        "restartPolicy": "Never",
+        "restartPolicyRules": rules,
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    spec = {"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}]}
+    cluster.carob("apply", "-f", "-", stdin=manifest("rules", container, **spec)).check()
+    cluster.wait_for(".status.phase", "Failed", "pod/rules")
+    (status,) = status_of(cluster, "rules")["containerStatuses"]
+    assert (status["restartCount"], status["state"]["terminated"]["exitCode"]) == (1, 3)
+    file.unlink()
+    cluster.carob("wait", "--for=delete", f"pod/static-{node}", "--timeout=60s").check()

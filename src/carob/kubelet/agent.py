@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from carob.api.types import core_v1
 from carob.base.clock import parse_rfc3339
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import TaskGroup
 from carob.client.events import EventRecorder
-from carob.client.informer import Informer
+from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
 from carob.kubelet.adoption import adopt, orphan
 from carob.kubelet.events import PodEvents
@@ -23,6 +25,7 @@ from carob.kubelet.files import read_text
 from carob.kubelet.images import Images
 from carob.kubelet.lifecycle import Hooks
 from carob.kubelet.log_rotation import LogRotation
+from carob.kubelet.mirror_pods import MirrorPods
 from carob.kubelet.node_manager import NodeManager
 from carob.kubelet.objects import ReferencedObjects
 from carob.kubelet.pod_record import PodRecord
@@ -30,6 +33,8 @@ from carob.kubelet.pod_worker import PodWorker
 from carob.kubelet.probes.manager import Probes
 from carob.kubelet.server import KubeletServer
 from carob.kubelet.slots import Slots
+from carob.kubelet.static_pods import is_mirror, shows
+from carob.kubelet.static_source import StaticSource
 from carob.kubelet.status_manager import StatusManager
 from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
@@ -82,6 +87,9 @@ class Kubelet:
         self._statuses.on_gone(self._gone)
         self._tools = self._make_tools(client, mounts)
         self._worker = PodWorker(self._tools, self._statuses, self._queue, self._records)
+        self._static = StaticSource(options.static_folder, options.node_name, clock, self._static_changed)
+        self._mirrors = MirrorPods(client, clock, options.node_name, self._pods, self._static.by_key, self._statuses)
+        self._worker.forgotten = self._make_room
         self._server = KubeletServer(self._tools, self._records, self._statuses, self.node)
         self.handler: Handler = self._server.handle
         self._rotation = LogRotation(runtime, clock, options, self._all_containers)
@@ -133,6 +141,10 @@ class Kubelet:
                 group.spawn(self._pods.run(), "pod informer")
                 await self.services.wait_synced()
                 await self._pods.wait_synced()
+                if self._options.static_folder:
+                    await self._static.read()
+                    group.spawn(self._static.run(), "static pods")
+                    group.spawn(self._mirrors.run(), "mirror pods")
                 self._pods.subscribe(self._pod_changed)
                 await self._find_orphans()
                 _log.info("ready %s", pairs(node=self._options.node_name, pods=len(self._records)))
@@ -149,7 +161,7 @@ class Kubelet:
 
     async def _find_orphans(self) -> None:
         """What the runtime or the disk has and the API does not: it ends."""
-        known = {pod.metadata.uid for pod in self._pods.items()}
+        known = {pod.metadata.uid for pod in self._pods.items() if not is_mirror(pod)} | self._static.pods.keys()
         for uid in await self._tools.volumes.pods_on_disk():
             if uid not in self._records:
                 self._records[uid] = orphan(uid)
@@ -161,7 +173,40 @@ class Kubelet:
 
     # -- what makes Pods dirty
 
+    def _static_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        if old is not None:
+            self._gone(old.metadata.uid)
+            self._mirrors.add(key_of(old))
+        if new is not None:
+            self._mirrors.add(key_of(new))
+            key, uid = key_of(new), new.metadata.uid
+            # two Pods of one name never run at the same time
+            if not any(key_of(r.pod) == key and r.uid != uid for r in self._records.values()):
+                self._begin_static(new)
+
+    def _begin_static(self, pod: core_v1.Pod) -> None:
+        shown = self._pods.get(key_of(pod))
+        if shown is not None and is_mirror(shown) and shows(shown, pod):
+            # the agent was away: what it has told of the Pod still holds
+            pod = msgspec.structs.replace(pod, status=shown.status)
+        record = self._records.get(pod.metadata.uid)
+        if record is None:
+            record = self._records[pod.metadata.uid] = PodRecord(pod.metadata.uid, pod)
+        self._welcome(record, pod)
+        self._statuses.set(pod, pod.status)
+        self._mirrors.add(key_of(pod))
+        self._queue.add(record.uid)
+
+    def _make_room(self, record: PodRecord) -> None:
+        """Nothing of a Pod is left: a static Pod that was to take its place may begin."""
+        waiting = self._static.by_key(key_of(record.pod))
+        if waiting is not None and waiting.metadata.uid not in self._records:
+            self._begin_static(waiting)
+
     def _pod_changed(self, key: str, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        if is_mirror(new or old or core_v1.Pod()):
+            self._mirrors.add(key)
+            return
         if new is None:
             if old is not None:
                 self._gone(old.metadata.uid)

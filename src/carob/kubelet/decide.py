@@ -52,18 +52,23 @@ def is_sidecar(container: core_v1.Container) -> bool:
 
 def should_restart(pod: core_v1.Pod, container: core_v1.Container, status: ContainerStatus, *, init: bool) -> bool:
     """Whether a container that has ended is started again."""
+    return restarts_after(pod, container, status.exit_code, init=init)
+
+
+def restarts_after(pod: core_v1.Pod, container: core_v1.Container, exit_code: int, *, init: bool) -> bool:
+    """Whether a container is started again that has ended with this code: its own rules, its own policy, the Pod's."""
     for rule in container.restart_policy_rules:
         codes = rule.exit_codes
         if codes is None or rule.action != "Restart":
             continue
-        if (status.exit_code in codes.values) == (codes.operator == "In"):
+        if (exit_code in codes.values) == (codes.operator == "In"):
             return True
     policy = container.restart_policy or pod.spec.restart_policy or "Always"
     if init and policy == "Always" and not is_sidecar(container):
         # an init container that has succeeded stays done
         policy = "OnFailure"
     if policy == "OnFailure":
-        return status.exit_code != 0
+        return exit_code != 0
     return policy == "Always"
 
 

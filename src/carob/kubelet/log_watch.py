@@ -1,4 +1,4 @@
-"""Wakes a follower when a log file grows or is replaced: inotify on its folder, no polling."""
+"""Wakes somebody when a file of a folder changes, such as a log that grows or is replaced: inotify, no polling."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ BUFFER_BYTES = 64 << 10
 
 
 class LogWatch:
-    """Calls `changed` on the loop when something in the folder of a container's logs has changed."""
+    """Calls `changed` on the loop when something in the folder has changed in a way that `mask` names."""
 
-    def __init__(self, folder: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: str, changed: Callable[[], None], *, mask: int = IN_MODIFY | IN_MOVED_FROM | IN_CREATE
+    ) -> None:
         self._changed = changed
         self._descriptor = syscalls.inotify_init()
         try:
-            syscalls.inotify_add_watch(self._descriptor, folder, IN_MODIFY | IN_MOVED_FROM | IN_CREATE)
+            syscalls.inotify_add_watch(self._descriptor, folder, mask)
         except OSError:
             os.close(self._descriptor)
             raise

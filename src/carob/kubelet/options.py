@@ -34,6 +34,8 @@ class KubeletOptions:
     system_reserved_cpu_millicores: int = 0
     system_reserved_memory_bytes: int = 0
     eviction_memory_available_bytes: int = 100 << 20
+    static_folder: str = ""
+    """Files of Pods that run here without the API; empty: there are none."""
     lease_seconds: int = 40
     lease_renew_seconds: float = 10.0
     status_report_seconds: float = 300.0

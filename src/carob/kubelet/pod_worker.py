@@ -24,6 +24,8 @@ from carob.kubelet.tools import pod_ips
 from carob.runtime.types import ContainerState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.api.types import core_v1
     from carob.client.workqueue import WorkQueue
     from carob.kubelet.pod_record import PodRecord
@@ -42,6 +44,8 @@ class PodWorker:
         self._statuses = statuses
         self._queue = queue
         self._records = records
+        self.forgotten: Callable[[PodRecord], None] = lambda record: None
+        """Called when nothing of a Pod is left."""
         self.operations = Operations(tools, queue)
 
     async def look(self, uid: str) -> None:
@@ -160,6 +164,7 @@ class PodWorker:
     def _forget(self, record: PodRecord) -> None:
         self._records.pop(record.uid, None)
         self._statuses.forget(record.uid)
+        self.forgotten(record)
 
     # -- telling
 

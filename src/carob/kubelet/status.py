@@ -8,12 +8,13 @@ Source: kubelet `kubelet_pods.go` (generateAPIPodStatus, getPhase), `status/gene
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from carob.api.types import core_v1
 from carob.base.clock import rfc3339
 from carob.kubelet.container_statuses import Observed, container_status
-from carob.kubelet.decide import is_sidecar
+from carob.kubelet.decide import is_sidecar, restarts_after
 from carob.kubelet.resources import qos_class
 
 if TYPE_CHECKING:
@@ -130,11 +131,18 @@ def _phase(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> str:
         return "Running"
     if not stopped:
         return "Pending"
+    if not view.over and any(map(partial(_comes_again, pod), pod.spec.containers, status.container_statuses)):
+        return "Running"
     if stopped == succeeded and pod.spec.restart_policy != "Always":
         return "Succeeded"
     if pod.spec.restart_policy == "Never":
         return "Failed"
     return "Running"
+
+
+def _comes_again(pod: core_v1.Pod, container: core_v1.Container, entry: core_v1.ContainerStatus) -> bool:
+    ended = entry.state.terminated or entry.last_state.terminated
+    return ended is not None and restarts_after(pod, container, ended.exit_code, init=False)
 
 
 def _init_progress(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.base.log import get_logger, pairs
 from carob.client.workqueue import WorkQueue
+from carob.kubelet.static_pods import is_static
 from carob.kubelet.status_patch import is_urgent, status_patch
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ class _Entry:
     wanted: core_v1.PodStatus
     delete: bool = False
     gone: bool = False
+    mirror: core_v1.Pod | None = None
+    """Where a static Pod's status is written to; None: nowhere yet."""
+
+    @property
+    def shown(self) -> core_v1.Pod | None:
+        """The API's Pod."""
+        return self.mirror if is_static(self.pod) else self.pod
 
 
 class StatusManager:
@@ -89,6 +97,14 @@ class StatusManager:
             entry.delete = True
             self._queue.add(uid)
 
+    def set_mirror(self, uid: str, mirror: core_v1.Pod) -> None:
+        """This is what the API has of a static Pod, and where its statuses go from now on."""
+        entry = self._entries.get(uid)
+        if entry is None or (entry.mirror is not None and entry.mirror.metadata.uid == mirror.metadata.uid):
+            return
+        entry.mirror, entry.written = mirror, mirror.status
+        self._queue.add(uid)
+
     def forget(self, uid: str) -> None:
         """The Pod is no longer ours."""
         self._entries.pop(uid, None)
@@ -99,12 +115,13 @@ class StatusManager:
 
     async def _write(self, uid: str) -> None:
         entry = self._entries.get(uid)
-        if entry is None or entry.gone:
+        shown = entry.shown if entry is not None else None
+        if entry is None or entry.gone or shown is None:
             return
-        metadata = entry.pod.metadata
+        metadata = shown.metadata
         try:
             wanted = entry.wanted
-            patch = status_patch(uid, entry.written, wanted)
+            patch = status_patch(metadata.uid, entry.written, wanted)
             if patch is not None:
                 await self._client.patch(
                     core_v1.Pod,
@@ -122,6 +139,10 @@ class StatusManager:
                 self._ended(uid, entry)
         except ApiError as error:
             if error.code == 404 or (error.code == 409 and _other_uid(error)):
+                if shown is not entry.pod:
+                    # only the mirror went; there will be another
+                    entry.mirror = None
+                    return
                 self._ended(uid, entry)
                 return
             if error.code in (400, 403, 422):

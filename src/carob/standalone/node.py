@@ -155,6 +155,7 @@ class NodeProcess:
             root=str(self._folder / "kubelet"),
             log_root=str(self._folder / "pod-logs"),
             cgroup_root=f"/carob-{cluster.name}",
+            static_folder=str(self._folder / "manifests"),
             node_ip=node.address,
             server_port=node.kubelet_port,
             cluster_domain=cluster.domain,

@@ -81,6 +81,14 @@ def test_the_phase_when_all_have_ended(policy: str, codes: list[int], over: bool
     assert status_of(given, over=over, **observed).phase == phase
 
 
+def test_a_container_with_rules_of_its_own_keeps_its_pod_running() -> None:
+    rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]
+    web = {"name": "web", "image": "web", "restartPolicy": "Never", "restartPolicyRules": rules}
+    given = pod(restartPolicy="Never", containers=[web])
+    assert status_of(given, web=Observed(latest=exited("web", 42))).phase == "Running"
+    assert status_of(given, web=Observed(latest=exited("web", 1)), over=True).phase == "Failed"
+
+
 def test_a_terminal_phase_stays() -> None:
     given = pod(status={"phase": "Succeeded"})
     assert status_of(given, web=UP).phase == "Succeeded"

@@ -1,0 +1,71 @@
+"""Static Pods and their mirrors: a kubelet with a folder, a real API server, a runtime in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from carob.api.types import core_v1
+from carob.runtime.types import ContainerState
+from tests.api.test_kubelet import NODE, World, eventually, in_world, ready
+
+FILE = """apiVersion: v1
+kind: Pod
+metadata: {name: static, labels: {app: static}}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: "web:latest", imagePullPolicy: Never}]}
+"""
+NAME = f"static-{NODE}"
+MIRROR = "kubernetes.io/config.mirror"
+
+
+def test_a_file_runs_and_shows_in_the_api_whoever_deletes_its_mirror(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.registered()
+        file = tmp_path / "manifests/web.yaml"
+        await eventually(file.parent.exists)
+        file.write_text(FILE)
+        shown = await world.until(NAME, ready)
+        assert shown.metadata.annotations["kubernetes.io/config.source"] == "file"
+        assert [owner.kind for owner in shown.metadata.owner_references] == ["Node"]
+        (sandbox,) = world.runtime.sandboxes.values()
+        assert sandbox.config.uid == shown.metadata.annotations[MIRROR], "the Pod itself has a uid of its own"
+        running = world.running()
+        # a mirror that somebody deletes comes again, and what it shows runs on
+        await world.client.delete(core_v1.Pod, NAME, "default")
+        again = await world.until(NAME, lambda p: p.metadata.uid != shown.metadata.uid and ready(p))
+        assert world.running() == running
+        # the agent goes and comes again
+        await world.stop()
+        await world.start()
+        await world.until(NAME, ready)
+        assert world.running() == running
+        assert (await world.until(NAME, ready)).metadata.uid == again.metadata.uid
+        # another content is another Pod, which begins when the first has ended
+        file.write_text(FILE.replace("app: static", "app: second"))
+        second = await world.until(NAME, lambda p: p.metadata.labels["app"] == "second" and ready(p))
+        assert second.metadata.annotations[MIRROR] != shown.metadata.annotations[MIRROR]
+        await eventually(lambda: len(world.runtime.sandboxes) == 1)
+        assert world.running() != running
+        # an attempt that ends begins anew, and is counted
+        world.runtime.finish(world.running(), 3)
+        await world.until(NAME, lambda p: p.status.container_statuses[0].restart_count == 1 and ready(p))
+        file.unlink()
+        await world.gone(NAME)
+        await eventually(lambda: not world.runtime.sandboxes)
+        assert not [c for c in world.runtime.containers.values() if c.state is ContainerState.RUNNING]
+
+    in_world(tmp_path, body)
+
+
+def test_a_file_that_went_while_the_agent_was_away_ends_its_pod(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        file = tmp_path / "manifests/web.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(FILE)
+        await world.until(NAME, ready)
+        await world.stop()
+        file.unlink()
+        await world.start()
+        await world.gone(NAME)
+        await eventually(lambda: not world.runtime.sandboxes)
+
+    in_world(tmp_path, body)
