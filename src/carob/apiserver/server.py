@@ -18,6 +18,7 @@ from carob.api.user import ANONYMOUS
 from carob.apiserver import paths, request_info
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
+from carob.apiserver.admission.quota_ledger import QuotaLedger
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
@@ -97,7 +98,8 @@ class ApiServer:
         self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
         self._authenticator = Authenticator(reader, self._clock, self._tokens, options.static_tokens)
         self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
-        quota = QuotaAdmission(reader, self.engine)
+        ledger = QuotaLedger(reader, self.engine, BUILT_IN, self._clock)
+        quota = QuotaAdmission(reader, ledger)
         self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota))
         self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
         self._dispatcher = Dispatcher(self.engine.handle, self._paths.answer, self.discovery.groups)
@@ -108,7 +110,7 @@ class ApiServer:
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
         lease = IdentityLease(self.engine, options.hostname, self._clock)
         self._spawn(supervise("identity lease", lease.run, self._clock), "identity lease")
-        self._spawn(supervise("quota charges", quota.run, self._clock), "quota charges")
+        self._spawn(supervise("quotas", ledger.run, self._clock), "quotas")
         if key is not None:
             # the first Pod's token need not wait for this, and neither need we
             warm = asyncio.get_running_loop().run_in_executor(None, key.warm_up)

@@ -44,6 +44,21 @@ def usage_of(resource: Resource, obj: Any) -> Usage:
     return used
 
 
+def may_count(name: str, resource: Resource) -> bool:
+    """Whether a quota's name can be about objects of this resource at all."""
+    if name.startswith("count/"):
+        return name == f"count/{resource.group_resource}"
+    if resource.group:
+        return False
+    if name in _OLD_NAMES:
+        return name == resource.plural
+    if name.startswith("services."):
+        return resource.plural == "services"
+    if name == "requests.storage" or _CLASS_SUFFIX in name:
+        return resource.plural == "persistentvolumeclaims"
+    return resource.plural == "pods"
+
+
 def is_compute(name: str) -> bool:
     """Whether a quota's name is about what containers ask for."""
     return name.startswith(("requests.", "limits.")) or name in _COMPUTE
