@@ -42,7 +42,7 @@ class World:
 
     async def until(self, name: str, holds: Callable[[core_v1.Pod], bool]) -> core_v1.Pod:
         """The Pod, as soon as it is as wanted."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             watch = self.client.watch(
                 core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
             )
@@ -63,7 +63,7 @@ class World:
         return condition.message
 
     async def event(self, reason: str) -> core_v1.Event:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             async with self.client.watch(core_v1.Event, "default", send_initial_events=True) as events:
                 async for event in events:
                     found = event.object
@@ -122,7 +122,7 @@ def test_thirty_at_once_are_spread_and_never_too_many() -> None:
         names = [f"web-{number}" for number in range(31)]
         await asyncio.gather(*(world.pod(name) for name in names))
         pods: list[core_v1.Pod] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(pods) < 30:
                 await asyncio.sleep(0.01)
                 pods = [pod for pod in (await world.client.list(core_v1.Pod, "default")).items if placed(pod)]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
+from carob.scheduler.fitting import rejection_of
 from carob.scheduler.pod_volumes import BINDING
+from carob.scheduler.preemption import NOT_HELPFUL, Nomination, preempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,11 +24,8 @@ if TYPE_CHECKING:
     from carob.scheduler.verdict import Rejection
 
 NO_NODES = "no nodes available to schedule pods"
-NOT_HELPFUL = "Preemption is not helpful for scheduling"
-NO_VICTIMS = "No preemption victims found for incoming pod"
 # what upstream's other post-filter (resource claims) says of a Pod without claims, since v1.34
 NO_CLAIMS = "no new claims to deallocate"
-MAY_NOT_PREEMPT = "not eligible due to preemptionPolicy=Never."
 
 # In a large cluster it is enough to look at some of the nodes that fit.
 FEWEST_NODES_TO_FIND = 100
@@ -35,10 +34,15 @@ LEAST_PERCENTAGE = 5
 
 @dataclass(frozen=True)
 class Unschedulable:
-    """No node can take the Pod. `plugins`: the filters that said no; empty when there are no nodes at all."""
+    """No node can take the Pod. `plugins`: the filters that said no; empty when there are no nodes at all.
+
+    `nomination` is how room can be made; `keep`: what was promised to the Pod before still stands.
+    """
 
     message: str
     plugins: frozenset[str] = field(default_factory=frozenset)
+    nomination: Nomination | None = None
+    keep: bool = False
 
 
 def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
@@ -51,7 +55,12 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         hopeless = _summary(len(nodes), [NOT_HELPFUL] * len(nodes))
         text = f"0/{len(nodes)} nodes are available: {pod.volumes.refusal}. {NO_CLAIMS}, preemption: {hopeless}"
         return Unschedulable(text, frozenset((BINDING,)))
-    checks = filters.prepare(pod)
+    checks = filters.prepare(pod, snapshot)
+    promised = snapshot.nominations.node_of(pod.key)
+    if promised:
+        own = snapshot.get(promised)
+        if own is not None and rejection_of(pod, own, snapshot, checks) is None:
+            return own
     wanted = nodes_to_find(len(nodes))
     start = snapshot.next_start % len(nodes)
     rejections: dict[str, Rejection] = {}
@@ -59,7 +68,7 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     looked_at = 0
     for node in _from(nodes, start):
         looked_at += 1
-        rejection = filters.first_rejection(checks, node)
+        rejection = rejection_of(pod, node, snapshot, checks)
         if rejection is not None:
             rejections[node.name] = rejection
             continue
@@ -67,12 +76,22 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         if len(feasible) >= wanted:
             break
     if not feasible:
-        return Unschedulable(explain(pod, rejections), frozenset(r.plugin for r in rejections.values()))
+        return _unschedulable(pod, snapshot, rejections)
     snapshot.next_start = (start + looked_at) % len(nodes)
     if len(feasible) == 1:
         return feasible[0]
     totals = scores.totals(pod, feasible, snapshot)
     return feasible[totals.index(max(totals))]
+
+
+def _unschedulable(pod: PodInfo, snapshot: Snapshot, rejections: Mapping[str, Rejection]) -> Unschedulable:
+    plugins = frozenset(rejection.plugin for rejection in rejections.values())
+    said = _summary(len(rejections), [reason for rejection in rejections.values() for reason in rejection.reasons])
+    made = preempt(pod, snapshot, rejections)
+    if isinstance(made, Nomination):
+        return Unschedulable(said, plugins, made)
+    why = made.text or _summary(len(rejections), list(made.reasons))
+    return Unschedulable(f"{said} {NO_CLAIMS}, preemption: {why}", plugins, keep=made.keep)
 
 
 def _from(nodes: list[NodeInfo], start: int) -> Iterable[NodeInfo]:
@@ -85,20 +104,6 @@ def nodes_to_find(nodes: int) -> int:
         return nodes
     percentage = max(50 - nodes // 125, LEAST_PERCENTAGE)
     return max(nodes * percentage // 100, FEWEST_NODES_TO_FIND)
-
-
-def explain(pod: PodInfo, rejections: Mapping[str, Rejection]) -> str:
-    """`0/3 nodes are available: 1 …, 2 …. preemption: …`"""
-    reasons = [reason for rejection in rejections.values() for reason in rejection.reasons]
-    return f"{_summary(len(rejections), reasons)} {NO_CLAIMS}, preemption: {_preemption(pod, rejections)}"
-
-
-def _preemption(pod: PodInfo, rejections: Mapping[str, Rejection]) -> str:
-    """Why removing Pods of lower priority does not help. Differs: it is not tried yet, so there are no victims."""
-    if pod.view.spec.preemption_policy == "Never":
-        return MAY_NOT_PREEMPT
-    reasons = [NO_VICTIMS if rejection.resolvable else NOT_HELPFUL for rejection in rejections.values()]
-    return _summary(len(rejections), reasons)
 
 
 def _summary(nodes: int, reasons: list[str]) -> str:

@@ -10,28 +10,31 @@ once, because the API server refuses a second binding; the number of requests un
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.api.types import core_v1, meta_v1
+from carob.api.types import core_v1, meta_v1, policy_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
-from carob.scheduler import filter as filters
+from carob.scheduler.budgets import budget_of
 from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
 from carob.scheduler.decision import Unschedulable, decide
+from carob.scheduler.eviction import evict
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
-from carob.scheduler.views import NodeView, PodView, slim
+from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
+from carob.scheduler.wakeups import Happenings
 
 if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
     from carob.scheduler.pod_volumes import Plan
+    from carob.scheduler.preemption import Nomination
 
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
@@ -54,13 +57,15 @@ class SchedulingLoop:
         self._name = name
         self._snapshot = Snapshot()
         self._queue = SchedulingQueue()
-        self._dirty_nodes: set[str] = set()
+        self._happenings = Happenings(self._snapshot)
         self._signal = Signal()
         self._requests = 0
         self._timer: asyncio.Task[None] | None = None
         self._recorder = EventRecorder(client, name, clock, randomness)
         self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
         self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
+        self._namespaces = Informer(client, NamespaceView, clock, name="scheduler namespaces")
+        self._budgets = Informer(client, policy_v1.PodDisruptionBudget, clock, name="scheduler budgets")
         self._storage = Storage(client, clock, self._storage_changed)
         self._storage_woke = False
 
@@ -68,17 +73,22 @@ class SchedulingLoop:
         """Schedule until cancelled."""
         self._nodes.subscribe(self._node_changed)
         self._pods.subscribe(self._pod_changed)
+        self._namespaces.subscribe(self._namespace_changed)
+        self._budgets.subscribe(self._budget_changed)
+        informers: tuple[Informer[Any], ...] = (
+            self._namespaces,
+            self._nodes,
+            self._pods,
+            self._budgets,
+            *self._storage.informers,
+        )
         async with TaskGroup() as group:
             group.spawn(self._recorder.run(), "scheduler events")
-            group.spawn(self._nodes.run(), "scheduler nodes")
-            group.spawn(self._pods.run(), "scheduler pods")
             group.spawn(self._retry_sleepers(), "scheduler retries")
-            for informer in self._storage.informers:
+            for informer in informers:
                 group.spawn(informer.run(), informer.name)
             # deciding before every Pod that has a node is counted could overfill a node
-            await self._nodes.wait_synced()
-            await self._pods.wait_synced()
-            for informer in self._storage.informers:
+            for informer in informers:
                 await informer.wait_synced()
             while True:
                 await self._signal.wait()
@@ -89,21 +99,43 @@ class SchedulingLoop:
     def _node_changed(self, key: str, old: NodeView | None, new: NodeView | None) -> None:
         if new is None:
             self._snapshot.remove_node(key)
+            self._happenings.topology()
+            self._signal.set()
             return
         self._snapshot.set_node(new)
         if old is None or _node_matters(old, new):
+            self._happenings.topology()
             self._touch(key)
+
+    def _namespace_changed(self, key: str, old: NamespaceView | None, new: NamespaceView | None) -> None:
+        labels = new.metadata.labels if new is not None else None
+        if old is not None and labels == old.metadata.labels:
+            return
+        self._snapshot.set_namespace(key, labels)
+        self._happenings.topology()
+        self._signal.set()
+
+    def _budget_changed(self, key: str, old: object, new: object) -> None:
+        self._snapshot.budgets = tuple(budget_of(one) for one in self._budgets.items())
 
     def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
         if new is None:
             self._queue.delete(key)
+            self._touch(self._snapshot.nominations.withdraw(key))
+            left = self._snapshot.placed(key)
+            if left is not None:
+                self._happenings.moved(left)
             self._touch(self._snapshot.remove_pod(key))
             return
         if new.spec.node_name:
             self._queue.delete(key)
             self._pod_is_placed(new)
         elif self._is_ours(new) and not self._snapshot.is_assumed(key):
-            self._queue.add(PodInfo(new))
+            pod = PodInfo(new)
+            promised = new.status.nominated_node_name
+            if promised and old is None:
+                self._snapshot.nominations.promise(pod, promised)
+            self._queue.add(pod)
             self._signal.set()
 
     def _storage_changed(self) -> None:
@@ -117,8 +149,11 @@ class SchedulingLoop:
         # most changes of a running Pod are none to us
         if self._snapshot.replace_same(info):
             return
+        self._snapshot.nominations.withdraw(info.key)
+        self._happenings.moved(info)
         if self._snapshot.set_pod(info):
             self._touch(new.spec.node_name)
+        self._signal.set()
 
     def _is_ours(self, pod: PodView) -> bool:
         return pod.spec.scheduler_name == self._name
@@ -126,7 +161,7 @@ class SchedulingLoop:
     def _touch(self, node_name: str) -> None:
         """The node may fit more Pods than before."""
         if node_name:
-            self._dirty_nodes.add(node_name)
+            self._happenings.node(node_name)
             self._signal.set()
 
     # deciding
@@ -156,9 +191,10 @@ class SchedulingLoop:
         found = decide(pod, self._snapshot)
         if isinstance(found, Unschedulable):
             self._queue.sleep(waiting, found.plugins)
-            self._say_why(pod, UNSCHEDULABLE, found.message, group)
+            self._find_none(waiting, found, group)
             return
         self._snapshot.assume(pod, found.name)
+        self._happenings.moved(pod)
         plan = pod.volumes.plan(found) if pod.volumes is not None else None
         if plan is not None:
             self._storage.assume(plan, found.name)
@@ -176,31 +212,50 @@ class SchedulingLoop:
                 users[key] = users.get(key, 0) + 1
         pod.volumes = self._storage.look(pod, users)
 
+    def _find_none(self, waiting: Waiting, found: Unschedulable, group: TaskGroup) -> None:
+        pod, nomination = waiting.pod, found.nomination
+        if nomination is None:
+            nominated = None if found.keep else ""
+            if not found.keep:
+                self._touch(self._snapshot.nominations.withdraw(pod.key))
+            self._say_why(pod, UNSCHEDULABLE, found.message, group, nominated)
+            return
+        self._snapshot.nominations.promise(pod, nomination.node)
+        for victim in nomination.victims:
+            self._snapshot.leave(victim)
+        for other in self._snapshot.nominations.on(nomination.node):
+            if other.priority < pod.priority:
+                # less important: its promise no longer holds, it may find room elsewhere
+                self._snapshot.nominations.withdraw(other.key)
+                self._queue.nudge(other.key, self._clock.monotonic())
+        self._say_why(pod, UNSCHEDULABLE, found.message, group, nomination.node)
+        if nomination.victims:
+            self._requests += 1
+            group.spawn(self._preempt(waiting, nomination), f"preempt for {pod.key}")
+        else:
+            self._queue.nudge(pod.key, self._clock.monotonic())
+
+    async def _preempt(self, waiting: Waiting, nomination: Nomination) -> None:
+        pod = waiting.pod
+        try:
+            await evict(self._client, self._clock, self._name, pod, nomination, self._event)
+        except (ApiError, ConnectionError) as error:
+            _log.warning("cannot make room for %s on %s: %s", pod.key, nomination.node, error)
+            for victim in nomination.victims:
+                self._snapshot.stay(victim)
+            self._touch(self._snapshot.nominations.withdraw(pod.key))
+            self._queue.retry(waiting)
+        finally:
+            self._requests -= 1
+            self._signal.set()
+
     def _wake_sleepers(self) -> None:
-        """Try those sleepers again that now fit on a node that changed."""
+        """Try those sleepers again that what happened could help."""
         if self._storage_woke:
             self._storage_woke = False
             self._queue.wake(self._clock.monotonic(), self._claims_changed)
-        if not self._dirty_nodes:
-            return
-        nodes = [node for node in map(self._snapshot.get, self._dirty_nodes) if node is not None]
-        self._dirty_nodes.clear()
-
-        # Pods of one controller are all alike: one answer does for all of them
-        answers: dict[bytes, bool] = {}
-
-        def could_fit(waiting: Waiting) -> bool:
-            if not waiting.rejected_by:
-                return True
-            alike = waiting.pod.fit_key()
-            answer = answers.get(alike)
-            if answer is None:
-                self._look_at_volumes(waiting.pod)
-                checks = filters.prepare(waiting.pod)
-                answer = answers[alike] = any(filters.first_rejection(checks, node) is None for node in nodes)
-            return answer
-
-        if nodes:
+        could_fit = self._happenings.test(self._look_at_volumes)
+        if could_fit is not None:
             self._queue.wake(self._clock.monotonic(), could_fit)
 
     def _claims_changed(self, waiting: Waiting) -> bool:
@@ -272,6 +327,7 @@ class SchedulingLoop:
         self, waiting: Waiting, error: ApiError | ConnectionError | BindingFailed, group: TaskGroup
     ) -> None:
         pod = waiting.pod
+        self._happenings.moved(pod)
         self._touch(self._snapshot.forget(pod))
         if isinstance(error, BindingFailed):
             self._queue.retry(waiting)
@@ -294,9 +350,9 @@ class SchedulingLoop:
                 pod, SCHEDULER_ERROR, f'binding rejected: running Bind plugin "DefaultBinder": {error}', group
             )
 
-    def _say_why(self, pod: PodInfo, reason: str, message: str, group: TaskGroup) -> None:
+    def _say_why(self, pod: PodInfo, reason: str, message: str, group: TaskGroup, nominated: str | None = None) -> None:
         self._event(pod, "Warning", "FailedScheduling", message)
-        patch = condition_patch(pod.view, reason, message, self._clock.now())
+        patch = condition_patch(pod.view, reason, message, self._clock.now(), nominated)
         if patch is not None:
             self._requests += 1
             group.spawn(self._patch_condition(pod, patch), f"status of {pod.key}")

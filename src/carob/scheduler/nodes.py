@@ -27,7 +27,6 @@ class NodeInfo:
     __slots__ = (
         "allocatable",
         "allowed_pods",
-        "groups",
         "images",
         "labels",
         "name",
@@ -51,7 +50,6 @@ class NodeInfo:
         self.scored_cpu = 0
         self.scored_memory = 0
         self.ports: dict[UsedPort, int] = {}
-        self.groups: dict[object, int] = {}
 
     def set_view(self, view: NodeView | None) -> None:
         """Take over what the Node object says now."""
@@ -68,11 +66,11 @@ class NodeInfo:
         self.pods[pod.key] = pod
         self._count(pod, 1)
 
-    def remove(self, key: str) -> None:
-        """No longer count a Pod; nothing happens when it is not counted."""
-        pod = self.pods.pop(key, None)
-        if pod is not None:
-            self._count(pod, -1)
+    def remove(self, key: str) -> PodInfo:
+        """No longer count a Pod that is counted; returns it."""
+        pod = self.pods.pop(key)
+        self._count(pod, -1)
+        return pod
 
     def _count(self, pod: PodInfo, sign: int) -> None:
         requested = self.requested
@@ -82,8 +80,6 @@ class NodeInfo:
         self.scored_memory += sign * pod.scored_memory
         for port in pod.ports:
             _tally(self.ports, port, sign)
-        if pod.group is not None:
-            _tally(self.groups, pod.group, sign)
 
 
 def _tally(counts: dict[K, int], key: K, sign: int) -> None:

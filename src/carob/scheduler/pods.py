@@ -5,10 +5,12 @@ Pure. Invariant: what was worked out never changes; `view` may be replaced by on
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.api import codec
 from carob.api.claims import claim_name
+from carob.scheduler.pod_terms import NO_TERMS, terms_of
 from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class PodInfo:
 
     __slots__ = (
         "claims",
+        "deleting",
         "group",
         "key",
         "namespace",
@@ -50,6 +53,8 @@ class PodInfo:
         "requests",
         "scored_cpu",
         "scored_memory",
+        "started",
+        "terms",
         "view",
         "volumes",
     )
@@ -66,10 +71,18 @@ class PodInfo:
         self.scored_memory = scored.get(MEMORY, 0)
         self.ports = _used_ports(view)
         self.group = _group(view)
+        self.started = intern(view.status.start_time or "")
+        """When the kubelet took it up, as RFC 3339; empty before."""
+        self.deleting = metadata.deletion_timestamp is not None
+        self.terms = terms_of(view)
         self.claims = _claims(view)
         """Keys of the claims that it uses, and whether each is an ephemeral volume's."""
         self.volumes: PodVolumes | None = None
         """The newest look at its claims; None if it has none."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.view.metadata.labels
 
     @property
     def uid(self) -> str:
@@ -83,9 +96,10 @@ class PodInfo:
         """Equal for Pods that fit on the same nodes."""
         spec = self.view.spec
         parts = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
-        if self.claims:
-            parts = (*parts, self.claims)  # type: ignore[assignment]
-        return codec.encode(parts)
+        more: tuple[object, ...] = (self.claims,) if self.claims else ()
+        if self.terms is not NO_TERMS or spec.topology_spread_constraints:
+            more = (*more, self.namespace, self.labels, spec.topology_spread_constraints)
+        return codec.encode((parts, more))
 
     def counts_as(self, other: PodInfo) -> bool:
         """Whether both take the same of a node, so that one may stand for the other there."""
@@ -96,6 +110,10 @@ class PodInfo:
             and self.scored_memory == other.scored_memory
             and self.ports == other.ports
             and self.group == other.group
+            and self.deleting == other.deleting
+            and self.labels == other.labels
+            and self.terms == other.terms
+            and self.priority == other.priority
         )
 
 

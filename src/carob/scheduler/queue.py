@@ -128,6 +128,11 @@ class SchedulingQueue:
             self._put(waiting, Place.ACTIVE if waiting.ready_at <= now else Place.BACKING_OFF)
         return len(woken)
 
+    def nudge(self, key: str, now: float) -> None:
+        """What kept this one Pod away is gone."""
+        if key in self._asleep:
+            self.wake(now, lambda waiting: waiting.pod.key == key)
+
     def wake_late(self, now: float, seconds: float) -> int:
         """Try those sleepers again that were not tried for so long; how many these are."""
         return self.wake(now, lambda waiting: waiting.tried_at <= now - seconds)

@@ -12,8 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.scheduler.nodes import NodeInfo
+from carob.scheduler.nominations import Nominations
+from carob.scheduler.pod_terms import NO_TERMS
+from carob.scheduler.tallies import Tallies, UsedTerm, UsedTerms, add
 
 if TYPE_CHECKING:
+    from carob.scheduler.budgets import Budget
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.views import NodeView
 
@@ -27,6 +31,16 @@ class Snapshot:
         self._assumed: dict[str, str] = {}
         self._listed: list[NodeInfo] | None = None
         self.image_nodes: dict[str, int] = {}
+        self.namespaces: dict[str, dict[str, str]] = {}
+        """The labels of every namespace; changed by `set_namespace` alone."""
+        self.groups: dict[object, dict[str, int]] = {}
+        """How many Pods of a group are on each node, by the node's name."""
+        self.tallies = Tallies()
+        self.terms = UsedTerms()
+        self.nominations = Nominations()
+        self.budgets: tuple[Budget, ...] = ()
+        self._leaving: dict[str, str] = {}
+        self._priorities: dict[int, int] = {}
         self.next_start = 0
         """Where the search for a node begins next time, so that large clusters are filled evenly."""
 
@@ -41,14 +55,34 @@ class Snapshot:
         node = self._nodes.get(name)
         return node if node is not None and node.view is not None else None
 
+    def labels(self, name: str) -> dict[str, str]:
+        """A node's labels; none if it does not exist."""
+        node = self._nodes.get(name)
+        return node.labels if node is not None else {}
+
+    def term_values(self, used: UsedTerm) -> dict[str, int]:
+        """How many Pods have the term, by the value of its topology key."""
+        return self.terms.values(used, self.labels)
+
+    def set_namespace(self, name: str, labels: dict[str, str] | None) -> None:
+        """A namespace came, changed, or went (None)."""
+        if labels is None:
+            self.namespaces.pop(name, None)
+        else:
+            self.namespaces[name] = labels
+        self.tallies.clear()
+
     def set_node(self, view: NodeView) -> None:
         """A node came or changed."""
         node = self._node(view.metadata.name)
+        before = node.view
         self._count_images(node, -1)
-        if node.view is None:
-            self._listed = None
         node.set_view(view)
         self._count_images(node, 1)
+        if before is None or (before.metadata.labels, before.spec.taints) != (view.metadata.labels, view.spec.taints):
+            self._topology_changed()
+        if before is None:
+            self._listed = None
 
     def remove_node(self, name: str) -> None:
         """A node went; the Pods that were on it are remembered, should it come back."""
@@ -58,6 +92,7 @@ class Snapshot:
         self._count_images(node, -1)
         node.set_view(None)
         self._listed = None
+        self._topology_changed()
         self._drop_if_empty(node)
 
     def set_pod(self, pod: PodInfo) -> bool:
@@ -80,11 +115,46 @@ class Snapshot:
     def remove_pod(self, key: str) -> str:
         """The Pod is gone, or has ended; returns the node that it leaves, or an empty text."""
         self._assumed.pop(key, None)
+        self._leaving.pop(key, None)
         return self._take_away(key)
+
+    def put(self, pod: PodInfo, node_name: str) -> None:
+        """Count the Pod on the node, to try something; `lift` must follow, or have gone before."""
+        self._place(pod, node_name)
+
+    def lift(self, key: str) -> None:
+        """No longer count the Pod, to try something."""
+        self._take_away(key)
+
+    def placed(self, key: str) -> PodInfo | None:
+        """The Pod as it is counted on its node; None if it is on none."""
+        name = self._where.get(key)
+        return self._nodes[name].pods[key] if name is not None else None
+
+    def is_placed(self, key: str) -> bool:
+        """Whether the Pod is counted on a node."""
+        return key in self._where
+
+    def leave(self, pod: PodInfo) -> None:
+        """The Pod was told to go, though the API has not said so yet."""
+        self._leaving[pod.key] = pod.uid
+
+    def stay(self, pod: PodInfo) -> None:
+        """It was not told after all."""
+        self._leaving.pop(pod.key, None)
+
+    def is_leaving(self, pod: PodInfo) -> bool:
+        """Whether the Pod was told to go."""
+        return self._leaving.get(pod.key) == pod.uid
+
+    def has_priority_below(self, priority: int) -> bool:
+        """Whether any Pod on any node is less important."""
+        return any(one < priority for one in self._priorities)
 
     def assume(self, pod: PodInfo, node_name: str) -> None:
         """Count the Pod on the node that it is about to be bound to."""
         self._assumed[pod.key] = pod.uid
+        self.nominations.withdraw(pod.key)
         self._place(pod, node_name)
 
     def forget(self, pod: PodInfo) -> str:
@@ -100,17 +170,37 @@ class Snapshot:
 
     def _place(self, pod: PodInfo, node_name: str) -> str:
         before = self._take_away(pod.key)
-        self._node(node_name).add(pod)
+        node = self._node(node_name)
+        node.add(pod)
         self._where[pod.key] = node_name
+        self._count(pod, node, 1)
         return before
 
     def _take_away(self, key: str) -> str:
         name = self._where.pop(key, "")
         if name:
             node = self._nodes[name]
-            node.remove(key)
+            self._count(node.remove(key), node, -1)
             self._drop_if_empty(node)
         return name
+
+    def _count(self, pod: PodInfo, node: NodeInfo, sign: int) -> None:
+        self.tallies.count(pod, node.name, sign)
+        add(self._priorities, pod.priority, sign)
+        if pod.terms is not NO_TERMS:
+            self.terms.count(pod, node, sign)
+        group = pod.group
+        if group is not None and not pod.deleting:
+            counts = self.groups.get(group)
+            if counts is None:
+                counts = self.groups[group] = {}
+            add(counts, node.name, sign)
+            if not counts:
+                del self.groups[group]
+
+    def _topology_changed(self) -> None:
+        self.tallies.clear()
+        self.terms.labels_changed()
 
     def _node(self, name: str) -> NodeInfo:
         node = self._nodes.get(name)

@@ -85,6 +85,9 @@ class PodSpecView(Struct, kw_only=True, gc=False):
     overhead: dict[str, Quantity] = field(default_factory=dict)
     resources: RequestsView | None = None
     volumes: tuple[VolumeView, ...] = ()
+    topology_spread_constraints: tuple[core_v1.TopologySpreadConstraint, ...] = field(
+        default=(), name="topologySpreadConstraints"
+    )
 
 
 class ContainerStatusView(Struct, kw_only=True, gc=False):
@@ -102,6 +105,8 @@ class ConditionView(Struct, kw_only=True, gc=False):
 
 class PodStatusView(Struct, kw_only=True, gc=False):
     phase: str = ""
+    start_time: str | None = field(default=None, name="startTime")
+    nominated_node_name: str = field(default="", name="nominatedNodeName")
     conditions: tuple[ConditionView, ...] = ()
     container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
     init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
@@ -129,6 +134,10 @@ class NodeView(Struct, kw_only=True, gc=False):
     status: NodeStatusView = field(default_factory=NodeStatusView)
 
 
+class NamespaceView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+
+
 _NO_STATUS = PodStatusView()
 
 
@@ -141,3 +150,4 @@ def slim(pod: PodView) -> None:
 
 add_view(PodView, core_v1.Pod)
 add_view(NodeView, core_v1.Node)
+add_view(NamespaceView, core_v1.Namespace)

@@ -108,6 +108,8 @@ def _bound(pod: core_v1.Pod, binding: core_v1.Binding, now: str) -> None:
     if pod.spec.scheduling_gates:
         raise conflict(_PODS_BINDING, name, f"pod {name} has non-empty .spec.schedulingGates")
     pod.spec.node_name = binding.target.name
+    # the promise is kept. Source: ClearingNominatedNodeNameAfterBinding
+    pod.status.nominated_node_name = ""
     metadata.annotations.update(binding.metadata.annotations)
     metadata.labels.update(binding.metadata.labels)
     scheduled = core_v1.PodCondition(type="PodScheduled", status="True", last_transition_time=now)

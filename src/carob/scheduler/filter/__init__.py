@@ -1,8 +1,11 @@
-"""Filters: which nodes can take a Pod at all. One file each; each offers `prepare(pod)`.
+"""Filters: which nodes can take a Pod at all. One file each; each offers `prepare(pod, snapshot)`.
 
 Pure. `prepare` works out once what it needs of the Pod and returns a check to be asked for each node, or None when
 the Pod gives it nothing to check. Checks are asked in upstream's order; the first rejection counts.
-Differs: inter-Pod affinity, topology spread and resource claims are not filters yet.
+
+*Local* filters look at nothing but the node and what is on it; *far-sighted* ones at other nodes, claims or volumes too,
+and must be prepared anew when anything has changed.
+Differs: resource claims are not a filter yet.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.scheduler.filter import (
+    inter_pod_affinity,
     node_affinity,
     node_name,
     node_ports,
     node_resources_fit,
     node_unschedulable,
+    pod_topology_spread,
     taint_toleration,
     volume_binding,
 )
@@ -24,22 +29,37 @@ if TYPE_CHECKING:
 
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check, Rejection
 
-IN_ORDER = (
+LOCAL = (
     node_unschedulable.prepare,
     node_name.prepare,
     taint_toleration.prepare,
     node_affinity.prepare,
     node_ports.prepare,
     node_resources_fit.prepare,
+)
+FAR_SIGHTED = (
     volume_binding.prepare,
+    pod_topology_spread.prepare,
+    inter_pod_affinity.prepare,
 )
 
 
-def prepare(pod: PodInfo) -> list[Check]:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
     """The checks that matter for this Pod, in order."""
-    return [check for check in (make(pod) for make in IN_ORDER) if check is not None]
+    return [*local(pod, snapshot), *far_sighted(pod, snapshot)]
+
+
+def local(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
+    """Those that look at one node alone."""
+    return [check for check in (make(pod, snapshot) for make in LOCAL) if check is not None]
+
+
+def far_sighted(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
+    """The others."""
+    return [check for check in (make(pod, snapshot) for make in FAR_SIGHTED) if check is not None]
 
 
 def first_rejection(checks: Sequence[Check], node: NodeInfo) -> Rejection | None:

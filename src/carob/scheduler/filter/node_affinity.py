@@ -10,13 +10,14 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
 NAME = "NodeAffinity"
 _NO_MATCH = Rejection(NAME, ("node(s) didn't match Pod's node affinity/selector",))
 
 
-def prepare(pod: PodInfo) -> Check | None:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin NodeAffinity."""
     spec = pod.view.spec
     selector = spec.node_selector

@@ -9,13 +9,14 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
 NAME = "NodePorts"
 _TAKEN = Rejection(NAME, ("node(s) didn't have free ports for the requested pod ports",), resolvable=True)
 
 
-def prepare(pod: PodInfo) -> Check | None:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin NodePorts."""
     wanted = pod.ports
     if not wanted:

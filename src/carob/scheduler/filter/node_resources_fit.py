@@ -11,6 +11,7 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
 NAME = "NodeResourcesFit"
@@ -20,7 +21,7 @@ TOO_MANY_PODS = "Too many pods"
 _ORDER = {"cpu": 0, "memory": 1, "ephemeral-storage": 2}
 
 
-def prepare(pod: PodInfo) -> Check | None:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin NodeResourcesFit.
 
     Shape: `node.requested` already includes Pods that are assumed but not yet bound. Units: millicores, bytes, counts.

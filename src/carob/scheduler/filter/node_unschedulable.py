@@ -10,6 +10,7 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
 NAME = "NodeUnschedulable"
@@ -17,7 +18,7 @@ TAINT_KEY = "node.kubernetes.io/unschedulable"
 _CORDONED = Rejection(NAME, ("node(s) were unschedulable",))
 
 
-def prepare(pod: PodInfo) -> Check | None:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin NodeUnschedulable."""
     if tolerates(pod.view.spec.tolerations, TAINT_KEY, "", "NoSchedule"):
         return None

@@ -10,6 +10,7 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
 NAME = "TaintToleration"
@@ -19,7 +20,7 @@ EFFECTS = ("NoSchedule", "NoExecute")
 _UNTOLERATED = Rejection(NAME, ("node(s) had untolerated taint(s)",))
 
 
-def prepare(pod: PodInfo) -> Check | None:
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin TaintToleration."""
     tolerations = pod.view.spec.tolerations
 

@@ -2,8 +2,6 @@
 
 Pure. Each offers `score(pod, nodes, snapshot)`: a number from 0 to 100 for every node, or None when the Pod gives it
 nothing to judge. The weighted sum decides.
-Differs: inter-Pod affinity and topology spread constraints are not judged yet; `spreading` stands in for upstream's
-default constraints.
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ from typing import TYPE_CHECKING
 from carob.scheduler.score import (
     balanced_allocation,
     image_locality,
+    inter_pod_affinity,
     least_allocated,
     node_affinity,
-    spreading,
+    pod_topology_spread,
     taint_toleration,
 )
 
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
 WEIGHTED = (
     (taint_toleration.score, 3),
     (node_affinity.score, 2),
-    (spreading.score, 2),
+    (pod_topology_spread.score, 2),
+    (inter_pod_affinity.score, 2),
     (least_allocated.score, 1),
     (balanced_allocation.score, 1),
     (image_locality.score, 1),

@@ -1,0 +1,46 @@
+"""Pods to which a node was promised when others had to go for them; the promise counts until they are placed.
+
+Pure; a part of the snapshot. Source: scheduler `backend/queue/nominator.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from carob.scheduler.pods import PodInfo
+
+
+class Nominations:
+    """Which Pod was promised which node. A Pod has at most one promise."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, str] = {}
+        self._pods: dict[str, dict[str, PodInfo]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._nodes)
+
+    def node_of(self, key: str) -> str:
+        """The node promised to the Pod of this key; empty if none."""
+        return self._nodes.get(key, "")
+
+    def on(self, node_name: str) -> list[PodInfo]:
+        """The Pods to which the node was promised."""
+        return list(self._pods.get(node_name, {}).values())
+
+    def promise(self, pod: PodInfo, node_name: str) -> None:
+        """From now on the node counts as partly taken by the Pod."""
+        self.withdraw(pod.key)
+        self._nodes[pod.key] = node_name
+        self._pods.setdefault(node_name, {})[pod.key] = pod
+
+    def withdraw(self, key: str) -> str:
+        """The Pod was placed, is gone, or another node was found; returns the node, or an empty text."""
+        name = self._nodes.pop(key, "")
+        if name:
+            pods = self._pods[name]
+            del pods[key]
+            if not pods:
+                del self._pods[name]
+        return name

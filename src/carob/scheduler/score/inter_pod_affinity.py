@@ -1,0 +1,44 @@
+"""InterPodAffinity: nearer to the Pods that it likes and that like it, further from those that it or they dislike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.scheduler.filter.inter_pod_affinity import tally_of_term
+from carob.scheduler.score.normalize import MAX_SCORE
+from carob.scheduler.tallies import AFFINITY, ANTI
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
+
+HARD_WEIGHT = 1
+"""What another Pod's required affinity counts. Source: InterPodAffinityArgs.hardPodAffinityWeight."""
+
+
+def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
+    """Source: scheduler `interpodaffinity/scoring.go`."""
+    parts: list[tuple[str, Mapping[str, int], int]] = []
+    for term, weight in pod.terms.preferred:
+        tally = tally_of_term(term, snapshot)
+        if tally.total:
+            parts.append((term.topology_key, tally.counts, weight))
+    for used in snapshot.terms:
+        if used.kind != ANTI and used.term.matches(pod, snapshot.namespaces):
+            weight = HARD_WEIGHT if used.kind == AFFINITY else used.weight
+            parts.append((used.term.topology_key, snapshot.term_values(used), weight))
+    if not parts:
+        return None
+    sums = [0] * len(nodes)
+    for key, counts, weight in parts:
+        for i, node in enumerate(nodes):
+            value = node.labels.get(key)
+            if value is not None:
+                sums[i] += weight * counts.get(value, 0)
+    least, most = min(sums), max(sums)
+    if least == most:
+        return None
+    return [MAX_SCORE * (one - least) // (most - least) for one in sums]

@@ -1,0 +1,92 @@
+"""A Pod's topology spread constraints, ready to be counted.
+
+Pure. Source: scheduler `podtopologyspread/common.go` (buildTopologySpreadConstraints); KEP-3022 (minDomains), KEP-3094
+(node inclusion policies), KEP-3243 (matchLabelKeys).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from carob.api import codec
+from carob.api.selectors import IN, LabelSelector, Requirement
+from carob.scheduler.filter import node_affinity, taint_toleration
+from carob.scheduler.pod_terms import selector_of
+from carob.scheduler.tallies import Tally
+
+if TYPE_CHECKING:
+    from carob.api.types.core_v1 import TopologySpreadConstraint
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
+
+HOSTNAME = "kubernetes.io/hostname"
+ZONE = "topology.kubernetes.io/zone"
+REQUIRED, PREFERRED = "DoNotSchedule", "ScheduleAnyway"
+
+
+class SpreadRule(NamedTuple):
+    """One constraint."""
+
+    topology_key: str
+    max_skew: int
+    selector: LabelSelector
+    min_domains: int
+    honors_affinity: bool
+    honors_taints: bool
+
+
+def rules_of(pod: PodInfo, when_unsatisfiable: str) -> tuple[SpreadRule, ...]:
+    """The Pod's constraints of one kind."""
+    return tuple(
+        _rule(pod, one)
+        for one in pod.view.spec.topology_spread_constraints
+        if one.when_unsatisfiable == when_unsatisfiable
+    )
+
+
+def _rule(pod: PodInfo, constraint: TopologySpreadConstraint) -> SpreadRule:
+    selector = selector_of(constraint.label_selector)
+    keys = {one.key for one in selector.requirements}
+    more = [key for key in constraint.match_label_keys if key in pod.labels and key not in keys]
+    if more and not selector.nothing:
+        asked = (*selector.requirements, *(Requirement(key, IN, (pod.labels[key],)) for key in more))
+        selector = LabelSelector(tuple(sorted(asked, key=lambda one: one.key)))
+    return SpreadRule(
+        constraint.topology_key,
+        constraint.max_skew,
+        selector,
+        constraint.min_domains or 1,
+        constraint.node_affinity_policy != "Ignore",
+        constraint.node_taints_policy == "Honor",
+    )
+
+
+def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Snapshot) -> Tally:
+    """The Pods that the rule speaks of, over the nodes that count for this Pod: those with all of `keys`."""
+    spec = pod.view.spec
+    asked = None
+    if rule.honors_affinity and (spec.node_selector or spec.affinity is not None):
+        own = spec.affinity.node_affinity if spec.affinity is not None else None
+        asked = codec.encode((spec.node_selector, own))
+    tolerated = codec.encode(spec.tolerations) if rule.honors_taints else None
+    key = ("spread", pod.namespace, rule.selector, rule.topology_key, keys, asked, tolerated)
+    namespace, selector = pod.namespace, rule.selector
+
+    def matches(other: PodInfo) -> bool:
+        return other.namespace == namespace and not other.deleting and selector.matches(other.labels)
+
+    def make() -> Tally:
+        checks = []
+        if asked is not None:
+            checks.append(node_affinity.prepare(pod, snapshot))
+        if rule.honors_taints:
+            checks.append(taint_toleration.prepare(pod, snapshot))
+
+        def eligible(node: NodeInfo) -> bool:
+            labels = node.labels
+            return all(one in labels for one in keys) and all(check is None or check(node) is None for check in checks)
+
+        return Tally(rule.topology_key, snapshot.nodes(), eligible, matches)
+
+    return snapshot.tallies.get(key, make)
