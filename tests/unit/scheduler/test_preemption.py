@@ -17,7 +17,8 @@ from carob.scheduler.snapshot import Snapshot
 
 
 def of(name: str, cpu: str, priority: int = 0, **spec: object) -> PodInfo:
-    return pod(name, {"cpu": cpu}, priority=priority, **spec)
+    made: PodInfo = pod(name, {"cpu": cpu}, priority=priority, **spec)
+    return made
 
 
 def nominated(wanted: PodInfo, world: Snapshot) -> tuple[str, list[str]]:
