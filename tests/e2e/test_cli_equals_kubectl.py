@@ -11,6 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+import same_kinds
 import same_words
 
 if TYPE_CHECKING:
@@ -75,6 +76,25 @@ def test_get_is_the_same(cluster: Cluster, stage: Path, line: str) -> None:
 @pytest.mark.parametrize("line", _lines(same_words.DESCRIBE))
 def test_describe_is_the_same(cluster: Cluster, stage: Path, line: str) -> None:
     _same(cluster, stage, line)
+
+
+@pytest.fixture(scope="module")
+def kinds(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One or more of every kind that has a describer of its own."""
+    made = cluster.kubectl(JUDGE, "apply", "-f", "-", stdin=same_kinds.OBJECTS)
+    assert made.code == 0, made.err
+    for path, what in (("{.status.numberReady}=1", "ds/ds"), ("{.status.readyReplicas}=1", "sts/sts")):
+        cluster.carob("wait", "-n", same_kinds.NAMESPACE, f"--for=jsonpath={path}", what).check()
+    cluster.carob("wait", "-n", same_kinds.NAMESPACE, "--for=condition=Complete", "job/job").check()
+    yield tmp_path_factory.mktemp("kinds")
+    cluster.carob("delete", "namespace", same_kinds.NAMESPACE, "--wait=false").check()
+    for kind in ("pv/kinds-pv", "pv/kinds-nfs", "pv/kinds-csi", "pv/kinds-host", "sc/kinds-sc", "ingressclass/kinds-nginx"):
+        cluster.carob("delete", kind, "--wait=false").check()
+
+
+@pytest.mark.parametrize("line", _lines(same_kinds.DESCRIBE))
+def test_describe_of_every_kind_is_the_same(cluster: Cluster, kinds: Path, line: str) -> None:
+    _same(cluster, kinds, f"{line} -n {same_kinds.NAMESPACE}")
 
 
 @pytest.mark.parametrize("line", _lines(same_words.LOOK))

@@ -167,13 +167,67 @@ def _deployment(connection: Connection, tree: dict[str, Any], events: list[dict[
     return describe_deployment(tree, owned, events)
 
 
-def _replica_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
-    from carob.cli.describers.workloads import describe_replica_set
+def _owned_pods(connection: Connection, tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Pods that it selects and controls."""
     from carob.cli.pods import selector_of
 
-    path = f"/api/v1/namespaces/{tree['metadata']['namespace']}/pods"
-    pods = connection.json("GET", path, {"labelSelector": selector_of(tree)}).get("items") or []
-    return describe_replica_set(tree, pods, events)
+    metadata = tree["metadata"]
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
+    found = connection.json("GET", path, {"labelSelector": selector_of(tree)}).get("items") or []
+    return [p for p in found if any(o.get("uid") == metadata["uid"] for o in p["metadata"].get("ownerReferences") or [])]
+
+
+def _replica_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.workloads import describe_replica_set
+
+    return describe_replica_set(tree, _owned_pods(connection, tree), events)
+
+
+def _daemon_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.sets import describe_daemon_set
+
+    return describe_daemon_set(tree, _owned_pods(connection, tree), events)
+
+
+def _stateful_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.sets import describe_stateful_set
+
+    return describe_stateful_set(tree, _owned_pods(connection, tree), events)
+
+
+def _replication_controller(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.sets import describe_replication_controller
+
+    return describe_replication_controller(tree, _owned_pods(connection, tree), events)
+
+
+def _claim(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.storage import describe_claim
+
+    pods = connection.json("GET", f"/api/v1/namespaces/{tree['metadata']['namespace']}/pods").get("items") or []
+    return describe_claim(tree, pods, events)
+
+
+def _ingress(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:
+    from carob.cli.describers.ingress import describe_ingress
+    from carob.cli.describers.services import backend_endpoints
+
+    base = f"/api/v1/namespaces/{tree['metadata']['namespace']}"
+
+    def endpoints(backend: dict[str, Any]) -> str:
+        name = backend["service"].get("name", "")
+        try:
+            service = connection.json("GET", f"{base}/services/{name}")
+        except ApiError as error:
+            return f"<error: {error.message}>"
+        slices = connection.json(
+            "GET",
+            f"/apis/discovery.k8s.io/v1/namespaces/{tree['metadata']['namespace']}/endpointslices",
+            {"labelSelector": f"kubernetes.io/service-name={name}"},
+        )
+        return backend_endpoints(service, slices.get("items") or [], backend["service"].get("port") or {})
+
+    return describe_ingress(tree, events, endpoints)
 
 
 _WITH_MORE: dict[tuple[str, str], Callable[[Connection, dict[str, Any], list[dict[str, Any]] | None], str]] = {
@@ -182,6 +236,11 @@ _WITH_MORE: dict[tuple[str, str], Callable[[Connection, dict[str, Any], list[dic
     ("", "Service"): _service,
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("apps", "StatefulSet"): _stateful_set,
+    ("", "ReplicationController"): _replication_controller,
+    ("", "PersistentVolumeClaim"): _claim,
+    ("networking.k8s.io", "Ingress"): _ingress,
 }
 
 

@@ -56,14 +56,14 @@ def selector_of(tree: Tree) -> str:
     """The label selector of an object that selects Pods, as a query takes it."""
     selector = (tree.get("spec") or {}).get("selector") or {}
     labels = selector.get("matchLabels", selector if "matchExpressions" not in selector else {})
-    parts = [f"{k}={labels[k]}" for k in sorted(labels)]
+    parts = [(k, f"{k}={labels[k]}") for k in labels]
     for e in selector.get("matchExpressions") or []:
         if not isinstance(e, dict):
             continue
         values = ",".join(sorted(e.get("values") or []))
         operator = {"In": f"{e['key']} in ({values})", "NotIn": f"{e['key']} notin ({values})"}
-        parts.append(operator.get(e["operator"], e["key"] if e["operator"] == "Exists" else f"!{e['key']}"))
-    return ",".join(parts)
+        parts.append((e["key"], operator.get(e["operator"], e["key"] if e["operator"] == "Exists" else f"!{e['key']}")))
+    return ",".join(text for _, text in sorted(parts, key=lambda part: part[0]))
 
 
 def pods_of(connection: Connection, tree: Tree) -> list[Tree]:

@@ -18,7 +18,7 @@ _SKIPPED: set[tuple[str, ...]] = {
     ("metadata", field) for field in ("managedFields", "name", "namespace", "labels", "annotations")
 }
 _ACRONYMS = ("API", "URL", "UID", "OSB", "GUID")
-_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|-")
+_WORDS = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|-")
 
 
 def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:

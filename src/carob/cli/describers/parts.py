@@ -28,6 +28,11 @@ def rfc1123(text: str) -> str:
     return parse_time(text).astimezone().strftime("%a, %d %b %Y %H:%M:%S %z")
 
 
+def rfc1123_or_zero(text: str | None) -> str:
+    """As `rfc1123`; Go's zero time where there is none."""
+    return rfc1123(text) if text else "Mon, 01 Jan 0001 00:00:00 +0000"
+
+
 def since(text: str | None) -> str:
     """How long ago, for people; `<unknown>` where there is no time."""
     if not text:
@@ -152,6 +157,33 @@ def event_age(event: Tree) -> str:
     if (event.get("count") or 0) > 1:
         return f"{since(event.get('lastTimestamp'))} (x{event['count']} over {first})"
     return first
+
+
+def plain_conditions(writer: Writer, conditions: Sequence[Tree]) -> None:
+    """Type, status and reason, one a line; nothing where there are none."""
+    if not conditions:
+        return
+    writer.line(0, "Conditions:\n  Type\tStatus\tReason")
+    writer.line(1, "----\t------\t------")
+    for c in conditions:
+        writer.line(1, f"{c.get('type')} \t{c.get('status')}\t{c.get('reason', '')}")
+
+
+def phase_or_leaving(tree: Tree) -> str:
+    """The phase of a claim or a volume, or for how long it has been going."""
+    leaving = tree["metadata"].get("deletionTimestamp")
+    return f"Terminating (lasts {since(leaving)})" if leaving else str((tree.get("status") or {}).get("phase", ""))
+
+
+def names(writer: Writer, title: str, values: Sequence[str]) -> None:
+    """`Used By:` and one name a line."""
+    writer.line(0, f"{title}:\t" + ("\n\t".join(values) or "<none>"))
+
+
+def storage_class(claim: Tree) -> str:
+    """Of a claim or a volume; the annotation of old wins."""
+    old = ((claim.get("metadata") or {}).get("annotations") or {}).get("volume.beta.kubernetes.io/storage-class")
+    return str(old if old is not None else (claim.get("spec") or {}).get("storageClassName") or "")
 
 
 def spread_constraints(writer: Writer, title: str, constraints: Sequence[Tree]) -> None:

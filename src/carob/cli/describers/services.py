@@ -86,6 +86,16 @@ def _endpoints(slices: Sequence[Tree], port_name: str) -> str:
     return ",".join(found) + (f" + {more} more..." if more else "")
 
 
+def backend_endpoints(service: Tree, slices: Sequence[Tree], port: Tree) -> str:
+    """What stands behind this port (`number` or `name`) of a Service, as an Ingress shows it."""
+    name = ""
+    for one in (service.get("spec") or {}).get("ports") or []:
+        if one.get("port") == port.get("number") or (port.get("name") and one.get("name") == port["name"]):
+            name = one.get("name") or ""
+            break
+    return _endpoints(slices, name)
+
+
 def _policies(writer: Writer, spec: Tree) -> None:
     writer.line(0, f"Session Affinity:\t{spec.get('sessionAffinity', '')}")
     for field, title in (

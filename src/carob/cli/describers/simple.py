@@ -6,9 +6,20 @@ import base64
 from typing import TYPE_CHECKING
 
 from carob.cli.describers import parts
+from carob.cli.describers.autoscaling import describe_autoscaler
+from carob.cli.describers.certificates import describe_signing_request
+from carob.cli.describers.ingress import describe_ingress_class, describe_ip_address, describe_service_cidr
+from carob.cli.describers.policies import describe_budget, describe_network_policy
 from carob.cli.describers.quotas import describe_limits, describe_quota, namespace_limits, namespace_quotas
 from carob.cli.describers.rbac import describe_binding, describe_role
 from carob.cli.describers.services import describe_endpoints, describe_slice
+from carob.cli.describers.sets import describe_cron_job
+from carob.cli.describers.storage import (
+    describe_attributes_class,
+    describe_csi_node,
+    describe_storage_class,
+    describe_volume,
+)
 from carob.cli.describers.workloads import describe_job
 from carob.cli.describers.writer import Writer
 from carob.cli.printers.table import format_labels
@@ -116,4 +127,16 @@ SIMPLE = {
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): describe_binding,
     ("scheduling.k8s.io", "PriorityClass"): describe_priority_class,
     ("batch", "Job"): describe_job,
+    ("batch", "CronJob"): describe_cron_job,
+    ("autoscaling", "HorizontalPodAutoscaler"): describe_autoscaler,
+    ("policy", "PodDisruptionBudget"): describe_budget,
+    ("networking.k8s.io", "NetworkPolicy"): describe_network_policy,
+    ("networking.k8s.io", "IngressClass"): describe_ingress_class,
+    ("networking.k8s.io", "ServiceCIDR"): describe_service_cidr,
+    ("networking.k8s.io", "IPAddress"): describe_ip_address,
+    ("", "PersistentVolume"): describe_volume,
+    ("storage.k8s.io", "StorageClass"): describe_storage_class,
+    ("storage.k8s.io", "VolumeAttributesClass"): describe_attributes_class,
+    ("storage.k8s.io", "CSINode"): describe_csi_node,
+    ("certificates.k8s.io", "CertificateSigningRequest"): describe_signing_request,
 }

@@ -40,6 +40,15 @@ def pod_template(writer: Writer, template: Tree) -> None:
     parts.tolerations(writer, "  Tolerations", spec.get("tolerations"))
 
 
+def pods_status(writer: Writer, pods: Sequence[Tree]) -> None:
+    """How many of these Pods are in which phase."""
+    phases = [(p.get("status") or {}).get("phase") for p in pods]
+    counts = [phases.count(phase) for phase in ("Running", "Pending", "Succeeded", "Failed")]
+    writer.line(
+        0, f"Pods Status:\t{counts[0]} Running / {counts[1]} Waiting / {counts[2]} Succeeded / {counts[3]} Failed"
+    )
+
+
 def selector_text(selector: Tree | None) -> str:
     """`app=web,tier in (a,b)`."""
     from carob.cli.pods import selector_of
@@ -73,12 +82,7 @@ def describe_deployment(tree: Tree, replica_sets: Sequence[Tree], events: Sequen
             f"RollingUpdateStrategy:\t{rolling.get('maxUnavailable')} max unavailable, {rolling.get('maxSurge')} max surge",
         )
     pod_template(writer, spec.get("template") or {})
-    conditions = status.get("conditions") or []
-    if conditions:
-        writer.line(0, "Conditions:\n  Type\tStatus\tReason")
-        writer.line(1, "----\t------\t------")
-        for c in conditions:
-            writer.line(1, f"{c.get('type')} \t{c.get('status')}\t{c.get('reason', '')}")
+    parts.plain_conditions(writer, status.get("conditions") or [])
     _replica_sets(writer, tree, replica_sets)
     if events is not None:
         parts.events(writer, events)
@@ -113,18 +117,9 @@ def describe_replica_set(tree: Tree, pods: Sequence[Tree], events: Sequence[Tree
     if owner:
         writer.line(0, f"Controlled By:\t{owner}")
     writer.line(0, f"Replicas:\t{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired")
-    phases = [(p.get("status") or {}).get("phase") for p in pods]
-    counts = [phases.count(phase) for phase in ("Running", "Pending", "Succeeded", "Failed")]
-    writer.line(
-        0, f"Pods Status:\t{counts[0]} Running / {counts[1]} Waiting / {counts[2]} Succeeded / {counts[3]} Failed"
-    )
+    pods_status(writer, pods)
     pod_template(writer, spec.get("template") or {})
-    conditions = status.get("conditions") or []
-    if conditions:
-        writer.line(0, "Conditions:\n  Type\tStatus\tReason")
-        writer.line(1, "----\t------\t------")
-        for c in conditions:
-            writer.line(1, f"{c.get('type')} \t{c.get('status')}\t{c.get('reason', '')}")
+    parts.plain_conditions(writer, status.get("conditions") or [])
     if events is not None:
         parts.events(writer, events)
     return writer.text()
