@@ -54,7 +54,7 @@ kind: StatefulSet
 metadata: {name: sts, namespace: kinds}
 spec:
   serviceName: sts
-  replicas: 1
+  replicas: 0
   selector: {matchLabels: {app: sts}}
   updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}}
   template:
@@ -340,5 +340,5 @@ describe sc,vac,csinodes --show-events
 describe servicecidr,ipaddresses --show-events
 describe csr kinds-csr
 describe flowschema exempt
-describe pod -l app=sts
+describe pod -l app=sts2
 """

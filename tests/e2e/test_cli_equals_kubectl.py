@@ -83,12 +83,19 @@ def kinds(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One or more of every kind that has a describer of its own."""
     made = cluster.kubectl(JUDGE, "apply", "-f", "-", stdin=same_kinds.OBJECTS)
     assert made.code == 0, made.err
-    for path, what in (("{.status.numberReady}=1", "ds/ds"), ("{.status.readyReplicas}=1", "sts/sts")):
+    for path, what in (("{.status.numberReady}=1", "ds/ds"), ("{.status.readyReplicas}=1", "sts/sts2")):
         cluster.carob("wait", "-n", same_kinds.NAMESPACE, f"--for=jsonpath={path}", what).check()
     cluster.carob("wait", "-n", same_kinds.NAMESPACE, "--for=condition=Complete", "job/job").check()
     yield tmp_path_factory.mktemp("kinds")
     cluster.carob("delete", "namespace", same_kinds.NAMESPACE, "--wait=false").check()
-    for kind in ("pv/kinds-pv", "pv/kinds-nfs", "pv/kinds-csi", "pv/kinds-host", "sc/kinds-sc", "ingressclass/kinds-nginx"):
+    for kind in (
+        "pv/kinds-pv",
+        "pv/kinds-nfs",
+        "pv/kinds-csi",
+        "pv/kinds-host",
+        "sc/kinds-sc",
+        "ingressclass/kinds-nginx",
+    ):
         cluster.carob("delete", kind, "--wait=false").check()
 
 

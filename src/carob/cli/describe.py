@@ -174,7 +174,9 @@ def _owned_pods(connection: Connection, tree: dict[str, Any]) -> list[dict[str, 
     metadata = tree["metadata"]
     path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
     found = connection.json("GET", path, {"labelSelector": selector_of(tree)}).get("items") or []
-    return [p for p in found if any(o.get("uid") == metadata["uid"] for o in p["metadata"].get("ownerReferences") or [])]
+    return [
+        p for p in found if any(o.get("uid") == metadata["uid"] for o in p["metadata"].get("ownerReferences") or [])
+    ]
 
 
 def _replica_set(connection: Connection, tree: dict[str, Any], events: list[dict[str, Any]] | None) -> str:

@@ -98,9 +98,7 @@ def _resource(writer: Writer, kind: str, source: Tree, target: Tree, now: Tree) 
     if now.get("averageUtilization") is not None:
         share = f"{now['averageUtilization']}% ({now.get('averageValue', '0')})"
     wanted = target.get("averageUtilization")
-    writer.line(
-        1, f"(as a percentage of request):\t{share} / {'<auto>' if wanted is None else f'{wanted}%'}"
-    )
+    writer.line(1, f"(as a percentage of request):\t{share} / {'<auto>' if wanted is None else f'{wanted}%'}")
 
 
 def _direction(writer: Writer, title: str, rules: Tree | None) -> None:

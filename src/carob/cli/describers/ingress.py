@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from carob.cli.describers.parts import Tree
 
 
-def describe_ingress(
-    tree: Tree, events: Sequence[Tree] | None, endpoints: Callable[[Tree], str]
-) -> str:
+def describe_ingress(tree: Tree, events: Sequence[Tree] | None, endpoints: Callable[[Tree], str]) -> str:
     """The whole text; `endpoints` says what stands behind a service backend."""
     writer = Writer()
     metadata, spec = tree["metadata"], tree.get("spec") or {}
@@ -116,7 +114,12 @@ def describe_ip_address(tree: Tree, events: Sequence[Tree] | None) -> str:
     parent = (tree.get("spec") or {}).get("parentRef")
     if parent is not None:
         writer.line(0, "Parent Reference:")
-        for field, title in (("group", "Group"), ("resource", "Resource"), ("namespace", "Namespace"), ("name", "Name")):
+        for field, title in (
+            ("group", "Group"),
+            ("resource", "Resource"),
+            ("namespace", "Namespace"),
+            ("name", "Name"),
+        ):
             writer.line(1, f"{title}:\t{parent.get(field, '')}")
     if events is not None:
         parts.events(writer, events)

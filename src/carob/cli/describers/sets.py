@@ -26,8 +26,8 @@ def describe_daemon_set(tree: Tree, pods: Sequence[Tree], events: Sequence[Tree]
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"Selector:\t{selector_text(spec.get('selector'))}")
     template = spec.get("template") or {}
-    selector = (template.get("spec") or {}).get("nodeSelector")
-    writer.line(0, f"Node-Selector:\t{','.join(f'{k}={selector[k]}' for k in sorted(selector or {})) or '<none>'}")
+    selector = (template.get("spec") or {}).get("nodeSelector") or {}
+    writer.line(0, f"Node-Selector:\t{format_labels(selector)}")
     parts.labels(writer, "Labels", metadata.get("labels"))
     parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
     for field, title in (

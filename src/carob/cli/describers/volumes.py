@@ -117,7 +117,11 @@ def _iscsi(writer: Writer, source: Tree) -> None:
     writer.line(2, f"DiscoveryCHAPAuth:\t{_boolean(source.get('chapAuthDiscovery'))}")
     writer.line(2, f"SessionCHAPAuth:\t{_boolean(source.get('chapAuthSession'))}")
     secret = source.get("secretRef")
-    shown = f"&SecretReference{{Name:{secret.get('name', '')},Namespace:{secret.get('namespace', '')},}}" if secret else "nil"
+    shown = (
+        f"&SecretReference{{Name:{secret.get('name', '')},Namespace:{secret.get('namespace', '')},}}"
+        if secret
+        else "nil"
+    )
     writer.line(2, f"SecretRef:\t{shown}")
     writer.line(2, f"InitiatorName:\t{source.get('initiatorName', '<none>')}")
 
