@@ -56,6 +56,13 @@ def test_a_policy_keeps_strangers_away_until_it_goes(cluster: Cluster) -> None:
     cluster.carob("create", "-f", "-", stdin=json.dumps(policy)).check()
     assert comes_to(cluster, "np-stranger", address, False)
     assert reaches(cluster, "np-friend", address)
+    friendly = cluster.carob("explain-flow", "np-friend", "np-web:http").check().out.splitlines()
+    assert friendly[0] == "default/np-friend -> default/np-web 8080/TCP: allowed"
+    assert friendly[2].split(maxsplit=1) == ["ingress", "allowed  by NetworkPolicy default/np ingress[0]"]
+    strange = cluster.carob("explain-flow", "np-stranger", f"{address}:8080")
+    assert strange.code == 1
+    assert strange.out.splitlines()[3].strip() == "np ingress[0]: default/np-stranger is no Pod with app=np-friend"
     cluster.carob("delete", "networkpolicy", "np").check()
+    cluster.carob("explain-flow", "np-stranger", "np-web:8080").check()
     assert comes_to(cluster, "np-stranger", address, True)
     cluster.carob("delete", *(f"pod/{name}" for name in names)).check()

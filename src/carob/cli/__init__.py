@@ -38,6 +38,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "logs": ("logs", "Print the logs for a container in a pod"),
         "events": ("events", "List events"),
         "wait": ("wait", "Wait for a specific condition on one or many resources"),
+        "explain-flow": ("explain_flow", "Say whether one Pod may speak to another, and which policy decides"),
         "explain": ("explain", "Get documentation for a resource"),
         "api-resources": ("api_resources", "Print the supported API resources on the server"),
         "api-versions": ("api_versions", 'Print the supported API versions, in the form of "group/version"'),
