@@ -11,8 +11,8 @@ import pytest
 from carob.api.status import ApiError
 from carob.api.types import core_v1, meta_v1
 from carob.api.user import UserInfo
+from carob.apiserver.keys import CLAIMS
 from carob.apiserver.options import ApiServerOptions
-from carob.apiserver.registry.allocation import ROOT
 from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
@@ -168,7 +168,9 @@ def test_addresses_are_given_out_once_and_can_be_used_again_at_once(etcd: Etcd) 
         held = {one.spec.cluster_ip for one in services if one.spec.cluster_ip != "None"}
         claimed: set[str] = set()
         while claimed != held:
-            claimed = {one.key.rpartition("/")[2] for one in (await servers.stores[0].list(f"{ROOT}serviceips/")).items}
+            claimed = {
+                one.key.rpartition("/")[2] for one in (await servers.stores[0].list(f"{CLAIMS}serviceips/")).items
+            }
             await asyncio.sleep(0.05)
 
     play(etcd, body)

@@ -20,6 +20,7 @@ from carob.apiserver.objects import Objects
 from carob.apiserver.presenters import Presenters
 from carob.apiserver.registry import Strategies
 from carob.apiserver.registry.special import special
+from carob.apiserver.resetting import Resetting
 from carob.base.tasks import supervise
 from carob.store.types import StoreError
 from carob.transport.http import Response
@@ -46,6 +47,7 @@ class Engine:
         self._objects = Objects(store, table)
         self._store = store if store.shared else None
         self.reader = self._objects
+        self.resetting = Resetting(self._objects)
         self._backend = Backend(
             self._objects,
             Strategies(special()),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from carob.api.resources import Resource, ResourceTable
 
 ROOT = "/registry/"
+CLAIMS = f"{ROOT}ranges/"
+"""Where servers that share a store keep claims; no object's key begins so."""
 
 # Rows that share the objects of another row: (group, plural) -> (group, version) of the stored form.
 # Source: upstream keeps events in core/v1 and autoscalers in autoscaling/v2, whichever door they came in by.

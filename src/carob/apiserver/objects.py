@@ -20,7 +20,7 @@ from carob.base.log import get_logger
 from carob.store.types import KeyExists, KeyMissing, Revision, RevisionMismatch, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from carob.api.resources import Resource, ResourceTable
     from carob.apiserver.watch_cache import Change
@@ -203,6 +203,20 @@ class Objects:
     def list(self, resource: Resource, namespace: str = "") -> list[Any]:
         """The Structs of a namespace, or of all, not to be changed."""
         return [self.read(resource, entry) for entry in self.cache(resource).entries(namespace)]
+
+    def placed(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        """The key of every object, with the group and plural of its kind."""
+        for place, cache in self._caches.items():
+            for entry in cache.entries():
+                yield keys.key(cache.row, entry.namespace, entry.name), place
+
+    def compare(self, key: str, value: bytes | None) -> tuple[Revision, bool]:
+        """When an object was last written (0: there is none), and whether it is `value` (None: nothing) already."""
+        found = self._place(key)
+        entry = found[0].get(found[1], found[2]) if found is not None else None
+        if found is None or entry is None:
+            return Revision(0), value is None
+        return Revision(entry.revision), value is not None and found[0].tail(value, entry.revision) == entry.tail
 
     def on_change(self, resource: Resource, callback: Callable[[str, str], None]) -> None:
         """Call `callback(namespace, name)` after every change of a resource's objects; it must not wait."""

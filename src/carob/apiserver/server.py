@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.resources import BUILT_IN, ResourceTable
 from carob.api.status import ApiError, internal
 from carob.api.user import ANONYMOUS
-from carob.apiserver import paths, request_info
+from carob.apiserver import paths, request_info, resetting
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
 from carob.apiserver.admission.quota_ledger import QuotaLedger
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
-    from carob.apiserver.dispatch import Answerer
+    from carob.apiserver.dispatch import Answer, Answerer
     from carob.apiserver.types import RequestInfo
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
@@ -102,7 +102,7 @@ class ApiServer:
         quota = QuotaAdmission(reader, ledger)
         self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota))
         self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
-        self._dispatcher = Dispatcher(self.engine.handle, self._paths.answer, self.discovery.groups)
+        self._dispatcher = Dispatcher(self.engine.handle, self._answer_path, self.discovery.groups)
         self._register_virtual()
         aggregation = RoleAggregation(self.engine)
         await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
@@ -121,6 +121,11 @@ class ApiServer:
         """Custom resources came or went: what is made of the table is made anew."""
         self.discovery.refresh()
         self._paths.openapi.refresh()
+
+    def _answer_path(self, info: RequestInfo, request: Request, user: UserInfo) -> Answer:
+        if info.path == resetting.PATH:
+            return self.engine.resetting.answer(info, request)
+        return self._paths.answer(info, request, user)
 
     def _register_virtual(self) -> None:
         register = self._dispatcher.register

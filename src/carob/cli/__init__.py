@@ -26,6 +26,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "down": ("down", "Stop a cluster and remove every trace of it"),
         "status": ("status", "What runs here, with its memory and CPU"),
         "doctor": ("doctor", "What this machine lacks to run Pods, and how to get it"),
+        "snapshot": ("snapshot", "The cluster's state as a file: save, restore, reset"),
         "image": ("image", "Images on the node: ls, pull, load, build, rm"),
     },
     "The parts, in the foreground": {

@@ -33,18 +33,23 @@ def add_flags(flags: Flags) -> None:
     clusters.add_name_flags(flags)
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
     flags.number("api-port", meta="P", help="port on 127.0.0.1 of a server on etcd (default: 6443)")
-    flags.text("store", meta="URL", help="keep the state in an etcd: etcd://HOST:PORT,HOST:PORT,...")
-    flags.text(
-        "etcd-cafile", meta="FILE", help="who signs etcd's certificates; without it connections are not encrypted"
-    )
-    flags.text("etcd-certfile", meta="FILE", help="the client certificate to show to etcd")
-    flags.text("etcd-keyfile", meta="FILE", help="the key of that certificate")
+    add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
     )
     flags.duration("leader-elect-lease-duration", default=15.0, help="how long a silent leader's lease is respected")
     flags.duration("leader-elect-renew-deadline", default=10.0, help="how long a leader that cannot renew goes on")
     flags.duration("leader-elect-retry-period", default=2.0, help="how often a lease is renewed or asked for")
+
+
+def add_store_flags(flags: Flags) -> None:
+    """`--store` and who we are to it."""
+    flags.text("store", meta="URL", help="keep the state in an etcd: etcd://HOST:PORT,HOST:PORT,...")
+    flags.text(
+        "etcd-cafile", meta="FILE", help="who signs etcd's certificates; without it connections are not encrypted"
+    )
+    flags.text("etcd-certfile", meta="FILE", help="the client certificate to show to etcd")
+    flags.text("etcd-keyfile", meta="FILE", help="the key of that certificate")
 
 
 def run(arguments: Arguments) -> int:

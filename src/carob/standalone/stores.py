@@ -11,6 +11,7 @@ from carob.store.types import StoreError
 if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.layout import Cluster, StoreLayout
+    from carob.store.etcd.endpoints import EtcdOptions
     from carob.store.etcd.store import EtcdStore
     from carob.store.types import Store
 
@@ -30,12 +31,19 @@ def database(cluster: Cluster) -> Path:
 
 async def open_etcd(layout: StoreLayout) -> EtcdStore:
     """Raises: StoreError when no member answers, or what it needs is not installed."""
+    options = etcd_options(layout)
+    from carob.store.etcd.store import EtcdStore
+
+    return await EtcdStore.open(options)
+
+
+def etcd_options(layout: StoreLayout) -> EtcdOptions:
+    """Raises: StoreError when what an etcd needs is not installed."""
     try:
         import grpc  # noqa: F401 - the package that may be missing
     except ImportError:
         raise StoreError("a store on etcd needs the package grpcio: pip install 'carob[etcd]'") from None
     from carob.store.etcd.endpoints import EtcdOptions
-    from carob.store.etcd.store import EtcdStore
 
     files = (Path(name) if name else None for name in (layout.ca_file, layout.certificate_file, layout.key_file))
-    return await EtcdStore.open(EtcdOptions(tuple(layout.endpoints), *files))
+    return EtcdOptions(tuple(layout.endpoints), *files)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from carob.apiserver.keys import CLAIMS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,10 +23,6 @@ T = TypeVar("T", str, int)
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
 RANDOM_TRIES = 64
-
-
-ROOT = "/registry/ranges/"
-"""Where servers that share a store keep claims; no object's key begins so."""
 
 
 class Claim(NamedTuple):
@@ -42,7 +40,7 @@ class Claim(NamedTuple):
     @property
     def key(self) -> str:
         """Where the claim lies."""
-        return f"{ROOT}{self.kind}/{self.value}"
+        return f"{CLAIMS}{self.kind}/{self.value}"
 
 
 class Taken(ValueError):

@@ -156,6 +156,11 @@ def write_request(key: bytes, value: bytes | None, expected: int) -> bytes:
     return _nested(1, compare) + _nested(2, write) + _nested(3, _nested(1, range_request(key)))
 
 
+def put_request(key: bytes, value: bytes) -> bytes:
+    """Write a key, whatever is there."""
+    return _message((1, key), (2, value))
+
+
 def compaction_request(revision: int) -> bytes:
     """Forget history before a revision."""
     return _message((1, revision))
