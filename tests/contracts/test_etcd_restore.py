@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow]
 async def taken_from_sqlite(folder: Path) -> snapshot.Snapshot:
     """Keys with gaps between their revisions, and a deletion at the end."""
     store = SqliteStore(folder / "one.db")
+    revision = store.revision
     for n in range(150):
         revision = await store.create(f"/k/{n:03}", b"%d" % n)
         if n % 3 == 0:
