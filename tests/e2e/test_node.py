@@ -335,3 +335,30 @@ def test_a_file_on_the_node_is_a_pod_and_rules_of_a_container_count(cluster: Clu
     assert (status["restartCount"], status["state"]["terminated"]["exitCode"]) == (1, 3)
     file.unlink()
     cluster.carob("wait", "--for=delete", f"pod/static-{node}", "--timeout=60s").check()
+
+
+def test_a_running_container_is_resized(cluster: Cluster, gone: Any) -> None:
+    gone("pod/sized")
+    asked = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    shell = run(cluster, "sized", {"resources": asked})
+    quota = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"
+    memory = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
+    assert shell(quota) == "20000"
+    wanted = {"requests": {"cpu": "150m"}, "limits": {"cpu": "300m", "memory": "128Mi"}}
+    patch = json.dumps({"spec": {"containers": [{"name": "c0", "resources": wanted}]}})
+    cluster.kubectl(KUBECTL, "patch", "pod", "sized", "--subresource", "resize", "--patch", patch).check()
+    path = "{.status.containerStatuses[0].resources.limits.memory}"
+    cluster.kubectl(KUBECTL, "wait", f"--for=jsonpath={path}=128Mi", "pod/sized", "--timeout=60s").check()
+    assert (shell(quota), shell(memory)) == ("30000", str(128 << 20))
+    # a limit below what is in use is refused, and told
+    less = json.dumps(
+        {
+            "spec": {
+                "containers": [{"name": "c0", "resources": {"requests": {"memory": "1"}, "limits": {"memory": "1"}}}]
+            }
+        }
+    )
+    cluster.kubectl(KUBECTL, "patch", "pod", "sized", "--subresource", "resize", "--patch", less).check()
+    cluster.kubectl(KUBECTL, "wait", "--for=condition=PodResizeInProgress", "pod/sized", "--timeout=60s").check()
+    assert status_of(cluster, "sized")["containerStatuses"][0]["restartCount"] == 0
+    assert shell(memory) == str(128 << 20)

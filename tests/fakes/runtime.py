@@ -271,6 +271,10 @@ class FakeRuntime:
     async def list_containers(self) -> list[ContainerStatus]:
         return list(self.containers.values())
 
+    async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        self._called("update_sandbox_resources", sandbox_id)
+        self._sandbox(sandbox_id)
+
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         self._called("update_resources", container_id)
         self._container(container_id).resources = resources

@@ -255,7 +255,7 @@ class Kubelet:
         if record.terminating or record.sandboxes:
             record.admitted = bool(record.sandboxes)
             return
-        others = [r.pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
+        others = [r.sized_pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
         try:
             node_features.check(pod, apparmor=self.node.machine.apparmor)
             admit(pod, others, self.node.facts.allocatable, self.node.labels)

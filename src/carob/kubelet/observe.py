@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from carob.kubelet import failures, labels
+from carob.kubelet import failures, labels, resize
 from carob.kubelet.backoff import go_duration
 from carob.kubelet.container_statuses import Observed
 from carob.kubelet.pod_record import container_names
 from carob.kubelet.security import pod_description
 from carob.kubelet.status import PodView
+from carob.kubelet.steps.resize import due
 from carob.kubelet.steps.start_container import termination_file_path
 from carob.kubelet.termination_message import termination_message
 from carob.kubelet.tools import pod_ips
@@ -67,7 +68,22 @@ def pod_view(tools: Tools, record: PodRecord, *, over: bool) -> PodView:
         over=over,
         failed=record.failed,
         start_time=record.start_time,
+        allocated=record.allocated or {},
+        actuated=record.actuated,
+        resize=_resize(record),
     )
+
+
+def _resize(record: PodRecord) -> list[tuple[str, str, str]]:
+    """Type, reason and message of the conditions of a resize that is under way."""
+    out = []
+    if record.resize_refusal is not None:
+        out.append((resize.PENDING, record.resize_refusal.reason, record.resize_refusal.message))
+    if record.resize_error:
+        out.append((resize.IN_PROGRESS, resize.ERROR, record.resize_error))
+    elif due(record) or record.resize_kills:
+        out.append((resize.IN_PROGRESS, "", ""))
+    return out
 
 
 def _observed(tools: Tools, record: PodRecord, name: str) -> Observed:

@@ -18,6 +18,7 @@ from carob.kubelet.lifecycle import HookFailure
 from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.steps.image import ensure_image
 from carob.kubelet.steps.release import erase, release
+from carob.kubelet.steps.resize import resize_pod
 from carob.kubelet.steps.sandbox import start_sandbox
 from carob.kubelet.steps.start_container import start_container
 from carob.kubelet.steps.stop_container import stop_container
@@ -78,6 +79,10 @@ class Operations:
         if earlier is not None:
             earlier.cancel()
         self._begin(record, key, lambda: self._stop(record, container_id, grace_seconds, message, hook=not begun))
+
+    def resize(self, record: PodRecord) -> None:
+        """Bring running containers to their allocated sizes."""
+        self._begin(record, "resize", lambda: resize_pod(self._tools, record))
 
     def release(self, record: PodRecord) -> None:
         """Give back what the ended Pod holds."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from carob.kubelet.actions import ContainerView, Kill, Snapshot, Work
 from carob.kubelet.backoff import Backoff
+from carob.kubelet.resize import with_sizes
 from carob.runtime.types import ContainerState, SandboxState
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from carob.api.types import core_v1
+    from carob.kubelet.resize import Refusal, Sizes
     from carob.kubelet.volumes.manager import Prepared
-    from carob.runtime.types import ContainerStatus, Image, SandboxStatus
+    from carob.runtime.types import ContainerStatus, Image, Resources, SandboxStatus
 
 VOLUME_RETRY_FIRST_SECONDS = 0.5
 VOLUME_RETRY_LONGEST_SECONDS = 122.0
@@ -71,6 +73,18 @@ class PodRecord:
     messages: dict[str, str] = field(default_factory=dict)
     backing_off: set[str] = field(default_factory=set)
     """Ids of exited containers whose back-off was told."""
+    allocated: Sizes | None = None
+    """The sizes that the node has given its containers; None until it was admitted."""
+    actuated: Sizes = field(default_factory=dict)
+    """The sizes that they run with."""
+    pod_size: Resources | None = None
+    """What the Pod's cgroup was last set to; None: as its sandbox was made."""
+    resize_refusal: Refusal | None = None
+    resize_error: str = ""
+    resize_retry_at: float = 0.0
+    """Monotonic."""
+    resize_kills: dict[str, Kill] = field(default_factory=dict)
+    """Containers that are restarted for their new size, by id."""
     released: Work = Work.NONE
     wake_at: float | None = None
 
@@ -83,6 +97,11 @@ class PodRecord:
     def terminating(self) -> bool:
         """No container of it may run any more."""
         return self.deleting or self.failed is not None or self.pod.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def sized_pod(self) -> core_v1.Pod:
+        """The Pod with the sizes that it is allocated: what is started and counted."""
+        return self.pod if self.allocated is None else with_sizes(self.pod, self.allocated)
 
     @property
     def ready_sandbox(self) -> SandboxStatus | None:

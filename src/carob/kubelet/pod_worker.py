@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from carob.kubelet import actions
+from carob.kubelet import actions, resize
 from carob.kubelet.actions import Work
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.decide import decide
@@ -20,6 +20,7 @@ from carob.kubelet.operations import Operations
 from carob.kubelet.pod_record import find_container, snapshot
 from carob.kubelet.security import pod_description
 from carob.kubelet.status import TERMINAL, pod_status
+from carob.kubelet.steps.resize import due
 from carob.kubelet.tools import pod_ips
 from carob.runtime.types import ContainerState
 
@@ -61,12 +62,15 @@ class PodWorker:
         if record.terminating:
             self.operations.cancel_starts(record)
         self._sync_probes(record)
+        self._size(record)
         view = snapshot(
             record,
             now=clock.monotonic(),
             wall=clock.now(),
             grace_seconds=self._remaining_grace(record),
-            kills=self._tools.probes.kills,
+            kills={**self._tools.probes.kills, **record.resize_kills}
+            if record.resize_kills
+            else self._tools.probes.kills,
             started=[s.id for s in record.containers.values() if self._tools.probes.is_started(s.id)],
         )
         decision = decide(view)
@@ -75,6 +79,45 @@ class PodWorker:
         self._tell(record, over=decision.finished and not record.running())
         self._finish(record, decision)
         self._wake_later(record, decision)
+
+    # -- sizes
+
+    def _size(self, record: PodRecord) -> None:
+        """Allocate what the spec asks for, if it fits, and have it actuated."""
+        if not record.admitted or record.terminating or record.failed is not None:
+            return
+        wanted = resize.sizes_of(record.pod)
+        if record.allocated is None:
+            told = resize.told_sizes(record.pod) if record.containers else None
+            record.allocated, record.actuated = told if told is not None else (wanted, {})
+        if record.allocated != wanted:
+            self._allocate(record, wanted)
+        else:
+            record.resize_refusal = None
+        for container_id in [one for one in record.resize_kills if not _runs(record, one)]:
+            del record.resize_kills[container_id]
+        if not due(record):
+            record.resize_error = ""
+        elif (wait := record.resize_retry_at - self._tools.clock.monotonic()) > 0 and record.resize_error:
+            self._queue.add_after(record.uid, wait)
+        else:
+            self.operations.resize(record)
+
+    def _allocate(self, record: PodRecord, wanted: resize.Sizes) -> None:
+        others = [r.sized_pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
+        node = self._tools.node()
+        refusal = resize.refusal(record.pod, others, node.allocatable)
+        record.resize_refusal = refusal
+        if refusal is None:
+            record.allocated = wanted
+            record.resize_error = ""
+            self._room_again(record)
+
+    def _room_again(self, record: PodRecord) -> None:
+        """A Pod that may have become smaller, or goes: others may have waited for that."""
+        for other in self._records.values():
+            if other is not record and other.resize_refusal is not None:
+                self._queue.add(other.uid)
 
     # -- what is due
 
@@ -163,6 +206,7 @@ class PodWorker:
 
     def _forget(self, record: PodRecord) -> None:
         self._records.pop(record.uid, None)
+        self._room_again(record)
         self._statuses.forget(record.uid)
         self.forgotten(record)
 
@@ -205,6 +249,11 @@ class PodWorker:
             elif record.wake_at != record.prepared.renew_at:
                 record.wake_at = record.prepared.renew_at
                 self._queue.add_after(record.uid, wait)
+
+
+def _runs(record: PodRecord, container_id: str) -> bool:
+    status = record.containers.get(container_id)
+    return status is not None and status.state is ContainerState.RUNNING
 
 
 def _with_status(pod: core_v1.Pod, status: core_v1.PodStatus) -> core_v1.Pod:

@@ -15,6 +15,7 @@ from carob.api.types import core_v1
 from carob.base.clock import rfc3339
 from carob.kubelet.container_statuses import Observed, container_status
 from carob.kubelet.decide import is_sidecar, restarts_after
+from carob.kubelet.resize import IN_PROGRESS, PENDING
 from carob.kubelet.resources import qos_class
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ INITIALIZED = "Initialized"
 READY = "Ready"
 CONTAINERS_READY = "ContainersReady"
 POD_SCHEDULED = "PodScheduled"
-OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY)
+OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, PENDING, IN_PROGRESS)
 
 TERMINAL = ("Succeeded", "Failed")
 
@@ -45,6 +46,10 @@ class PodView:
     over: bool = False
     failed: tuple[str, str] | None = None
     start_time: float | None = None
+    allocated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
+    actuated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
+    resize: Sequence[tuple[str, str, str]] = ()
+    """Type, reason and message of the conditions of a resize."""
 
 
 def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus:
@@ -85,12 +90,25 @@ def _containers(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> N
         status.container_statuses.append(
             container_status(pod, container, observed, view.messages, init=False, over=view.over)
         )
+    for entry in [*status.init_container_statuses, *status.container_statuses]:
+        _sizes(entry, view)
     for ephemeral in pod.spec.ephemeral_containers:
         observed = view.containers.get(ephemeral.name, nothing)
         container = core_v1.Container(name=ephemeral.name, image=ephemeral.image, restart_policy="Never")
         entry = container_status(pod, container, observed, view.messages, init=False, over=view.over)
         entry.ready = False
         status.ephemeral_container_statuses.append(entry)
+
+
+def _sizes(entry: core_v1.ContainerStatus, view: PodView) -> None:
+    """What it is allocated and what it runs with, where that is not simply what the spec says."""
+    if entry.resources is None:
+        return
+    allocated, actuated = view.allocated.get(entry.name), view.actuated.get(entry.name)
+    if allocated is not None:
+        entry.allocated_resources = dict(allocated.requests)
+    if actuated is not None:
+        entry.resources = core_v1.ResourceRequirements(limits=dict(actuated.limits), requests=dict(actuated.requests))
 
 
 def _addresses(old: core_v1.PodStatus, view: PodView, status: core_v1.PodStatus) -> None:
@@ -175,6 +193,7 @@ def _conditions(
             (CONTAINERS_READY, *containers_ready),
         ]
         out += [_condition(pod, old.get(kind), kind, holds, why, text, now) for kind, holds, why, text in own]
+    out += [_condition(pod, old.get(kind), kind, True, why, text, now) for kind, why, text in view.resize]
     # it is on this node, so it was scheduled, whoever forgot to say so
     out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out

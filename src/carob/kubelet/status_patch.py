@@ -52,6 +52,7 @@ def _emptied(old: dict[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(old)
 
 
+URGENT_CONDITIONS = ("Ready", "ContainersReady", "PodResizePending", "PodResizeInProgress")
 STARTING = ("ContainerCreating", "PodInitializing")
 
 
@@ -64,7 +65,7 @@ def _essence(status: core_v1.PodStatus) -> tuple[Any, ...]:
     entries = [*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses]
     return (
         status.phase or "Pending",
-        [c.type for c in status.conditions if c.status == "True" and c.type in ("Ready", "ContainersReady")],
+        [c.type for c in status.conditions if c.status == "True" and c.type in URGENT_CONDITIONS],
         {entry.name: told for entry in entries if (told := _told(entry)) is not None},
     )
 
@@ -74,4 +75,4 @@ def _told(entry: core_v1.ContainerStatus) -> tuple[Any, ...] | None:
     waiting = entry.state.waiting
     if waiting is not None and waiting.reason in STARTING and entry.last_state.terminated is None:
         return None
-    return (entry.container_id, entry.state, entry.ready, entry.started, entry.restart_count)
+    return (entry.container_id, entry.state, entry.ready, entry.started, entry.restart_count, entry.resources)

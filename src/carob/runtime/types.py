@@ -426,6 +426,10 @@ class Runtime(Protocol):
 
     async def update_resources(self, container_id: str, resources: Resources) -> None: ...
 
+    async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        """The same for the limits of the whole Pod."""
+        ...
+
     async def reopen_log(self, container_id: str) -> None:
         """After the log file was renamed: go on in a new one, no line lost."""
         ...

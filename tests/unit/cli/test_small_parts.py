@@ -118,7 +118,7 @@ def test_a_container_that_is_none() -> None:
 def test_selectors_of_what_selects_pods() -> None:
     assert selector_of({"spec": {"selector": {"b": "2", "a": "1"}}}) == "a=1,b=2"
     expressions = [{"key": "k", "operator": "In", "values": ["y", "x"]}, {"key": "e", "operator": "DoesNotExist"}]
-    assert selector_of({"spec": {"selector": {"matchExpressions": expressions}}}) == "k in (x,y),!e"
+    assert selector_of({"spec": {"selector": {"matchExpressions": expressions}}}) == "!e,k in (x,y)"
 
 
 def test_words_select_rows(selection: Selection) -> None:

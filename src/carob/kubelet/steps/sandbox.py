@@ -22,7 +22,7 @@ RETRY_LONGEST_SECONDS = 30.0
 
 async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     """Make a sandbox; an earlier one that no longer stands is taken down first."""
-    pod = record.pod
+    pod = record.sized_pod
     now = tools.clock.monotonic()
     try:
         dns, problems = dns_config(pod, tools.options, tools.read_text(tools.options.resolv_conf))
@@ -44,6 +44,7 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
         return
     record.failures.pop("", None)
     record.sandboxes[status.id] = status
+    record.pod_size = None
     await _remove_old(tools, record, keep=status.id)
 
 

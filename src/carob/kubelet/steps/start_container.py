@@ -67,7 +67,7 @@ def _wait(tools: Tools, record: PodRecord, name: str, attempt: int, failure: Ste
 
 
 async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> str:
-    pod = record.pod
+    pod = record.sized_pod
     container = find_container(pod, name)
     sandbox = record.ready_sandbox
     assert container is not None
@@ -106,6 +106,8 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
             container_id = await tools.runtime.create_container(sandbox.id, config)
     except RuntimeFailure as error:
         raise StepFailure(error.reason or failures.CREATE_CONTAINER_ERROR, str(error)) from error
+    if record.allocated is not None and name in record.allocated:
+        record.actuated[name] = container.resources
     events.normal("Created", "Container created", name)
     if container.lifecycle is not None and container.lifecycle.post_start is not None:
         record.hooked.add(container_id)

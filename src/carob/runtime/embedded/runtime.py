@@ -218,6 +218,16 @@ class EmbeddedRuntime:
         if container_id in self._parts.inventory.containers:
             self._parts.container_records.save(record)
 
+    async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        sandbox = self._parts.inventory.sandbox(sandbox_id)
+        parent = sandbox.record.config.cgroup_parent
+        if not parent:
+            return
+        try:
+            await self._parts.threads.run(lambda: self._parts.cgroups.update(parent, limits(resources)))
+        except OSError as error:
+            raise RuntimeFailure(f'failed to update resources of sandbox "{sandbox_id}": {error}') from error
+
     async def reopen_log(self, container_id: str) -> None:
         container = self._parts.inventory.container(container_id)
         try:

@@ -1,0 +1,111 @@
+"""Resize step: bring running containers and their Pod's cgroup to the sizes that the node has allocated.
+
+What grows, grows from the outside in; what shrinks, from the inside out: a container never has more than its Pod.
+Source: kubelet `kuberuntime_manager.go` (doPodResizeAction).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.kubelet import resize
+from carob.kubelet.actions import Kill
+from carob.kubelet.pod_record import find_container
+from carob.kubelet.resources import container_resources, pod_resources
+from carob.runtime.types import ContainerState, Resources, RuntimeFailure
+
+if TYPE_CHECKING:
+    from carob.kubelet.pod_record import PodRecord
+    from carob.kubelet.tools import Tools
+
+RETRY_SECONDS = 5.0
+UNLIMITED = -1
+
+
+def due(record: PodRecord) -> list[str]:
+    """Names of running containers whose size is not the allocated one."""
+    if record.allocated is None:
+        return []
+    out = []
+    for name, wanted in record.allocated.items():
+        latest = record.latest(name)
+        actuated = record.actuated.get(name)
+        if latest is None or latest.state is not ContainerState.RUNNING or actuated is None:
+            continue
+        if latest.id not in record.resize_kills and not resize.same(wanted, actuated):
+            out.append(name)
+    return out
+
+
+async def resize_pod(tools: Tools, record: PodRecord) -> None:
+    """Do what is due; a failure is remembered in the record and tried again later."""
+    names = due(record)
+    sandbox = record.ready_sandbox
+    if not names or sandbox is None or record.allocated is None:
+        return
+    pod = record.sized_pod
+    whole = pod_resources(pod)
+    before = record.pod_size or sandbox.config.resources
+    try:
+        await tools.runtime.update_sandbox_resources(sandbox.id, _greater(whole, before))
+        for name in names:
+            await _one(tools, record, name)
+        await tools.runtime.update_sandbox_resources(sandbox.id, _explicit(whole))
+    except RuntimeFailure as error:
+        record.resize_error = str(error)
+        record.resize_retry_at = tools.clock.monotonic() + RETRY_SECONDS
+        return
+    record.pod_size = whole
+    record.resize_error = ""
+
+
+async def _one(tools: Tools, record: PodRecord, name: str) -> None:
+    assert record.allocated is not None
+    container, latest = find_container(record.sized_pod, name), record.latest(name)
+    if container is None or latest is None:
+        return
+    wanted, actuated = record.allocated[name], record.actuated[name]
+    if resize.must_restart(container, wanted, actuated):
+        record.resize_kills[latest.id] = Kill("Resize", f"Container {name} resize requires restart", None)
+        return
+    new = container_resources(record.sized_pod, container, tools.node().memory_bytes)
+    await _check_use(tools, latest.id, new, latest.resources)
+    await tools.runtime.update_resources(latest.id, _explicit(new))
+    record.actuated[name] = wanted
+    record.dirty.add(latest.id)
+
+
+async def _check_use(tools: Tools, container_id: str, new: Resources, old: Resources) -> None:
+    """The kernel would kill a container whose limit falls below what it uses. Raises: RuntimeFailure."""
+    if new.memory_limit <= 0 or (0 < old.memory_limit <= new.memory_limit):
+        return
+    for stats in await tools.runtime.container_stats(disk=False):
+        if stats.id == container_id and stats.memory_usage_bytes > new.memory_limit:
+            raise RuntimeFailure(
+                f"attempting to set container memory limit ({new.memory_limit}) "
+                f"below current usage ({stats.memory_usage_bytes})"
+            )
+
+
+def _explicit(resources: Resources) -> Resources:
+    """As an update: what is not limited is said to be so."""
+    return Resources(
+        cpu_shares=resources.cpu_shares,
+        cpu_quota=resources.cpu_quota or UNLIMITED,
+        cpu_period=resources.cpu_period,
+        memory_limit=resources.memory_limit or UNLIMITED,
+    )
+
+
+def _greater(new: Resources, old: Resources) -> Resources:
+    """Both fit below it."""
+    return Resources(
+        cpu_shares=max(new.cpu_shares, old.cpu_shares),
+        cpu_quota=_either(new.cpu_quota, old.cpu_quota),
+        cpu_period=new.cpu_period,
+        memory_limit=_either(new.memory_limit, old.memory_limit),
+    )
+
+
+def _either(one: int, other: int) -> int:
+    return UNLIMITED if one <= 0 or other <= 0 else max(one, other)
