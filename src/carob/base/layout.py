@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 STATE_ROOT = Path("/var/lib/carob")
 RUN_ROOT = Path("/run/carob")
 LOG_ROOT = Path("/var/log/carob")
+if os.geteuid() != 0:
+    # who is not root can have clusters without nodes of this machine. Source: XDG Base Directory Specification
+    STATE_ROOT = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "carob"
+    LOG_ROOT = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "carob/log"
+    RUN_ROOT = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/carob-{os.geteuid()}") / "carob"
 
 DEFAULT_API_PORT = 6443
 KUBELET_PORT = 10250

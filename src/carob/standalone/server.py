@@ -21,6 +21,8 @@ from carob.client.rest import Client
 from carob.controllers.runner import ControllerOptions, Controllers
 from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
+from carob.simulated.fleet import SimulatedNodes
+from carob.simulated.options import SimulatedOptions
 from carob.standalone.election import Election
 from carob.standalone.process import settle_memory
 from carob.standalone.stores import open_store
@@ -40,7 +42,7 @@ _log = get_logger("server")
 
 MASTERS = ("system:masters", "system:authenticated")
 NODE_NETWORK_GROUP = "system:carob:node-network"
-LEASES = ("kube-scheduler", "kube-controller-manager")
+LEASES = ("kube-scheduler", "kube-controller-manager", "carob-simulated-nodes")
 OUTER_ADDRESS = "127.0.0.1"
 
 
@@ -50,6 +52,7 @@ class ServerProcess:
     def __init__(self, cluster: Cluster, terms: Terms) -> None:
         self._cluster = cluster
         self._terms = terms
+        self._simulated = SimulatedOptions(**cluster.simulated) if cluster.simulated else None
         self._clock = SystemClock()
         self._randomness = SystemRandomness()
 
@@ -127,11 +130,14 @@ class ServerProcess:
             ("scheduler", scheduler.run),
             ("controllers", controllers.run),
         ]
+        simulated = SimulatedNodes(client("system:carob"), self._clock, self._simulated) if self._simulated else None
+        if simulated is not None:
+            parts.append(("simulated nodes", simulated.run))
         if store.shared:
             election = Election(self._clock, self._randomness, self._terms)
             parts = [
                 (name, election.only_leading(client(f"system:{lease}"), lease, run))
-                for (name, run), lease in zip(parts, LEASES, strict=True)
+                for (name, run), lease in zip(parts, LEASES, strict=False)
             ]
         async with TaskGroup() as group:
             if store.shared:
@@ -139,6 +145,8 @@ class ServerProcess:
             for name, run in parts:
                 group.spawn(supervise(name, run, self._clock), name)
             await self._wait_usable(client("system:carob"))
+            if simulated is not None and not store.shared:
+                await simulated.usable.wait()
             settle_memory()
             say(READY)
             await asyncio.get_running_loop().create_future()
