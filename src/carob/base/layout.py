@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +67,8 @@ class Cluster:
     registry_mirrors: dict[str, str] = field(default_factory=dict)
     nodes: list[NodeLayout] = field(default_factory=list)
     store: StoreLayout = field(default_factory=StoreLayout)
+    simulated: dict[str, Any] = field(default_factory=dict)
+    """The simulated nodes' options by their names; empty where there are none."""
 
     @property
     def inside_address(self) -> str:

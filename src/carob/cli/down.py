@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Stop and remove."""
-    clusters.need_root("carob down")
+    known_nodes = clusters.load(arguments)
+    if known_nodes is not None and known_nodes.nodes:
+        clusters.need_root("carob down")
     progress = Progress(arguments.quiet)
     with clusters.locked(arguments.name):
         cluster = clusters.load(arguments)
@@ -75,6 +78,9 @@ def _stop(cluster: Cluster, progress: Progress) -> None:
 def _clean(cluster: Cluster, progress: Progress) -> list[str]:
     from carob import standalone
 
+    if os.geteuid() != 0:
+        # without root there were no nodes, and nothing but files was made
+        return []
     with progress.step("containers, mounts, namespaces, addresses removed"):
         return standalone.remove_traces(cluster)
 

@@ -6,19 +6,22 @@ Returns when a Pod could run: the node is Ready, the default ServiceAccount is t
 Examples:
   carob up                                   # the cluster "default"
   carob up --name test --api-port 7443       # a second one beside it
+  carob up --nodes 0 --simulated-nodes 1000  # nodes that run no containers; needs no root
   carob up --registry-mirror docker.io=http://127.0.0.1:5000
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from carob.base.layout import Cluster, NodeLayout, known_clusters, new_cluster
 from carob.base.readiness import LISTENING, READY
-from carob.cli import clusters, processes
+from carob.cli import clusters, processes, simulated
 from carob.cli.errors import CommandError
 from carob.cli.progress import Progress
 
@@ -34,6 +37,7 @@ def add_flags(flags: Flags) -> None:
     clusters.add_name_flags(flags)
     flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
     flags.number("nodes", default=1, meta="K", help="how many nodes")
+    simulated.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -45,18 +49,23 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Start or find the cluster."""
-    clusters.need_root("carob up")
     clusters.check_name(arguments.name)
-    if arguments.nodes != 1:
+    if arguments.nodes not in (0, 1):
         raise CommandError("error: --nodes: one node for now; several nodes on one machine come with a later release")
+    simulated_nodes = simulated.options(arguments)
+    if arguments.nodes:
+        clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
     progress = Progress(arguments.quiet)
     started = time.monotonic()
     with clusters.locked(arguments.name):
-        _check_missing_tools()
+        if arguments.nodes:
+            _check_missing_tools()
         # two clusters that start at once must not choose the same port and ranges
         with clusters.locked(clusters.DECIDING):
             cluster = clusters.load(arguments) or _decide(arguments)
+            if simulated_nodes:
+                _simulate(cluster, simulated_nodes)
             _save(cluster)
         running = _start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
@@ -81,7 +90,8 @@ def _decide(arguments: Arguments) -> Cluster:
                 "with --data-dir, or choose another --name"
             )
         # nothing of it runs any more, but what it made outside of its files would be lost under the same name
-        standalone.remove_traces(other)
+        if os.geteuid() == 0:
+            standalone.remove_traces(other)
     cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir), _own_routes())
     if "api-port" in arguments.changed:
         cluster.api_port = arguments.api_port
@@ -97,8 +107,18 @@ def _decide(arguments: Arguments) -> Cluster:
             )
         cluster.registry_mirrors[host] = url
     first_range = cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24"
-    cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
+    if arguments.nodes:
+        cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
     return cluster
+
+
+def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
+    if cluster.simulated != options and processes.find(cluster.run_dir, "server") is not None:
+        raise CommandError(
+            f'error: cluster "{cluster.name}" runs with other simulated nodes; `carob down --name {cluster.name} '
+            "--keep-data` stops it, then it can be started with these"
+        )
+    cluster.simulated = options
 
 
 def _save(cluster: Cluster) -> None:

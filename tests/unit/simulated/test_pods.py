@@ -17,7 +17,7 @@ OPTIONS = SimulatedOptions(1, start_seconds=2.0, job_seconds=5.0)
 NOW = "2026-01-01T00:00:00Z"
 
 
-def pod(phase: str = "Pending", policy: str = "Always", job: bool = False, **notes: str) -> PodView:
+def pod(phase: Any = "Pending", policy: Any = "Always", job: Any = False, **notes: Any) -> PodView:
     owners = [{"kind": "Job", "controller": True}] if job else []
     tree = {
         "metadata": {"name": "web", "uid": "u", "annotations": notes, "ownerReferences": owners},

@@ -1,0 +1,44 @@
+"""A cluster of simulated nodes alone: with `carob up`, real kubectl and a Deployment; `carob down` leaves nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from clusters import Cluster
+
+pytestmark = pytest.mark.root
+
+
+def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
+    cluster = Cluster(f"sim-{os.getpid() % 10000}", tmp_path)
+    flags = (
+        "--nodes",
+        "0",
+        "--simulated-nodes",
+        "20",
+        "--simulated-capacity",
+        "cpu=8",
+        "--simulated-labels",
+        "disk=ssd",
+    )
+    try:
+        cluster.carob("up", *flags, timeout=120).check()
+        nodes = cluster.kubectl("1.37", "get", "nodes", "-l", "disk=ssd", "--no-headers").check().out.splitlines()
+        assert len(nodes) == 20
+        assert all(" Ready " in line for line in nodes)
+        cluster.kubectl("1.37", "create", "deployment", "web", "--image=nginx", "--replicas=40").check()
+        cluster.kubectl("1.37", "rollout", "status", "deployment/web", "--timeout=60s").check()
+        cluster.kubectl("1.37", "create", "job", "once", "--image=nginx").check()
+        cluster.kubectl("1.37", "wait", "--for=condition=Complete", "job/once", "--timeout=60s").check()
+        again = cluster.carob("up", "--nodes", "0", "--simulated-nodes", "5")
+        assert again.code == 1
+        assert "runs with other simulated nodes" in again.err
+        # what is kept stays, and comes back
+        cluster.carob("down", "--keep-data", timeout=60).check()
+        cluster.carob("up", "--nodes", "0", timeout=120).check()
+        cluster.kubectl("1.37", "rollout", "status", "deployment/web", "--timeout=60s").check()
+    finally:
+        cluster.carob("down", timeout=60).check()
+    assert not (cluster.data_dir / cluster.name).exists()
