@@ -170,6 +170,9 @@ FILES = {
         "- {apiVersion: v1, kind: ConfigMap, metadata: {name: two}}\n"
     ),
     "badkind": "apiVersion: v1\nkind: Nope\nmetadata: {name: x}\n",
+    "columns": "NAME IP\n.metadata.name .status.podIP\n",
+    "path": "{.metadata.name}{.nope}",
+    "template": "{{.kind}}\n{{range .spec.containers}}{{.image}}{{end}}",
     "env": "A=1\nB=two words\n# c\nC\n",
 }
 
@@ -231,6 +234,22 @@ get pods -o custom-columns=A
 get pods -o custom-columns
 get pods -o custom-columns=A:
 get pods -o custom-columns-file=/nosuch
+get pods -o custom-columns-file=@columns --no-headers
+get pods -o custom-columns-file=@text
+get pods -o custom-columns-file
+get pod web -o jsonpath-file=@path
+get pod web -o jsonpath-file
+get pod web -o go-template-file=@template
+get pod web -o go-template-file=/nosuch
+get pod web --template='{{.kind}}{{"\\n"}}'
+get pods -o 'go-template={{range $i, $p := .items}}{{$i}}={{$p.metadata.name}} {{with $p.metadata.labels}}{{.}}{{else}}-{{end}}{{"\\n"}}{{end}}'
+get pods -o 'go-template={{range .items}}{{if and (eq .status.phase "Running") .metadata.labels.app}}{{.metadata.name | printf "%q"}}{{end}}{{end}}'
+get pod web -o 'go-template={{.spec}} {{.nope}} {{len .metadata.labels}}{{- /* x */ -}} y'
+get secret sec -o 'go-template={{.data.a | base64decode}} {{exists . "data" "b"}}'
+get cm settings -o 'go-template={{.kind}} {{.metadata.name.foo}}'
+get cm settings -o go-template={{.nope}} --allow-missing-template-keys=false
+get pod web -o 'go-template={{foo .}}'
+get pod web -o 'go-template={{range .a}}'
 get pod web -o jsonpath={.metadata.name}
 get pods -o 'jsonpath={range .items[*]}{.metadata.name}{"\\t"}{.status.podIP}{"\\n"}{end}'
 get pods -o jsonpath={.items[0]}

@@ -35,14 +35,25 @@ class CustomColumns:
     @classmethod
     def from_file(cls, name: str) -> CustomColumns:
         """The file's first line has the headers, its second the paths, split at blanks."""
+        if not name:
+            raise CommandError("error: custom-columns format specified but no custom columns given")
         try:
             lines = Path(name).read_text().splitlines()
         except OSError as error:
             why = str(error.strerror).lower()
             raise CommandError(f"error: error reading template {name}, open {name}: {why}") from error
-        if len(lines) < 2 or len(lines[0].split()) != len(lines[1].split()):
-            raise CommandError(f"error: {name}: number of headers and of paths differ")
-        return cls(",".join(f"{h}:{p}" for h, p in zip(lines[0].split(), lines[1].split(), strict=True)))
+        for found, what in zip((len(lines) > 0, len(lines) > 1), ("header line", "column specs line"), strict=True):
+            if not found:
+                raise CommandError(
+                    f"error: invalid template, missing {what}. Expected format is one line of space separated headers, "
+                    "one line of space separated column specs."
+                )
+        headers, paths = lines[0].split(), lines[1].split()
+        if len(headers) != len(paths):
+            raise CommandError(
+                f"error: number of headers ({len(headers)}) and field specifications ({len(paths)}) don't match"
+            )
+        return cls(",".join(f"{h}:{p}" for h, p in zip(headers, paths, strict=True)))
 
     def lines(self, objects: Sequence[Any], *, no_headers: bool = False) -> list[str]:
         """A header and a line an object; `<none>` where a path finds nothing."""

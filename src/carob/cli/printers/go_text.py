@@ -16,7 +16,20 @@ def plain(value: Any) -> str:
         return "map[" + " ".join(f"{key}:{plain(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
         return "[" + " ".join(plain(item) for item in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return _number(value) if isinstance(value, float) else str(int(value) if isinstance(value, int) else value)
+
+
+def _number(value: float) -> str:
+    """As short as it can be told, with an exponent from 21 digits on: `1.5`, `1000`, `1e+21`."""
+    digits, _, exponent = f"{value:.16e}".partition("e")
+    for places in range(17):
+        shorter = f"{value:.{places}e}"
+        if float(shorter) == value:
+            digits, _, exponent = shorter.partition("e")
+            break
+    if -4 <= int(exponent) < 21:
+        return f"{value:.{max(0, len(digits.lstrip('-').replace('.', '')) - 1 - int(exponent))}f}"
+    return f"{digits}e{exponent}"
 
 
 def syntax(value: Any) -> str:

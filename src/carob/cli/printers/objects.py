@@ -5,6 +5,8 @@ Source: cli-runtime pkg/genericclioptions (print_flags, jsonpath_flags, template
 
 from __future__ import annotations
 
+import sys
+
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -41,7 +43,7 @@ class ObjectPrinter:
         no_headers: bool = False,
         allow_missing: bool = True,
     ) -> None:
-        self.format, _, spec = output.partition("=")
+        self.format, _, spec = (output or ("go-template" if template else "")).partition("=")
         self._spec = spec or template
         self._managed_fields = managed_fields
         self._no_headers = no_headers
@@ -55,10 +57,7 @@ class ObjectPrinter:
             )
         self._columns = self._make_columns() if self.format.startswith("custom-columns") else None
         self._path = self._make_path() if self.format.startswith("jsonpath") else None
-        if "template" in self.format:
-            if not self._spec:
-                raise CommandError("error: template format specified but no template given")
-            raise CommandError("error: Go templates are not supported; use jsonpath or custom-columns")
+        self._template = self._make_template() if "template" in self.format else None
 
     def _make_columns(self) -> Any:
         from carob.cli.printers.custom_columns import CustomColumns
@@ -71,20 +70,32 @@ class ObjectPrinter:
 
         if not self._spec:
             raise CommandError("error: template format specified but no template given")
-        if self.format == "jsonpath-file":
-            try:
-                with open(self._spec, encoding="utf-8") as stream:
-                    return JsonPath(stream.read(), allow_missing=self._allow_missing)
-            except OSError as error:
-                why = f"open {self._spec}: {str(error.strerror).lower()}"
-                raise CommandError(f"error: error reading --template {self._spec}, {why}") from error
-        return JsonPath(self._spec, allow_missing=self._allow_missing)
+        text = self._read_spec() if self.format == "jsonpath-file" else self._spec
+        return JsonPath(text, allow_missing=self._allow_missing)
+
+    def _make_template(self) -> Any:
+        from carob.cli.printers.go_template import GoTemplate
+
+        if not self._spec:
+            raise CommandError("error: template format specified but no template given")
+        text = self._read_spec() if self.format in ("go-template-file", "templatefile") else self._spec
+        return GoTemplate(text, allow_missing=self._allow_missing)
+
+    def _read_spec(self) -> str:
+        try:
+            with open(self._spec, encoding="utf-8") as stream:
+                return stream.read()
+        except OSError as error:
+            why = f"open {self._spec}: {str(error.strerror).lower()}"
+            raise CommandError(f"error: error reading --template {self._spec}, {why}") from error
 
     def text(self, tree: Any, *, typed: bool = False) -> str:
         """An object or a list, as it is written. `typed`: JSON keeps the order of the fields of the type."""
         if self._columns is not None:
             items = tree["items"] if _is_list(tree) else [tree]
-            lines = self._columns.lines(items, no_headers=self._no_headers or not self._first)
+            # kubectl shows the headers of a file whatever it was told
+            without = self._no_headers and self.format == "custom-columns"
+            lines = self._columns.lines(items, no_headers=without or not self._first)
             self._first = False
             return "".join(line + "\n" for line in lines)
         if self.format == "name":
@@ -93,6 +104,8 @@ class ObjectPrinter:
 
         if not self._managed_fields:
             structured.without_managed_fields(tree)
+        if self._template is not None:
+            return self._filled_in(tree)
         if self._path is not None:
             if self.format == "jsonpath-as-json":
                 return "".join(structured.to_json(values) for values in self._path.results(tree))
@@ -106,6 +119,17 @@ class ObjectPrinter:
         separator = "" if self._first else "---\n"
         self._first = False
         return separator + structured.to_yaml(tree)
+
+    def _filled_in(self, tree: Any) -> str:
+        from carob.cli.printers.go_template import DoesNotFit
+
+        assert self._template is not None
+        try:
+            return str(self._template.render(tree))
+        except DoesNotFit as error:
+            # kubectl has printed by then what was filled in so far, and how the object looks
+            sys.stdout.write(error.printed)
+            raise
 
 
 def _is_list(tree: Any) -> bool:

@@ -41,6 +41,14 @@ def to_json(tree: Any, *, sort: bool = True) -> str:
     return text + "\n"
 
 
+def to_compact_json(tree: Any) -> str:
+    """One line, as Go's encoder writes it."""
+    text = json.dumps(tree, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
 def reads_as_text(text: str) -> bool:
     """Whether YAML 1.1 reads the plain scalar as text, and not as a number, bool, null or time."""
     if not text or text in _OLD_BOOLS or text == "~":
