@@ -68,6 +68,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "exec": ("exec", "Execute a command in a container"),
         "attach": ("attach", "Attach to a running container"),
         "port-forward": ("port_forward", "Forward one or more local ports to a pod"),
+        "debug": ("debug", "Create debugging sessions for troubleshooting workloads and nodes"),
         "cp": ("cp", "Copy files and directories to and from containers"),
     },
 }

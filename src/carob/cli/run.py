@@ -84,7 +84,7 @@ def _check(arguments: Arguments) -> None:
         raise CommandError("error: NAME is required for run")
     if not arguments.image:
         raise CommandError("error: --image is required")
-    if not _IMAGE.fullmatch(arguments.image):
+    if not is_image_name(arguments.image):
         raise CommandError(f"error: invalid image name {json.dumps(arguments.image)}: invalid reference format")
     if arguments.tty and not arguments.stdin:
         raise CommandError("error: -i/--stdin is required for containers with -t/--tty=true")
@@ -106,6 +106,11 @@ def _check(arguments: Arguments) -> None:
         raise CommandError(
             f"error: invalid image pull policy: {arguments.image_pull_policy}, valid values are: {', '.join(PULL_POLICIES)}"
         )
+
+
+def is_image_name(text: str) -> bool:
+    """Whether a registry could have such an image."""
+    return _IMAGE.fullmatch(text) is not None
 
 
 class Run:
