@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import dnslib
 import pytest
 from clusters import WEB_IMAGE, Cluster
 
@@ -119,6 +124,30 @@ def ask(cluster: Cluster, pod: str, name: str) -> str:
     return done.out + done.err
 
 
+@contextmanager
+def resolver(address: str) -> Iterator[int]:
+    """The port of somebody on this machine who says of every name that it is at `address`."""
+
+    def serve() -> None:
+        while True:
+            data, client = listening.recvfrom(512)
+            if not data:
+                return
+            question = dnslib.DNSRecord.parse(data)
+            reply = question.reply()
+            if question.q.qtype == dnslib.QTYPE.A:
+                reply.add_answer(dnslib.RR(question.q.qname, rdata=dnslib.A(address), ttl=1))
+            listening.sendto(reply.pack(), client)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.sendto(b"", listening.getsockname())
+        thread.join(10)
+
+
 def test_names_are_answered_inside_pods(cluster: Cluster) -> None:
     database = web_pod("names", app="names")
     database["spec"] |= {"hostname": "db-0", "subdomain": "names-headless"}
@@ -138,6 +167,14 @@ def test_names_are_answered_inside_pods(cluster: Cluster) -> None:
     assert ip in ask(cluster, "names", "db-0.names-headless.default.svc.cluster.local.")
     assert "db-0.names-headless.default.svc.cluster.local" in ask(cluster, "names", ip)
     assert "NXDOMAIN" in ask(cluster, "names", "nobody.default.svc.cluster.local.")
+    with resolver("192.0.2.77") as port:
+        domains = json.dumps({"acme.test": [f"127.0.0.1:{port}"]})
+        words = ("kube-dns", "-n", "kube-system", f"--from-literal=stubDomains={domains}")
+        cluster.carob("create", "configmap", *words).check()
+        end = time.monotonic() + 30
+        while "192.0.2.77" not in ask(cluster, "names", "www.acme.test."):
+            assert time.monotonic() < end
+        cluster.carob("delete", "configmap", "kube-dns", "-n", "kube-system").check()
     cluster.carob("delete", "pod/names", "service/names", "service/names-headless", "service/names-alias").check()
 
 

@@ -12,6 +12,7 @@ from carob.api.types import discovery_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.informer import Informer
 from carob.kubelet.cluster_dns import ClusterDns
+from carob.kubelet.dns_upstreams import Upstreams
 from carob.kubelet.health_ports import HealthPorts
 from carob.kubelet.policy_agent import PolicyAgent
 from carob.kubelet.service_ports import Place
@@ -58,7 +59,8 @@ class NetworkAgent:
         self._policies = PolicyAgent(client, network.policies, node, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
         self._names = ClusterDns(kubelet.services, self._slices, zone)
-        self._dns = DnsServer(zone, Forwarder(self._resolvers, clock, randomness))
+        self._upstreams = Upstreams(client, self._resolvers, clock)
+        self._dns = DnsServer(zone, Forwarder(self._upstreams.servers_of, clock, randomness))
 
     async def wait_ready(self) -> None:
         """Return when services, names and policies are as the API says."""
@@ -73,6 +75,7 @@ class NetworkAgent:
             "service proxy": self._proxy.run,
             "names": self._names.run,
             "DNS": self._dns.run,
+            "DNS upstreams": self._upstreams.run,
             "policies": self._policies.run,
             "health ports": self._health.run,
         }

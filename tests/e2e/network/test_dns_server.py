@@ -45,6 +45,7 @@ class World:
         self.zone.put("many", [Record("many.cluster.local", "A", f"10.42.0.{n}") for n in range(200)])
         self.zone.put("out", [Record("out.shop.svc.cluster.local", "CNAME", "example.com")])
         self.upstream = Upstream()
+        self.stubs: dict[str, list[tuple[str, int]]] = {}
         self.port, self.upstream_port = 0, 0
 
     async def ask(self, name: str, kind: str = "A", tcp: bool = False) -> Any:
@@ -73,7 +74,8 @@ def with_world(test: Callable[[World], Awaitable[None]], resolvers: tuple[str, .
         loop = asyncio.get_running_loop()
         upstream, _ = await loop.create_datagram_endpoint(lambda: world.upstream, local_addr=(ADDRESS, 0))
         world.upstream_port = upstream.get_extra_info("sockname")[1]
-        forwarder = Forwarder(lambda: resolvers, SystemClock(), SystemRandomness(), world.upstream_port)
+        asked = [(address, world.upstream_port) for address in resolvers]
+        forwarder = Forwarder(lambda name: world.stubs.get(name, asked), SystemClock(), SystemRandomness())
         server = DnsServer(world.zone, forwarder)
         try:
             await open_somewhere(server, world)
@@ -136,3 +138,12 @@ def test_without_a_resolver_it_fails_at_once() -> None:
         assert (await world.ask("example.com")).header.rcode == 2
 
     with_world(test, resolvers=())
+
+
+def test_who_is_asked_depends_on_the_name() -> None:
+    async def test(world: World) -> None:
+        world.stubs["lost.example.com"] = []
+        assert (await world.ask("lost.example.com")).header.rcode == 2
+        assert addresses(await world.ask("found.example.com")) == ["192.0.2.1"]
+
+    with_world(test)

@@ -23,19 +23,18 @@ MAX_KEPT = 4096
 LONGEST_KEPT_SECONDS = 30
 TRY_SECONDS = 2.0
 PORT = 53
+Resolver = tuple[str, int]
+"""Address and port."""
 _log = get_logger("dns")
 
 
 class Forwarder:
-    """`ask` asks one resolver after the other. `servers` is read at every question, for the file may change."""
+    """`ask` asks one resolver after the other. `servers` is asked at every question, with its name."""
 
-    def __init__(
-        self, servers: Callable[[], Sequence[str]], clock: Clock, randomness: Randomness, port: int = PORT
-    ) -> None:
+    def __init__(self, servers: Callable[[str], Sequence[Resolver]], clock: Clock, randomness: Randomness) -> None:
         self._servers = servers
         self._clock = clock
         self._randomness = randomness
-        self._port = port
         self._on_the_way = 0
         self._kept: dict[tuple[str, str, int], tuple[float, float, bytes]] = {}
 
@@ -54,7 +53,7 @@ class Forwarder:
             return None
         self._on_the_way += 1
         try:
-            found = await self._ask_all(data)
+            found = await self._ask_all(question.name, data)
         finally:
             self._on_the_way -= 1
         if found is None:
@@ -66,8 +65,8 @@ class Forwarder:
             self._kept[key] = (now, now + seconds, found)
         return data[:2] + found[2:]
 
-    async def _ask_all(self, data: bytes) -> bytes | None:
-        for server in self._servers():
+    async def _ask_all(self, name: str, data: bytes) -> bytes | None:
+        for server in self._servers(name):
             own = self._randomness.token(2) + data[2:]
             try:
                 async with asyncio.timeout(TRY_SECONDS):
@@ -76,23 +75,21 @@ class Forwarder:
                         answer = await self._ask_tcp(server, own)
                     return answer
             except (OSError, EOFError, TimeoutError) as error:
-                _log.debug("resolver %s: %r", server, error)
+                _log.debug("resolver %s:%d: %r", *server, error)
         return None
 
-    async def _ask_udp(self, server: str, data: bytes) -> bytes:
+    async def _ask_udp(self, server: Resolver, data: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[bytes] = loop.create_future()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Asked(data, waiting), remote_addr=(server, self._port)
-        )
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Asked(data, waiting), remote_addr=server)
         try:
             transport.sendto(data)
             return await waiting
         finally:
             transport.close()
 
-    async def _ask_tcp(self, server: str, data: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(server, self._port, limit=MAX_TCP_BYTES + 2)
+    async def _ask_tcp(self, server: Resolver, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*server, limit=MAX_TCP_BYTES + 2)
         try:
             writer.write(struct.pack("!H", len(data)) + data)
             (length,) = struct.unpack("!H", await reader.readexactly(2))
