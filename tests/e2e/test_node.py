@@ -362,3 +362,16 @@ def test_a_running_container_is_resized(cluster: Cluster, gone: Any) -> None:
     cluster.kubectl(KUBECTL, "wait", "--for=condition=PodResizeInProgress", "pod/sized", "--timeout=60s").check()
     assert status_of(cluster, "sized")["containerStatuses"][0]["restartCount"] == 0
     assert shell(memory) == str(128 << 20)
+
+
+def test_who_writes_too_much_is_evicted(cluster: Cluster, gone: Any) -> None:
+    gone("pod/writer")
+    line = "dd if=/dev/zero of=/scratch/big bs=1M count=3; exec sleep 600"
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    volumes = [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]
+    container = {"command": ["sh", "-c", line], "volumeMounts": mounts}
+    cluster.carob("apply", "-f", "-", stdin=manifest("writer", container, volumes=volumes)).check()
+    cluster.wait_for(".status.reason", "Evicted", "pod/writer")
+    status = status_of(cluster, "writer")
+    assert status["phase"] == "Failed"
+    assert status["message"] == 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '

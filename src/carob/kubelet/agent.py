@@ -20,6 +20,9 @@ from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
 from carob.kubelet.adoption import adopt, orphan
 from carob.kubelet.events import PodEvents
+from carob.kubelet.eviction.manager import REASON as EVICTED
+from carob.kubelet.eviction.manager import Eviction
+from carob.kubelet.eviction.ranking import keeps_out
 from carob.kubelet.failures import Rejected
 from carob.kubelet.files import read_text
 from carob.kubelet.images import Images
@@ -31,6 +34,7 @@ from carob.kubelet.objects import ReferencedObjects
 from carob.kubelet.pod_record import PodRecord
 from carob.kubelet.pod_worker import PodWorker
 from carob.kubelet.probes.manager import Probes
+from carob.kubelet.resources import BEST_EFFORT, qos_class
 from carob.kubelet.server import KubeletServer
 from carob.kubelet.slots import Slots
 from carob.kubelet.static_pods import is_mirror, shows
@@ -92,6 +96,15 @@ class Kubelet:
         self._worker.forgotten = self._make_room
         self._server = KubeletServer(self._tools, self._records, self._statuses, self.node)
         self.handler: Handler = self._server.handle
+        self._eviction = Eviction(
+            self._tools,
+            self._records,
+            self.node.machine.memory_bytes,
+            self.node.pressures,
+            self._queue.add,
+            self.node.tell_now,
+        )
+        self._worker.on_start(self._eviction.wake)
         self._rotation = LogRotation(runtime, clock, options, self._all_containers)
 
     def _make_tools(self, client: Client, mounts: Mounts) -> Tools:
@@ -138,6 +151,7 @@ class Kubelet:
                 group.spawn(self.node.run(), "node")
                 group.spawn(self._tools.probes.run(), "probes")
                 group.spawn(self._rotation.run(), "log rotation")
+                group.spawn(self._eviction.run(), "eviction")
                 group.spawn(self._pods.run(), "pod informer")
                 await self.services.wait_synced()
                 await self._pods.wait_synced()
@@ -259,6 +273,10 @@ class Kubelet:
         try:
             node_features.check(pod, apparmor=self.node.machine.apparmor)
             admit(pod, others, self.node.facts.allocatable, self.node.labels)
+            held = self.node.pressures.holding(self._clock.monotonic())
+            refused = keeps_out(pod, qos_class(pod) == BEST_EFFORT, held)
+            if refused:
+                raise Rejected(EVICTED, refused)
             record.admitted = True
         except Rejected as refusal:
             record.failed = (refusal.reason, refusal.message)

@@ -17,6 +17,7 @@ from carob.base.log import get_logger, pairs
 from carob.base.tasks import TaskGroup
 from carob.client.informer import Informer
 from carob.kubelet import node_status
+from carob.kubelet.eviction.thresholds import Pressures, crossed, observations, thresholds
 from carob.kubelet.machine import read_machine, read_usage
 from carob.kubelet.tools import NodeFacts
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.client.events import EventRecorder
     from carob.client.rest import Client
+    from carob.kubelet.machine import Usage
     from carob.kubelet.options import KubeletOptions
     from carob.runtime.types import Runtime
 
@@ -53,6 +55,8 @@ class NodeManager:
         )
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
+        self.pressures = Pressures()
+        self._thresholds = thresholds(options.eviction_hard, options.eviction_soft, options.eviction_soft_grace_seconds)
         self._lease: coordination_v1.Lease | None = None
         self.facts = NodeFacts(self.machine.memory_bytes, {}, (options.node_ip,), options.node_name)
 
@@ -153,7 +157,7 @@ class NodeManager:
     async def _status(self, node: core_v1.Node | None) -> core_v1.NodeStatus:
         usage = read_usage(self._options.root)
         options, machine = self._options, self.machine
-        wanted = node_status.conditions(options, usage, "")
+        wanted = node_status.conditions(self._pressures_now(usage), "")
         old = node.status.conditions if node is not None else []
         now = rfc3339(self._clock.now())
         own = {entry[0] for entry in wanted}
@@ -174,6 +178,18 @@ class NodeManager:
             node_info=node_status.node_info(machine, await self._runtime.version(), options.version),
             images=node_status.image_list(await self._runtime.list_images()),
         )
+
+    def _pressures_now(self, usage: Usage) -> set[str]:
+        now = self._clock.monotonic()
+        self.pressures.observe(crossed(self._thresholds, observations(self.machine.memory_bytes, usage, None)), now)
+        return self.pressures.holding(now)
+
+    async def tell_now(self) -> None:
+        """A condition has changed: do not wait for the next turn; when the API is away, that turn will tell."""
+        try:
+            await self._tell_status()
+        except (ApiError, OSError) as error:
+            _log.info("cannot write the node's conditions now: %s", error)
 
     def _tell_transitions(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         old = {c["type"]: c["status"] for c in before.get("conditions", [])}

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from carob.api.quantity import from_bytes, from_millicores
 from carob.api.scalars import Quantity
 from carob.api.types import core_v1, meta_v1
+from carob.kubelet.eviction.thresholds import MEMORY, NODE_DISK, Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from carob.kubelet.machine import Machine, Usage
     from carob.kubelet.options import KubeletOptions
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 50
 MAX_NAMES_PER_IMAGE = 5
-# eviction thresholds: how much disk, inodes and process numbers must be left
-DISK_AVAILABLE_SHARE = 0.10
-INODES_FREE_SHARE = 0.05
 
 
 def node_object(options: KubeletOptions, machine: Machine) -> core_v1.Node:
@@ -67,26 +65,38 @@ def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[st
 
 def allocatable(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
     """What Pods may ask for: the capacity without reserves and eviction thresholds."""
-    memory = machine.memory_bytes - options.system_reserved_memory_bytes - options.eviction_memory_available_bytes
+    memory = machine.memory_bytes - reserved_memory_bytes(options) - _kept(options, MEMORY, machine.memory_bytes)
     memory -= sum(machine.hugepages.values())
     out = capacity(options, machine, usage)
-    out["cpu"] = from_millicores(max(0, machine.cpus * 1000 - options.system_reserved_cpu_millicores))
+    out["cpu"] = from_millicores(max(0, machine.cpus * 1000 - reserved_cpu_millicores(options)))
     out["memory"] = Quantity(f"{max(0, memory) >> 10}Ki")
-    out["ephemeral-storage"] = Quantity(str(int(usage.disk_capacity_bytes * (1 - DISK_AVAILABLE_SHARE))))
+    disk = usage.disk_capacity_bytes - _kept(options, NODE_DISK, usage.disk_capacity_bytes)
+    out["ephemeral-storage"] = Quantity(str(max(0, disk)))
     return out
 
 
-def conditions(options: KubeletOptions, usage: Usage, not_ready: str) -> list[tuple[str, bool, str, str]]:
+def reserved_memory_bytes(options: KubeletOptions) -> int:
+    """What is kept for the system and for us."""
+    return options.system_reserved_memory_bytes + options.kube_reserved_memory_bytes
+
+
+def reserved_cpu_millicores(options: KubeletOptions) -> int:
+    """As `reserved_memory_bytes`."""
+    return options.system_reserved_cpu_millicores + options.kube_reserved_cpu_millicores
+
+
+def _kept(options: KubeletOptions, signal: str, capacity: int) -> int:
+    """What the hard eviction threshold keeps free."""
+    value = options.eviction_hard.get(signal)
+    return Threshold(signal, value).amount(capacity) if value else 0
+
+
+def conditions(pressures: Collection[str], not_ready: str) -> list[tuple[str, bool, str, str]]:
     """Type, holds, reason, message of each condition, in upstream's order; `not_ready` is empty when all is well."""
-    memory = usage.memory_available_bytes < options.eviction_memory_available_bytes
-    disk = usage.disk_available_bytes < usage.disk_capacity_bytes * DISK_AVAILABLE_SHARE or (
-        usage.inodes > 0 and usage.inodes_free < usage.inodes * INODES_FREE_SHARE
-    )
-    processes = usage.max_processes > 0 and usage.processes >= usage.max_processes
     return [
         _pressure(
             "MemoryPressure",
-            memory,
+            "MemoryPressure" in pressures,
             "KubeletHasInsufficientMemory",
             "kubelet has insufficient memory available",
             "KubeletHasSufficientMemory",
@@ -94,7 +104,7 @@ def conditions(options: KubeletOptions, usage: Usage, not_ready: str) -> list[tu
         ),
         _pressure(
             "DiskPressure",
-            disk,
+            "DiskPressure" in pressures,
             "KubeletHasDiskPressure",
             "kubelet has disk pressure",
             "KubeletHasNoDiskPressure",
@@ -102,7 +112,7 @@ def conditions(options: KubeletOptions, usage: Usage, not_ready: str) -> list[tu
         ),
         _pressure(
             "PIDPressure",
-            processes,
+            "PIDPressure" in pressures,
             "KubeletHasInsufficientPID",
             "kubelet has insufficient PID available",
             "KubeletHasSufficientPID",

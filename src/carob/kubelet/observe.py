@@ -71,6 +71,7 @@ def pod_view(tools: Tools, record: PodRecord, *, over: bool) -> PodView:
         allocated=record.allocated or {},
         actuated=record.actuated,
         resize=_resize(record),
+        disrupted=record.disrupted,
     )
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from carob.kubelet.eviction.thresholds import DEFAULT_HARD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,13 @@ class KubeletOptions:
     max_pods: int = 110
     system_reserved_cpu_millicores: int = 0
     system_reserved_memory_bytes: int = 0
-    eviction_memory_available_bytes: int = 100 << 20
+    kube_reserved_cpu_millicores: int = 0
+    kube_reserved_memory_bytes: int = 0
+    eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_HARD))
+    """Signals and how much must be left of each: a quantity or a percentage."""
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_soft_grace_seconds: Mapping[str, float] = field(default_factory=dict)
+    eviction_max_pod_grace_seconds: float = 0.0
     static_folder: str = ""
     """Files of Pods that run here without the API; empty: there are none."""
     lease_seconds: int = 40

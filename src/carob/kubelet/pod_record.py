@@ -48,6 +48,8 @@ class PodRecord:
     admitted: bool = False
     failed: tuple[str, str] | None = None
     """The node refused it or ended it: reason and message."""
+    disrupted: bool = False
+    """The node ended it for the node's own sake."""
     start_time: float | None = None
     ends_at: float | None = None
     """Monotonic: when the grace period of a Pod that is being ended is over."""

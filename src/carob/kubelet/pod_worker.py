@@ -48,6 +48,11 @@ class PodWorker:
         self.forgotten: Callable[[PodRecord], None] = lambda record: None
         """Called when nothing of a Pod is left."""
         self.operations = Operations(tools, queue)
+        self._on_start: Callable[[], None] = lambda: None
+
+    def on_start(self, callback: Callable[[], None]) -> None:
+        """Call it whenever a container is about to be started."""
+        self._on_start = callback
 
     async def look(self, uid: str) -> None:
         """Bring one Pod on."""
@@ -131,6 +136,7 @@ class PodWorker:
             operations.ensure_image(record, action.name)
         elif isinstance(action, actions.StartContainer):
             self._count_crash(record, action.name)
+            self._on_start()
             operations.start_container(record, action.name, action.attempt)
         elif isinstance(action, actions.StopContainer):
             grace = self._grace(record) if action.grace_seconds is None else action.grace_seconds

@@ -26,6 +26,7 @@ INITIALIZED = "Initialized"
 READY = "Ready"
 CONTAINERS_READY = "ContainersReady"
 POD_SCHEDULED = "PodScheduled"
+DISRUPTED = "DisruptionTarget"
 OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, PENDING, IN_PROGRESS)
 
 TERMINAL = ("Succeeded", "Failed")
@@ -50,6 +51,8 @@ class PodView:
     actuated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
     resize: Sequence[tuple[str, str, str]] = ()
     """Type, reason and message of the conditions of a resize."""
+    disrupted: bool = False
+    """`failed` was for the node's own sake."""
 
 
 def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus:
@@ -194,6 +197,9 @@ def _conditions(
         ]
         out += [_condition(pod, old.get(kind), kind, holds, why, text, now) for kind, holds, why, text in own]
     out += [_condition(pod, old.get(kind), kind, True, why, text, now) for kind, why, text in view.resize]
+    if view.disrupted and view.failed is not None:
+        out = [c for c in out if c.type != DISRUPTED]
+        out.append(_condition(pod, old.get(DISRUPTED), DISRUPTED, True, "TerminationByKubelet", view.failed[1], now))
     # it is on this node, so it was scheduled, whoever forgot to say so
     out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out

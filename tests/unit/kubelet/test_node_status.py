@@ -65,22 +65,19 @@ def test_what_pods_may_ask_for() -> None:
 
 
 def test_conditions_tell_of_pressure() -> None:
-    def true(**changes: int) -> set[str]:
-        return {kind for kind, holds, *_ in node_status.conditions(OPTIONS, usage(**changes), "") if holds}
-
-    assert true() == {"Ready"}
-    assert true(memory_available_bytes=50 << 20) == {"Ready", "MemoryPressure"}
-    assert true(disk_available_bytes=9 * GIB) == {"Ready", "DiskPressure"}
-    assert true(inodes_free=10) == {"Ready", "DiskPressure"}
-    assert true(processes=1000) == {"Ready", "PIDPressure"}
-    ready = node_status.conditions(OPTIONS, usage(), "no network")[-1]
-    assert ready == ("Ready", False, "KubeletNotReady", "no network")
+    found = {kind: (holds, reason) for kind, holds, reason, _ in node_status.conditions({"DiskPressure"}, "no network")}
+    assert found == {
+        "MemoryPressure": (False, "KubeletHasSufficientMemory"),
+        "DiskPressure": (True, "KubeletHasDiskPressure"),
+        "PIDPressure": (False, "KubeletHasSufficientPID"),
+        "Ready": (False, "KubeletNotReady"),
+    }
 
 
 def test_times_of_conditions() -> None:
-    first = node_status.merged_conditions([], node_status.conditions(OPTIONS, usage(), ""), "t1")
+    first = node_status.merged_conditions([], node_status.conditions((), ""), "t1")
     assert {c.last_transition_time for c in first} == {"t1"}
-    pressed = node_status.conditions(OPTIONS, usage(disk_available_bytes=0), "")
+    pressed = node_status.conditions({"DiskPressure"}, "")
     others = [*first, core_v1.NodeCondition(type="NetworkUnavailable", status="False")]
     second = {c.type: c for c in node_status.merged_conditions(others, pressed, "t2")}
     assert second["DiskPressure"].last_transition_time == "t2"

@@ -1,0 +1,61 @@
+"""Which unused images go when their disk fills up. Pure.
+
+Source: kubelet `images/image_gc_manager.go`.
+Differs: images that came from no registry stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from carob.runtime.types import FilesystemUsage, Image
+
+HIGH_PERCENT, LOW_PERCENT = 85, 80
+MIN_AGE_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Ages:
+    """When each image was first seen and last used, by id. Units: monotonic seconds."""
+
+    detected: dict[str, float] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=dict)
+
+    def note(self, images: Iterable[Image], in_use: Collection[str], now: float) -> None:
+        """One look: `in_use` are ids."""
+        ids = [image.id for image in images]
+        self.detected = {i: self.detected.get(i, now) for i in ids}
+        self.used = {i: now if i in in_use else self.used.get(i, 0.0) for i in ids}
+
+
+def bytes_to_free(disk: FilesystemUsage) -> int:
+    """How much must go; 0 while the disk is less than 85 % full."""
+    if disk.capacity_bytes <= 0:
+        return 0
+    available = min(disk.available_bytes, disk.capacity_bytes)
+    full = 100 - available * 100 // disk.capacity_bytes
+    if full < HIGH_PERCENT:
+        return 0
+    return disk.capacity_bytes * (100 - LOW_PERCENT) // 100 - available
+
+
+def unused(
+    images: Iterable[Image], in_use: Collection[str], ages: Ages, now: float, *, wanted_bytes: int | None
+) -> list[Image]:
+    """Images to remove, longest unused first; `wanted_bytes` None: all that may go."""
+    # what was loaded or built here has no digest of a registry: nobody could pull it again
+    candidates = [i for i in images if i.id not in in_use and not i.pinned and i.digests]
+    candidates.sort(key=lambda i: (ages.used.get(i.id, 0.0), ages.detected.get(i.id, 0.0)))
+    out, freed = [], 0
+    for image in candidates:
+        if wanted_bytes is not None and freed >= wanted_bytes:
+            break
+        if wanted_bytes is not None and now - ages.detected.get(image.id, now) < MIN_AGE_SECONDS:
+            continue
+        out.append(image)
+        freed += image.size_bytes
+    return out

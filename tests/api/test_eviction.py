@@ -1,0 +1,77 @@
+"""The node ends Pods for its own sake, seen through the API, with a runtime without containers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from carob.api.types import core_v1
+from carob.kubelet.eviction.manager import Eviction
+from carob.kubelet.machine import Usage, read_usage
+from carob.runtime.types import ContainerStats
+from tests.api.test_kubelet import NODE, World, in_world, ready
+
+
+def evicted(pod: core_v1.Pod) -> bool:
+    return pod.status.phase == "Failed" and pod.status.reason == "Evicted"
+
+
+def test_a_pod_that_writes_more_than_its_volume_may_hold_is_evicted(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+        main = {"name": "c", "image": "web:latest", "imagePullPolicy": "IfNotPresent", "volumeMounts": mounts}
+        await world.pod(containers=[main], volumes=[{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}])
+        pod = await world.until("hello-pod", ready)
+        folder = world.folder / f"node/pods/{pod.metadata.uid}/volumes/kubernetes.io~empty-dir/scratch"
+        await world.kubelet._eviction.look()
+        assert ready(await world.client.get(core_v1.Pod, "hello-pod", "default"))
+        (folder / "big").write_bytes(b"x" * (2 << 20))
+        await world.kubelet._eviction.look()
+        gone = await world.until("hello-pod", evicted)
+        assert gone.status.message == 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '
+        (event,) = await world.events("Evicted")
+        assert (event.type, event.message) == ("Warning", gone.status.message)
+
+    in_world(tmp_path, body)
+
+
+def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_path: Path) -> None:
+    def short(root: str) -> Usage:
+        usage = read_usage(root)
+        rest = {name: getattr(usage, name) for name in Usage.__slots__}
+        return Usage(**{**rest, "memory_available_bytes": 50 << 20})
+
+    async def body(world: World) -> None:
+        await world.pod("small")
+        await world.pod("large")
+        for name in ("small", "large"):
+            await world.until(name, ready)
+        kubelet = world.kubelet
+        by_pod = {s.config.name: s.id for s in world.runtime.sandboxes.values()}
+        for container in world.runtime.containers.values():
+            used = 900 << 20 if container.sandbox_id == by_pod["large"] else 1 << 20
+            world.runtime.stats[container.id] = ContainerStats(
+                id=container.id, timestamp=0.0, memory_working_set_bytes=used
+            )
+        eviction = Eviction(
+            kubelet._tools,
+            kubelet._records,
+            kubelet.node.machine.memory_bytes,
+            kubelet.node.pressures,
+            kubelet._queue.add,
+            kubelet.node.tell_now,
+            usage=short,
+        )
+        await eviction.look()
+        gone = await world.until("large", evicted)
+        assert gone.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
+        (condition,) = [c for c in gone.status.conditions if c.type == "DisruptionTarget"]
+        assert (condition.status, condition.reason) == ("True", "TerminationByKubelet")
+        node = await world.client.get(core_v1.Node, NODE)
+        assert ("MemoryPressure", "True") in [(c.type, c.status) for c in node.status.conditions]
+        # one at a time, and none beside: BestEffort Pods are kept out meanwhile
+        assert ready(await world.client.get(core_v1.Pod, "small", "default"))
+        await world.pod("late")
+        late = await world.until("late", evicted)
+        assert late.status.message == "The node had condition: [MemoryPressure]. "
+
+    in_world(tmp_path, body)
