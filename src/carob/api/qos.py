@@ -29,7 +29,11 @@ def qos_class(pod: core_v1.Pod) -> str:
 
 
 def _positive(resources: Mapping[str, Quantity]) -> dict[str, int]:
-    return {n: quantity.nano(resources[n]) for n in _COUNTED if n in resources and quantity.nano(resources[n]) > 0}
+    found = {}
+    for name in _COUNTED:
+        if name in resources and (amount := quantity.nano(resources[name])) > 0:
+            found[name] = amount
+    return found
 
 
 def _class_of(parts: list[core_v1.ResourceRequirements]) -> str:

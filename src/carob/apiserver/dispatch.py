@@ -29,19 +29,18 @@ _DEEP_SUBRESOURCES = frozenset(("proxy",))
 
 def check_route(info: RequestInfo, method: str, row: Resource) -> None:
     """Return if the path and method exist for this row. Raises: ApiError 404 or 405 as upstream's router would."""
-    depth = _depth(info, row)
     if info.namespace and not row.namespaced and row.plural != "namespaces":
         raise page_not_found()
     if info.subresource:
         subresource = row.subresource(info.subresource)
-        if subresource is None or (depth > 0 and info.subresource not in _DEEP_SUBRESOURCES):
+        if subresource is None or (info.beyond and info.subresource not in _DEEP_SUBRESOURCES):
             raise page_not_found()
         if row.namespaced and not info.namespace:
             raise page_not_found()
         if info.verb not in subresource.verbs or method == "HEAD":
             raise method_not_supported(row, info.verb)
         return
-    if depth > 0:
+    if info.beyond:
         raise page_not_found()
     if row.namespaced and not info.namespace:
         if info.name and not info.path.split("/watch/", 1)[1:]:
@@ -51,18 +50,6 @@ def check_route(info: RequestInfo, method: str, row: Resource) -> None:
     wrong_shape = bool(info.name) == (info.verb == "create") if info.verb in ("create", *_NEEDS_NAME) else False
     if info.verb not in row.verbs or wrong_shape or method == "HEAD":
         raise method_not_supported(row, info.verb)
-
-
-def _depth(info: RequestInfo, row: Resource) -> int:
-    """How many parts stand behind the subresource in the path."""
-    parts = info.path.strip("/").split("/")
-    expected = (3 if row.group else 2) + 1
-    if "watch" in parts[: expected + 1] and info.verb == "watch":
-        expected += 1
-    if row.namespaced and info.namespace:
-        expected += 2
-    expected += bool(info.name) + bool(info.subresource)
-    return len(parts) - expected
 
 
 class Dispatcher:

@@ -71,11 +71,13 @@ def parse(method: str, path: str, query_text: str, table: ResourceTable) -> Requ
     if parts[0] == "watch" and len(parts) > 1:
         verb = "watch"
         del parts[0]
-    namespace = ""
+    namespace, lost = "", 0
     if parts[0] == "namespaces" and len(parts) > 1:
         namespace = parts[1]
         if len(parts) > 2 and parts[2] not in _NAMESPACE_SUBRESOURCES:
             del parts[:2]
+            # no namespace has an empty name, and none lies in another
+            lost = 0 if namespace and parts[0] != "namespaces" else 2
     count = len(parts)
     name = parts[1] if count > 1 else ""
     subresource = parts[2] if count > 2 else ""
@@ -87,7 +89,8 @@ def parse(method: str, path: str, query_text: str, table: ResourceTable) -> Requ
             verb = "watch" if "watch" in query and query["watch"][0] not in _FALSE else "list"
         elif verb == "delete":
             verb = "deletecollection"
-    return RequestInfo(verb, path, resource, namespace, name, subresource, query)
+    beyond = count - 1 - bool(name) - bool(subresource) + lost
+    return RequestInfo(verb, path, resource, namespace, name, subresource, query, beyond)
 
 
 def authorized_name(info: RequestInfo) -> str:

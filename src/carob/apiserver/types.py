@@ -30,6 +30,8 @@ class RequestInfo:
     name: str = ""
     subresource: str = ""
     query: dict[str, list[str]] = field(default_factory=dict)
+    beyond: int = 0
+    """How many parts the path has that name nothing: behind the subresource, or empty ones."""
 
     def first(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

@@ -59,7 +59,7 @@ def new_uid(randomness: Randomness) -> Uid:
 
 def random_suffix(randomness: Randomness, length: int = GENERATED_SUFFIX_LENGTH) -> str:
     """Letters and digits of upstream's alphabet."""
-    return "".join(SUFFIX_ALPHABET[b % len(SUFFIX_ALPHABET)] for b in randomness.token(length))
+    return "".join([SUFFIX_ALPHABET[b % len(SUFFIX_ALPHABET)] for b in randomness.token(length)])
 
 
 def generate_name(base: str, randomness: Randomness) -> str:

@@ -28,6 +28,7 @@ class PriorityAdmission:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._classes: list[Any] | None = None
+        self._defaults: list[Any] = []
         reader.on_change(PRIORITY_CLASSES, lambda namespace, name: self._forget())
 
     def _forget(self) -> None:
@@ -36,6 +37,8 @@ class PriorityAdmission:
     def _all(self) -> list[Any]:
         if self._classes is None:
             self._classes = self._reader.list(PRIORITY_CLASSES)
+            # of several defaults (possible by races alone) the lowest counts
+            self._defaults = sorted((c for c in self._classes if c.global_default), key=lambda c: c.value)
         return self._classes
 
     def admit(self, attributes: Attributes) -> None:
@@ -61,8 +64,8 @@ class PriorityAdmission:
                 raise refused(attributes, f"no PriorityClass with name {spec.priority_class_name} was found")
             priority, policy = found.value, found.preemption_policy or _DEFAULT_POLICY
         else:
-            # of several defaults (possible by races alone) the lowest counts
-            defaults = sorted((c for c in self._all() if c.global_default), key=lambda c: c.value)
+            self._all()
+            defaults = self._defaults
             if defaults:
                 spec.priority_class_name = defaults[0].metadata.name
                 priority, policy = defaults[0].value, defaults[0].preemption_policy or _DEFAULT_POLICY

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _SECONDS = 300
 NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
+# all Pods share these: they are encoded with each of them and nobody changes them
+_FIVE_MINUTES = [
+    core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=_SECONDS)
+    for key in (NOT_READY, _UNREACHABLE)
+]
 
 
 class DefaultTolerationSeconds:
@@ -31,10 +36,11 @@ class DefaultTolerationSeconds:
         if not writes(attributes, PODS):
             return
         spec: core_v1.PodSpec = attributes.obj.spec
-        for key in (NOT_READY, _UNREACHABLE):
-            if not any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in spec.tolerations):
-                added = core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=_SECONDS)
-                spec.tolerations = [*spec.tolerations, added]
+        added = _FIVE_MINUTES
+        if spec.tolerations:
+            given = [t.key for t in spec.tolerations if t.effect in ("NoExecute", "")]
+            added = [] if "" in given else [t for t in _FIVE_MINUTES if t.key not in given]
+        spec.tolerations = [*spec.tolerations, *added]
 
     def validate(self, attributes: Attributes) -> None:
         """Nothing."""

@@ -77,10 +77,11 @@ def _warnings(spec: core_v1.PodSpec, metadata: meta_v1.ObjectMeta) -> Iterator[s
         yield from _doubles(spec)
     if spec.overhead:
         yield from _fractions(spec.overhead, "spec.overhead")
-    for at, container in _containers(spec):
-        resources = container.resources
-        if resources.limits or resources.requests or container.env:
-            yield from _container(container, at)
+    for at, containers in (("spec.initContainers", spec.init_containers), ("spec.containers", spec.containers)):
+        for number, container in enumerate(containers):
+            resources = container.resources
+            if resources.limits or resources.requests or len(container.env) > 1:
+                yield from _container(container, f"{at}[{number}]")
     seconds = spec.termination_grace_period_seconds
     if seconds is not None and seconds < 0:
         yield "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
@@ -121,13 +122,6 @@ def _doubles(spec: core_v1.PodSpec) -> Iterator[str]:
             yield f'spec.imagePullSecrets[{number}].name: invalid empty name ""'
 
 
-def _containers(spec: core_v1.PodSpec) -> Iterator[tuple[str, core_v1.Container]]:
-    for number, container in enumerate(spec.init_containers):
-        yield f"spec.initContainers[{number}]", container
-    for number, container in enumerate(spec.containers):
-        yield f"spec.containers[{number}]", container
-
-
 def _fractions(resources: Mapping[str, Quantity], at: str) -> Iterator[str]:
     for name in _BYTES:
         value = resources.get(name)
@@ -136,8 +130,10 @@ def _fractions(resources: Mapping[str, Quantity], at: str) -> Iterator[str]:
 
 
 def _container(container: core_v1.Container, at: str) -> Iterator[str]:
-    yield from _fractions(container.resources.limits, f"{at}.resources.limits")
-    yield from _fractions(container.resources.requests, f"{at}.resources.requests")
+    if container.resources.limits:
+        yield from _fractions(container.resources.limits, f"{at}.resources.limits")
+    if container.resources.requests:
+        yield from _fractions(container.resources.requests, f"{at}.resources.requests")
     if len(container.env) < 2:
         return
     seen: set[str] = set()
