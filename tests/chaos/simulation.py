@@ -47,7 +47,9 @@ class Road:
         self._inner: MemoryTransport | None = None
 
     def _there(self) -> MemoryTransport:
-        api = self._simulation.api
+        return self._to(self._simulation.api)
+
+    def _to(self, api: ApiServer | None) -> MemoryTransport:
         if api is None:
             raise ConnectionError("no server is there")
         if self._inner is None:
@@ -189,8 +191,8 @@ class Simulation:
         self.api: ApiServer | None = None
         self.nodes: list[PaperNode] = []
         self.store = MemoryStore() if store is None else store
-        self._randomness = SeededRandomness(seed)
-        self._options = ControllerOptions(pki.ca.certificate, pki.ca.key)
+        self.randomness = SeededRandomness(seed)
+        self.options = ControllerOptions(pki.ca.certificate, pki.ca.key)
         self._roads: list[Road] = []
         self._parts: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -216,12 +218,12 @@ class Simulation:
 
     async def start_server(self) -> None:
         """The API server on the store that is there, then a scheduler and controllers that know nothing yet."""
-        api = ApiServer(self.store, ApiServerOptions(), self.clock, self._randomness)
+        api = ApiServer(self.store, ApiServerOptions(), self.clock, self.randomness)
         await api.start()
         self.api = api
-        scheduler = Scheduler(self.client("system:kube-scheduler"), self.clock, self._randomness)
+        scheduler = Scheduler(self.client("system:kube-scheduler"), self.clock, self.randomness)
         manager = self.client("system:kube-controller-manager")
-        controllers = Controllers(manager, self.clock, self._randomness, self._options)
+        controllers = Controllers(manager, self.clock, self.randomness, self.options)
         self._parts = [self.spawn(scheduler.run(), "scheduler"), self.spawn(controllers.run(), "controllers")]
 
     async def stop_server(self) -> None:

@@ -167,44 +167,47 @@ async def writes_since(simulation: Simulation, revision: Revision) -> set[str]:
     return {key for key in written if "/leases/" not in key and "/nodes/" not in key}
 
 
+async def play(simulation: Simulation, lots: random.Random, faults: Sequence[Fault], history: list[str]) -> None:
+    """Declare, let faults happen, and see that all ends as declared."""
+    await simulation.start_server()
+    try:
+        await simulation.advance(5)
+        await simulation.add_nodes(NODES)
+        await declare(simulation)
+        for _ in range(STEPS):
+            await simulation.advance(lots.choice((0.2, 2, 20, 60, 330)))
+            fault = lots.choice(faults)
+            history.append(fault.__name__)
+            await fault(simulation, lots)
+            assert simulation.broken == []
+        for node in simulation.nodes:
+            node.slowness = 1
+            node.start()
+
+        async def settled() -> bool:
+            """As declared, and a minute later nobody has found anything to do."""
+            if await unmet(simulation):
+                return False
+            before = simulation.store.revision
+            await simulation.advance(60)
+            return not await unmet(simulation) and not await writes_since(simulation, before)
+
+        if not await simulation.until(settled, CALM_SECONDS):
+            before = simulation.store.revision
+            await simulation.advance(60)
+            raise AssertionError((await unmet(simulation), await writes_since(simulation, before)))
+        assert simulation.broken == []
+    finally:
+        await simulation.close()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.timeout(300)
 def test_every_history_ends_as_declared(pki: Pki, seed: int) -> None:
     history: list[str] = []
 
     async def main() -> None:
-        simulation = Simulation(seed, pki)
-        lots = random.Random(seed)
-        await simulation.start_server()
-        try:
-            await simulation.advance(5)
-            await simulation.add_nodes(NODES)
-            await declare(simulation)
-            for _ in range(STEPS):
-                await simulation.advance(lots.choice((0.2, 2, 20, 60, 330)))
-                fault = lots.choice(FAULTS)
-                history.append(fault.__name__)
-                await fault(simulation, lots)
-                assert simulation.broken == []
-            for node in simulation.nodes:
-                node.slowness = 1
-                node.start()
-
-            async def settled() -> bool:
-                """As declared, and a minute later nobody has found anything to do."""
-                if await unmet(simulation):
-                    return False
-                before = simulation.store.revision
-                await simulation.advance(60)
-                return not await unmet(simulation) and not await writes_since(simulation, before)
-
-            if not await simulation.until(settled, CALM_SECONDS):
-                before = simulation.store.revision
-                await simulation.advance(60)
-                raise AssertionError((await unmet(simulation), await writes_since(simulation, before)))
-            assert simulation.broken == []
-        finally:
-            await simulation.close()
+        await play(Simulation(seed, pki), random.Random(seed), FAULTS, history)
 
     try:
         asyncio.run(main())
