@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
-from carob.scheduler.fitting import rejection_of
+from carob.scheduler.alike import REJECTED
+from carob.scheduler.fitting import rejection_of, rivals_of
 from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.preemption import NOT_HELPFUL, Nomination, preempt
+from carob.scheduler.score.normalize import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from carob.scheduler.alike import Alike
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.snapshot import Snapshot
@@ -55,12 +58,19 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         hopeless = _summary(len(nodes), [NOT_HELPFUL] * len(nodes))
         text = f"0/{len(nodes)} nodes are available: {pod.volumes.refusal}. {NO_CLAIMS}, preemption: {hopeless}"
         return Unschedulable(text, frozenset((BINDING,)))
-    checks = filters.prepare(pod, snapshot)
     promised = snapshot.nominations.node_of(pod.key)
     if promised:
         own = snapshot.get(promised)
-        if own is not None and rejection_of(pod, own, snapshot, checks) is None:
+        if own is not None and rejection_of(pod, own, snapshot) is None:
             return own
+    alike = snapshot.alike.of(pod, snapshot)
+    return _among_all(pod, snapshot, alike) if alike is not None else _among_some(pod, snapshot)
+
+
+def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
+    """The best of as many fitting nodes as are enough."""
+    nodes = snapshot.nodes()
+    checks = filters.prepare(pod, snapshot)
     wanted = nodes_to_find(len(nodes))
     start = snapshot.next_start % len(nodes)
     rejections: dict[str, Rejection] = {}
@@ -82,6 +92,69 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         return feasible[0]
     totals = scores.totals(pod, feasible, snapshot)
     return feasible[totals.index(max(totals))]
+
+
+def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Unschedulable:
+    """As above, but what each node by itself is worth is known already."""
+    nodes = snapshot.nodes()
+    totals = alike.totals
+    far = filters.far_sighted(pod, snapshot)
+    # a node that was promised to somebody more important must do with both
+    rivals = _rejected_for_rivals(pod, snapshot) if snapshot.nominations else {}
+    start = snapshot.next_start % len(nodes)
+    relative = any(any(values) for values, _, _ in alike.raw)
+    if not far and not rivals and not relative and not scores.compares(pod, snapshot):
+        best = max(totals)
+        if best == REJECTED:
+            return _unschedulable(pod, snapshot, _by_name(nodes, alike.rejections))
+        # of equal ones in turn, so that they are filled evenly
+        chosen = totals.index(best, start) if best in totals[start:] else totals.index(best)
+        snapshot.next_start = chosen + 1
+        return nodes[chosen]
+    wanted = nodes_to_find(len(nodes))
+    rejections = list(alike.rejections) if far or rivals else alike.rejections
+    feasible: list[int] = []
+    position = start
+    for position in (*range(start, len(nodes)), *range(start)):
+        if totals[position] == REJECTED:
+            continue
+        node = nodes[position]
+        rejection = rivals.get(node.name) or (filters.first_rejection(far, node) if far else None)
+        if rejection is not None:
+            rejections[position] = rejection
+            continue
+        feasible.append(position)
+        if len(feasible) >= wanted:
+            break
+    if not feasible:
+        return _unschedulable(pod, snapshot, _by_name(nodes, rejections))
+    snapshot.next_start = position + 1
+    sums = [totals[i] for i in feasible]
+    for values, weight, reverse in alike.raw:
+        raw = [values[i] for i in feasible]
+        if any(raw):
+            scores.add(sums, normalized(raw, reverse=reverse), weight)
+    chosen_from = [nodes[i] for i in feasible]
+    for _, compare, weight in scores.COMPARED:
+        compared = compare(pod, chosen_from, snapshot)
+        if compared is not None:
+            scores.add(sums, compared, weight)
+    return chosen_from[sums.index(max(sums))]
+
+
+def _rejected_for_rivals(pod: PodInfo, snapshot: Snapshot) -> dict[str, Rejection]:
+    found: dict[str, Rejection] = {}
+    for name in snapshot.nominations.nodes():
+        node = snapshot.get(name)
+        if node is not None and rivals_of(pod, name, snapshot):
+            rejection = rejection_of(pod, node, snapshot)
+            if rejection is not None:
+                found[name] = rejection
+    return found
+
+
+def _by_name(nodes: list[NodeInfo], rejections: list[Rejection | None]) -> dict[str, Rejection]:
+    return {node.name: one for node, one in zip(nodes, rejections, strict=True) if one is not None}
 
 
 def _unschedulable(pod: PodInfo, snapshot: Snapshot, rejections: Mapping[str, Rejection]) -> Unschedulable:

@@ -32,6 +32,7 @@ class NodeInfo:
         "name",
         "pods",
         "ports",
+        "position",
         "requested",
         "scored_cpu",
         "scored_memory",
@@ -44,6 +45,8 @@ class NodeInfo:
         self.labels: dict[str, str] = {}
         self.allocatable: Amounts = {}
         self.allowed_pods = 0
+        self.position = -1
+        """Its place in the snapshot's list of nodes; -1 while it is in none."""
         self.images: dict[str, int] = {}
         self.pods: dict[str, PodInfo] = {}
         self.requested: Amounts = {}

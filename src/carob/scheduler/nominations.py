@@ -29,6 +29,10 @@ class Nominations:
         """The Pods to which the node was promised."""
         return list(self._pods.get(node_name, {}).values())
 
+    def nodes(self) -> list[str]:
+        """Nodes that were promised to somebody."""
+        return list(self._pods)
+
     def promise(self, pod: PodInfo, node_name: str) -> None:
         """From now on the node counts as partly taken by the Pod."""
         self.withdraw(pod.key)

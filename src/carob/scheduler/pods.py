@@ -101,6 +101,15 @@ class PodInfo:
             more = (*more, self.namespace, self.labels, spec.topology_spread_constraints)
         return codec.encode((parts, more))
 
+    def alike_key(self) -> bytes:
+        """Equal for Pods of which local filters and scores say the same on every node."""
+        spec = self.view.spec
+        affinity = spec.affinity.node_affinity if spec.affinity is not None else None
+        images = [container.image for container in (*spec.init_containers, *spec.containers)]
+        scored = (self.scored_cpu, self.scored_memory)
+        asked = (self.requests, scored, self.ports, self.node_name, spec.tolerations, spec.node_selector, affinity)
+        return codec.encode((asked, images))
+
     def counts_as(self, other: PodInfo) -> bool:
         """Whether both take the same of a node, so that one may stand for the other there."""
         return (

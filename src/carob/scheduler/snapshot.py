@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.scheduler.alike import AlikePods
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.nominations import Nominations
 from carob.scheduler.pod_terms import NO_TERMS
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from carob.scheduler.budgets import Budget
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.views import NodeView
+
+
+MAX_CHANGES = 100_000
 
 
 class Snapshot:
@@ -35,6 +39,11 @@ class Snapshot:
         """The labels of every namespace; changed by `set_namespace` alone."""
         self.groups: dict[object, dict[str, int]] = {}
         """How many Pods of a group are on each node, by the node's name."""
+        self.epoch = 0
+        """Counts how often positions of nodes, or what concerns all of them, have changed."""
+        self.changes: list[int] = []
+        """Positions of the nodes that have changed in this epoch, in order, again and again."""
+        self.alike = AlikePods()
         self.tallies = Tallies()
         self.terms = UsedTerms()
         self.nominations = Nominations()
@@ -48,6 +57,9 @@ class Snapshot:
         """The nodes that exist; not to be changed."""
         if self._listed is None:
             self._listed = [node for node in self._nodes.values() if node.view is not None]
+            for position, node in enumerate(self._listed):
+                node.position = position
+            self._begin_epoch()
         return self._listed
 
     def get(self, name: str) -> NodeInfo | None:
@@ -75,10 +87,14 @@ class Snapshot:
     def set_node(self, view: NodeView) -> None:
         """A node came or changed."""
         node = self._node(view.metadata.name)
-        before = node.view
+        before, had = node.view, node.images
         self._count_images(node, -1)
         node.set_view(view)
         self._count_images(node, 1)
+        if node.images != had:
+            self._begin_epoch()
+        elif before is not None:
+            self._changed(node)
         if before is None or (before.metadata.labels, before.spec.taints) != (view.metadata.labels, view.spec.taints):
             self._topology_changed()
         if before is None:
@@ -91,6 +107,7 @@ class Snapshot:
             return
         self._count_images(node, -1)
         node.set_view(None)
+        node.position = -1
         self._listed = None
         self._topology_changed()
         self._drop_if_empty(node)
@@ -184,7 +201,19 @@ class Snapshot:
             self._drop_if_empty(node)
         return name
 
+    def _changed(self, node: NodeInfo) -> None:
+        if node.position < 0:
+            return
+        if len(self.changes) >= MAX_CHANGES:
+            self._begin_epoch()
+        self.changes.append(node.position)
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self.changes.clear()
+
     def _count(self, pod: PodInfo, node: NodeInfo, sign: int) -> None:
+        self._changed(node)
         self.tallies.count(pod, node.name, sign)
         add(self._priorities, pod.priority, sign)
         if pod.terms is not NO_TERMS:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from carob.scheduler.score.normalize import MAX_SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.score.rating import Rate
     from carob.scheduler.snapshot import Snapshot
 
 SMALLEST_BYTES = 23 << 20
 LARGEST_BYTES_A_CONTAINER = 1000 << 20
 
 
-def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
+def rate(pod: PodInfo, snapshot: Snapshot) -> Rate | None:
     """Source: scheduler plugin ImageLocality."""
     counts = snapshot.image_nodes
     spec = pod.view.spec
@@ -27,12 +26,13 @@ def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[i
         return None
     every = len(snapshot.nodes())
     largest = LARGEST_BYTES_A_CONTAINER * len(containers)
-    scores = []
-    for node in nodes:
+
+    def locality(node: NodeInfo) -> int:
         present = sum(node.images[image] * counts[image] // every for image in images if image in node.images)
         present = min(max(present, SMALLEST_BYTES), largest)
-        scores.append(MAX_SCORE * (present - SMALLEST_BYTES) // (largest - SMALLEST_BYTES))
-    return scores
+        return MAX_SCORE * (present - SMALLEST_BYTES) // (largest - SMALLEST_BYTES)
+
+    return locality
 
 
 def _full_name(image: str) -> str:

@@ -8,24 +8,24 @@ from carob.scheduler.requests import CPU, MEMORY
 from carob.scheduler.score.normalize import MAX_SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.score.rating import Rate
     from carob.scheduler.snapshot import Snapshot
 
 
-def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
+def rate(pod: PodInfo, snapshot: Snapshot) -> Rate:
     """Source: scheduler `noderesources/least_allocated.go`."""
     cpu, memory = pod.scored_cpu, pod.scored_memory
-    return [
-        (
-            _left(node.allocatable.get(CPU, 0), node.scored_cpu + cpu)
-            + _left(node.allocatable.get(MEMORY, 0), node.scored_memory + memory)
-        )
-        // 2
-        for node in nodes
-    ]
+
+    def least(node: NodeInfo) -> int:
+        offered = node.allocatable
+        return (
+            _left(offered.get(CPU, 0), node.scored_cpu + cpu)
+            + _left(offered.get(MEMORY, 0), node.scored_memory + memory)
+        ) // 2
+
+    return least
 
 
 def _left(capacity: int, requested: int) -> int:

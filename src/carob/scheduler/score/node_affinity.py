@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.scheduler.node_terms import compile_term
-from carob.scheduler.score.normalize import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.score.rating import Rate
     from carob.scheduler.snapshot import Snapshot
 
 
-def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
-    """Source: scheduler plugin NodeAffinity."""
+def rate(pod: PodInfo, snapshot: Snapshot) -> Rate | None:
+    """Source: scheduler plugin NodeAffinity. Shape: to be compared."""
     affinity = pod.view.spec.affinity
     node_affinity = affinity.node_affinity if affinity is not None else None
     if node_affinity is None:
@@ -25,4 +22,4 @@ def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[i
     terms = [(compile_term(term.preference), term.weight) for term in preferred if term.weight]
     if not terms:
         return None
-    return normalized([sum(weight for met, weight in terms if met(node)) for node in nodes], reverse=False)
+    return lambda node: sum(weight for met, weight in terms if met(node))

@@ -62,9 +62,10 @@ def _scores(
         else:
             size = len({value for value, out in zip(values, ignored, strict=True) if not out and value is not None})
         weight = log(size + 2)
-        for i, value in enumerate(values):
-            if value is not None:
-                sums[i] += counts.get(value, 0) * weight + (max_skew - 1)
+        sums = [
+            total if value is None else total + counts.get(value, 0) * weight + (max_skew - 1)
+            for total, value in zip(sums, values, strict=True)
+        ]
     # to the nearest, halves away from zero, as Go rounds
     rounded = [int(one + 0.5) for one in sums]
     judged = [one for one, out in zip(rounded, ignored, strict=True) if not out]

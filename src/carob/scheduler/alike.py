@@ -1,0 +1,96 @@
+"""What the local filters and scores said of every node, kept for Pods that are alike.
+
+Pure. A Deployment's thousand Pods ask the same of a node, and between two of them hardly a node has changed: only those
+are asked again. Invariant: what is kept is what asking every node now would give.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.scheduler import filter as filters
+from carob.scheduler import score as scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.score.rating import Rate
+    from carob.scheduler.snapshot import Snapshot
+    from carob.scheduler.verdict import Check, Rejection
+
+MAX_KEPT = 32
+"""Sorts of Pods; the one that came last longest ago goes first. Each costs some 30 bytes a node."""
+MAX_SEEN = 1024
+REJECTED = -1
+
+
+class Alike:
+    """One sort of Pods. Lists are by the position of the node; `totals` is `REJECTED` where a filter said no."""
+
+    def __init__(self, pod: PodInfo, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._checks: list[Check] = filters.local(pod, snapshot)
+        self._total: Rate = scores.own(pod, snapshot)
+        made = [(make(pod, snapshot), weight, reverse) for _, make, weight, reverse in scores.SCALED]
+        self._scaled = [(rate, weight, reverse) for rate, weight, reverse in made if rate is not None]
+        self._epoch = -1
+        self._read = 0
+        self.rejections: list[Rejection | None] = []
+        self.totals: list[int] = []
+        self.raw: list[tuple[list[int], int, bool]] = []
+        """The numbers to be scaled, their weight, and whether less is better."""
+
+    def refresh(self) -> bool:
+        """Ask the nodes that changed; False when the cluster has become another: make it anew."""
+        snapshot = self._snapshot
+        nodes = snapshot.nodes()
+        if self._epoch < 0:
+            self._epoch = snapshot.epoch
+            size = len(nodes)
+            self.rejections = [None] * size
+            self.totals = [0] * size
+            self.raw = [([0] * size, weight, reverse) for _, weight, reverse in self._scaled]
+            self._ask(nodes, range(size))
+        elif self._epoch != snapshot.epoch:
+            return False
+        elif self._read < len(snapshot.changes):
+            self._ask(nodes, set(snapshot.changes[self._read :]))
+        self._read = len(snapshot.changes)
+        return True
+
+    def _ask(self, nodes: list[NodeInfo], positions: Sequence[int] | set[int]) -> None:
+        checks, total = self._checks, self._total
+        for i in positions:
+            node = nodes[i]
+            rejection = filters.first_rejection(checks, node)
+            self.rejections[i] = rejection
+            self.totals[i] = REJECTED if rejection is not None else total(node)
+            for (rate, _, _), (values, _, _) in zip(self._scaled, self.raw, strict=True):
+                values[i] = rate(node)
+
+
+class AlikePods:
+    """The sorts that are kept. A sort is kept from its second Pod on: of a single one there is nothing to gain."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Alike] = {}
+        self._seen: dict[bytes, None] = {}
+
+    def of(self, pod: PodInfo, snapshot: Snapshot) -> Alike | None:
+        """What is kept of the Pod's sort, up to date; None for the first of its sort."""
+        key = pod.alike_key()
+        kept = self._kept.pop(key, None)
+        if kept is None or not kept.refresh():
+            if kept is None and key not in self._seen:
+                if len(self._seen) >= MAX_SEEN:
+                    self._seen.clear()
+                self._seen[key] = None
+                return None
+            if len(self._kept) >= MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            kept = Alike(pod, snapshot)
+            kept.refresh()
+        self._kept[key] = kept
+        return kept
