@@ -59,11 +59,26 @@ def from_tree(struct: type[T], tree: Any) -> T:
     try:
         return msgspec.convert(tree, struct, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
-        if "got `null`" not in str(error):
+        text = str(error)
+        if "got `null`" not in text and "Expected `raw`" not in text:
             raise
-    return msgspec.convert(schema.without_nulls(tree, schema.shape_of(struct)), struct, dec_hook=decode_hook)
+    plain = _with_raw(schema.without_nulls(tree, schema.shape_of(struct)))
+    return msgspec.convert(plain, struct, dec_hook=decode_hook)
+
+
+def _with_raw(tree: Any) -> Any:
+    """The tree with every `metadata.managedFields` as the bytes that the Structs keep."""
+    if isinstance(tree, list):
+        return [_with_raw(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    out = {key: _with_raw(value) for key, value in tree.items()}
+    owners = out.get("managedFields")
+    if isinstance(owners, list):
+        out["managedFields"] = msgspec.Raw(orjson.dumps(owners))
+    return out
 
 
 def to_tree(value: Any) -> Any:
     """The JSON tree (dicts, lists, scalars) of a Struct."""
-    return msgspec.to_builtins(value, enc_hook=_encode_hook)
+    return orjson.loads(_encoder.encode(value))

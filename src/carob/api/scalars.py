@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 
 class Quantity(str):
@@ -25,3 +25,9 @@ MicroTime: TypeAlias = str
 
 Int32: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Int64: TypeAlias = int
+
+# `metadata.managedFields`, and one entry's set of fields: JSON as it is stored. `carob.api.apply` reads and writes it.
+ManagedFields: TypeAlias = Raw
+FieldsV1: TypeAlias = Raw
+NOTHING = Raw(b"")
+"""Stands for an absent `ManagedFields` or `FieldsV1`: it is not written."""

@@ -179,6 +179,7 @@ _LEAVES = {
     "float": FLOAT,
     "Any": ANY,
     "dict[str, Any]": ANY,
+    "FieldsV1": ANY,
     "Quantity": QUANTITY,
     "Time": TIME,
     "MicroTime": MICRO_TIME,
@@ -194,6 +195,8 @@ def _parse(text: str, module: types.ModuleType, name: str, encoded: bool) -> Sha
         if kind == STRING:
             return _scalar(BYTES) if encoded else Scalar(STRING, _NAMED_STRINGS.get(name, "string"))
         return _scalar(kind)
+    if text == "ManagedFields":
+        return ListShape(shape_of(module.ManagedFieldsEntry))
     if text.startswith("list["):
         return ListShape(_parse(text[5:-1], module, name, encoded))
     if text.startswith("dict[str, "):

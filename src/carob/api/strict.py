@@ -19,6 +19,7 @@ import orjson
 from carob.api import codec, go_json, quantity, schema, timestamps
 from carob.api.go_json import Number, Pairs
 from carob.api.status import ApiError, bad_request
+from carob.api.types import meta_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,16 +72,32 @@ def decode_as(
         tree = orjson.loads(body)
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(shape, group, body, field_validation)
-    if _is_usual(tree, shape) and (field_validation == IGNORE or not _has_duplicates(body, tree)):
+    if b'"managedFields"' in body and not _usual_owners(obj, body):
+        return _decode_slowly(shape, group, body, field_validation)
+    if _is_usual(tree, shape) and (field_validation == IGNORE or not has_duplicates(body, tree)):
         _check_kind(obj, struct, group)
         return obj, []
     return _decode_slowly(shape, group, body, field_validation)
+
+
+def _usual_owners(obj: Any, body: bytes) -> bool:
+    """Whether managedFields, which decoding does not look into, are a list of entries and stand nowhere but on top."""
+    owners = getattr(getattr(obj, "metadata", None), "managed_fields", None)
+    if owners is None or body.count(b'"managedFields"') != 1:
+        return False
+    try:
+        msgspec.json.decode(owners, type=list[meta_v1.ManagedFieldsEntry])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _is_usual(tree: Any, shape: Any) -> bool:
     """True if nothing is unknown, every text with a form of its own is in canonical form, and no null matters."""
     # plain loops and class checks: this runs for every value of every body
     if shape.__class__ is schema.StructShape:
+        if tree.__class__ is not dict:
+            return False  # a wrong type inside of what decoding does not look into
         special = shape.looks.get(tuple(tree))
         if special is None:
             special = shape.look(tuple(tree))
@@ -93,6 +110,8 @@ def _is_usual(tree: Any, shape: Any) -> bool:
         return True
     if shape.__class__ is schema.ListShape:
         item = shape.item
+        if tree.__class__ is not list:
+            return False
         for value in tree:  # noqa: SIM110 - a generator costs as much as what it asks
             if value is None or not _is_usual(value, item):
                 return False
@@ -112,7 +131,7 @@ _CANONICAL_FORMS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _has_duplicates(body: bytes, tree: Any) -> bool:
+def has_duplicates(body: bytes, tree: Any) -> bool:
     """True if a key may have come twice: then the text is longer than what was read from it."""
     return len(msgspec.json.format(body, indent=-1)) != len(orjson.dumps(tree))
 
@@ -153,7 +172,7 @@ def _from_value(
         tree = walker.walk(value, shape, "", "", shape.name)
         if walker.wrong_type is not None:
             raise walker.wrong_type
-        obj = msgspec.convert(tree, shape.struct, dec_hook=codec.decode_hook)
+        obj = codec.from_tree(shape.struct, tree)
     except (WrongType, msgspec.ValidationError) as error:
         raise _cannot_handle(shape.struct, obj_kind, str(error)) from None
     found = walker.complaints[:MAX_STRICT_ERRORS] if field_validation != IGNORE else []
@@ -400,7 +419,7 @@ def check_tree(shape: schema.StructShape, tree: Any) -> tuple[Any, list[str]]:
     """
     try:
         # most patched objects are as usual as most bodies; the walk costs fifty times as much
-        obj = msgspec.convert(tree, shape.struct, dec_hook=codec.decode_hook)
+        obj = codec.from_tree(shape.struct, tree)
         if _is_usual(tree, shape):
             return obj, []
     except msgspec.ValidationError:
@@ -410,7 +429,7 @@ def check_tree(shape: schema.StructShape, tree: Any) -> tuple[Any, list[str]]:
     if walker.wrong_type is not None:
         raise walker.wrong_type
     try:
-        return msgspec.convert(plain, shape.struct, dec_hook=codec.decode_hook), walker.complaints[:MAX_STRICT_ERRORS]
+        return codec.from_tree(shape.struct, plain), walker.complaints[:MAX_STRICT_ERRORS]
     except msgspec.ValidationError as error:
         raise WrongType(str(error)) from None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from carob.api.resources import resource_of
+from carob.api.scalars import NOTHING
 from carob.api.status import ApiError
 from carob.base.ids import SystemRandomness
 from carob.base.log import get_logger
@@ -222,7 +223,7 @@ class Informer(Generic[T]):
         old: Any = self._items.get(key)
         if old is not None and old.metadata.resource_version == metadata.resource_version:
             return
-        metadata.managed_fields = []
+        metadata.managed_fields = NOTHING
         self._items[key] = obj
         if old is not None and old.metadata.uid != metadata.uid:
             # deleted and made anew while nobody looked: two different objects must not look like one change
@@ -234,7 +235,7 @@ class Informer(Generic[T]):
         old = self._items.pop(key, None)
         if old is not None:
             if last is not None:
-                last.metadata.managed_fields = []  # type: ignore[attr-defined]
+                last.metadata.managed_fields = NOTHING  # type: ignore[attr-defined]
             self._tell(key, old, None)
 
     def _tell(self, key: str, old: T | None, new: T | None) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carob.api.scalars import NOTHING
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
@@ -100,7 +101,7 @@ def test_it_lists_watches_and_tells() -> None:
             assert late == ["default/a"]
             kept = stage.informer.get("default/a")
             assert kept is not None
-            assert kept.metadata.managed_fields == []
+            assert kept.metadata.managed_fields is NOTHING
             assert len(stage.informer) == len(list(stage.informer.items())) == 1
 
     play(scenario)

@@ -33,6 +33,8 @@ def _deployment(obj: apps_v1.Deployment) -> None:
 
 
 def _daemon_set(obj: apps_v1.DaemonSet) -> None:
+    # the server counts in it; converting a DaemonSet without it gives it this beginning
+    obj.metadata.annotations.setdefault("deprecated.daemonset.template.generation", "0")
     spec = obj.spec
     strategy = spec.update_strategy
     strategy.type = strategy.type or ROLLING_UPDATE

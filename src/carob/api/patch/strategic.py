@@ -40,13 +40,18 @@ def _table() -> dict[str, dict[str, dict[str, Any]]]:
     return table
 
 
+def facts_of(type_name: str, field: str) -> dict[str, Any]:
+    """What the table says of a type's field; of the type itself where `field` is empty."""
+    return _table().get(type_name, {}).get(field, {})
+
+
 class _FieldRule:
     """How a field merges: its strategy, the key of its items, and the type of its value or items."""
 
     __slots__ = ("key", "strategy", "type_name")
 
     def __init__(self, type_name: str, field: str) -> None:
-        facts = _table().get(type_name, {}).get(field, {})
+        facts = facts_of(type_name, field)
         strategies = [s for s in facts.get("strategy", "").split(",") if s and s != "retainKeys"]
         self.strategy: str = strategies[0] if strategies else ""
         self.key: str = facts.get("mergeKey", "")

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from carob.api.scalars import Int32, Int64, Time
+from carob.api.scalars import FieldsV1, Int32, Int64, ManagedFields, NOTHING, Time
 
 
 class APIGroup(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -112,7 +112,7 @@ class ManagedFieldsEntry(Struct, kw_only=True, omit_defaults=True, gc=False):
     operation: str = field(default="")
     time: Time | None = field(default=None)
     fields_type: str = field(default="", name="fieldsType")
-    fields_v1: dict[str, Any] | None = field(default=None, name="fieldsV1")
+    fields_v1: FieldsV1 = field(default=NOTHING, name="fieldsV1")
     subresource: str = field(default="")
 
 
@@ -131,7 +131,7 @@ class ObjectMeta(Struct, kw_only=True, omit_defaults=True, gc=False):
     annotations: dict[str, str] = field(default_factory=dict)
     owner_references: list[OwnerReference] = field(default_factory=list, name="ownerReferences")
     finalizers: list[str] = field(default_factory=list)
-    managed_fields: list[ManagedFieldsEntry] = field(default_factory=list, name="managedFields")
+    managed_fields: ManagedFields = field(default=NOTHING, name="managedFields")
 
 
 class OwnerReference(Struct, kw_only=True, omit_defaults=True, gc=False):

@@ -135,8 +135,6 @@ def generic(
     if meta.generation < 0:
         non_negative(out, f"{path}.generation", meta.generation)
     _common(out, meta, path)
-    if meta.managed_fields:
-        _managed_fields(out, meta, path)
 
 
 def _common(out: list[Cause], meta: meta_v1.ObjectMeta, path: str) -> None:
@@ -148,19 +146,6 @@ def _common(out: list[Cause], meta: meta_v1.ObjectMeta, path: str) -> None:
         owner_references(out, f"{path}.ownerReferences", meta.owner_references)
     if meta.finalizers:
         finalizers(out, f"{path}.finalizers", meta.finalizers)
-
-
-def _managed_fields(out: list[Cause], meta: meta_v1.ObjectMeta, path: str) -> None:
-    for i, entry in enumerate(meta.managed_fields):
-        here = f"{path}.managedFields[{i}]"
-        if entry.operation not in ("Apply", "Update"):
-            out.append(field.invalid(f"{here}.operation", entry.operation, "must be `Apply` or `Update`"))
-        if entry.fields_type and entry.fields_type != "FieldsV1":
-            out.append(field.invalid(f"{here}.fieldsType", entry.fields_type, "must be `FieldsV1`"))
-        if len(entry.manager.encode("utf-8", "replace")) > 128:
-            out.append(field.too_long(f"{here}.manager", 128))
-        if len(entry.subresource.encode("utf-8", "replace")) > 256:
-            out.append(field.too_long(f"{here}.subresource", 256))
 
 
 def core(out: list[Cause], meta: meta_v1.ObjectMeta, namespaced: bool, rule: NameRule, path: str = "metadata") -> None:
@@ -198,7 +183,6 @@ def updated(out: list[Cause], new: meta_v1.ObjectMeta, old: meta_v1.ObjectMeta, 
         annotation_map(out, f"{path}.annotations", new.annotations)
     if new.owner_references:
         owner_references(out, f"{path}.ownerReferences", new.owner_references)
-    _managed_fields(out, new, path)
 
 
 def core_updated(out: list[Cause], new: meta_v1.ObjectMeta, old: meta_v1.ObjectMeta, path: str = "metadata") -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.defaulting import default
 from carob.api.status import already_exists, bad_request
 from carob.apiserver import bodies, rules
-from carob.apiserver.handlers import writes
+from carob.apiserver.handlers import ownership, writes
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.presenters import check_single
 from carob.apiserver.types import Operation
@@ -40,7 +40,9 @@ async def create(backend: Backend, info: RequestInfo, request: Request, user: Us
     check_single(form)
     dry_run = writes.check_options(info, "CreateOptions")
     obj, warnings = bodies.decode(row, info, request)
-    context = writes.context_of(backend, row, info.namespace, user, dry_run)
+    context = writes.context_of(
+        backend, row, info.namespace, user, dry_run, manager=ownership.manager_of(info, request)
+    )
     context.warnings += warnings
     entry = await create_decoded(backend, info, user, obj, context)
     return written_entry(backend, info, form, entry, 201, context.warnings)
@@ -62,6 +64,8 @@ async def create_decoded(backend: Backend, info: RequestInfo, user: UserInfo, ob
         raise bad_request("resourceVersion should not be set on objects to be created")
     default(obj)
     writes.new_metadata(backend, obj.metadata)
+    if not context.owned:
+        obj.metadata.managed_fields = ownership.created(row, obj, context, backend.strategies.of(row))
     generated = bool(obj.metadata.generate_name) and not info.name
     attributes = writes.attributes_of(Operation.CREATE, info, user, context, obj)
     if not attributes.name:
@@ -106,12 +110,14 @@ async def _store(
 
 async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: str, user: UserInfo) -> Any:
     """Create for the server's own parts: no authorization, no admission; a given status is kept."""
-    context = writes.context_of(backend, row, namespace, user, dry_run=False)
+    manager = ownership.SERVER_MANAGER
+    context = writes.context_of(backend, row, namespace, user, dry_run=False, manager=manager)
     metadata = obj.metadata
     metadata.namespace = namespace if row.namespaced else ""
     default(obj)
     writes.new_metadata(backend, metadata)
     strategy = backend.strategies.of(row)
+    metadata.managed_fields = ownership.created(row, obj, context, strategy)
     status = getattr(obj, "status", None)
     try:
         strategy.prepare_create(obj, context)

@@ -12,9 +12,10 @@ from carob.api.selectors import SelectorError, from_struct
 from carob.api.status import ApiError, bad_request, not_found
 from carob.api.types import core_v1, meta_v1, policy_v1
 from carob.apiserver import bodies
-from carob.apiserver.handlers import delete, writes
+from carob.apiserver.handlers import delete, ownership, writes
 from carob.apiserver.handlers.binding import CREATED
 from carob.apiserver.registry.pods import FINISHED
+from carob.apiserver.registry.strategy import WriteContext
 from carob.apiserver.types import Attributes, Operation, RequestInfo
 from carob.base.clock import rfc3339
 from carob.transport.http import Response
@@ -52,7 +53,7 @@ async def evict(backend: Backend, info: RequestInfo, request: Request, user: Use
     if pod is None:
         raise not_found(row, info.name)
     if not _needs_no_budget(pod):
-        await _spend(backend, pod, dry_run)
+        await _spend(backend, pod, user, dry_run)
     if not dry_run:
         await _mark(backend, row, info)
     deletion = RequestInfo("delete", info.path, row, info.namespace, info.name)
@@ -93,10 +94,20 @@ def _needs_no_budget(pod: core_v1.Pod) -> bool:
     return pod.status.phase in (*FINISHED, "Pending") or pod.metadata.deletion_timestamp is not None
 
 
-async def _spend(backend: Backend, pod: core_v1.Pod, dry_run: bool) -> None:
+async def _spend(backend: Backend, pod: core_v1.Pod, user: UserInfo, dry_run: bool) -> None:
     """Take one disruption from the Pod's budget, if it has one. Raises: ApiError 429."""
     assert _BUDGETS is not None
     objects = backend.objects
+    context = WriteContext(
+        _BUDGETS,
+        pod.metadata.namespace,
+        user,
+        backend.clock,
+        backend.randomness,
+        objects,
+        subresource="status",
+        manager=ownership.SERVER_MANAGER,
+    )
     while True:
         budget = _budget_of(objects.list(_BUDGETS, pod.metadata.namespace), pod)
         if budget is None or _unhealthy_may_go(budget, pod):
@@ -106,6 +117,9 @@ async def _spend(backend: Backend, pod: core_v1.Pod, dry_run: bool) -> None:
         assert entry is not None
         spent = objects.fresh(_BUDGETS, entry)
         decrement(spent, pod.metadata.name, now)
+        spent.metadata.managed_fields = ownership.updated(
+            objects, context, spent, objects.read(_BUDGETS, entry), backend.strategies.of(_BUDGETS)
+        )
         if dry_run:
             return
         try:

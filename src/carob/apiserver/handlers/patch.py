@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
+from msgspec.structs import replace as replace_fields
 
-from carob.api import codec, go_json, strict, yaml_tree
+from carob.api import codec
 from carob.api.defaulting import default
 from carob.api.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply_patch
-from carob.api.status import ApiError, bad_request, conflict
+from carob.api.scalars import NOTHING
+from carob.api.status import ApiError, bad_request
 from carob.apiserver import negotiation
 from carob.apiserver.bodies import text_of, validation_of
-from carob.apiserver.handlers import writes
+from carob.apiserver.handlers import ownership, writes
+from carob.apiserver.handlers.apply import Configuration, apply_of
 from carob.apiserver.handlers.create import create_decoded
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.handlers.update import replace
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
     from carob.apiserver.handlers.backend import Backend
     from carob.apiserver.handlers.update import Prepare
+    from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import RequestInfo
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request, Response
 
 APPLY_PATCH = "application/apply-patch+yaml"
 
+_TRUE = ("true", "1", "True", "TRUE", "t", "T")
 _TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
 
@@ -46,26 +50,25 @@ async def patch(
     check_single(form)
     kind = patch_type(row, request)
     dry_run = writes.check_options(info, "PatchOptions")
-    _check_apply(info, kind)
-    context = writes.context_of(backend, row, info.namespace, user, dry_run, info.subresource)
-    change = Change(row, kind, text_of(request), validation_of(info))
-    if kind == APPLY_PATCH and not info.subresource:
-        entry = backend.objects.cache(row).get(info.namespace, info.name)
-        if entry is None:
-            obj = change.created(context.warnings)
+    check_apply(info, kind)
+    manager = ownership.manager_of(info, request)
+    context = writes.context_of(backend, row, info.namespace, user, dry_run, info.subresource, manager)
+    validation = validation_of(info)
+    change: Change | Application
+    if kind == APPLY_PATCH:
+        change = Application(backend, info, context, Configuration(text_of(request)), validation)
+        if not info.subresource and backend.objects.cache(row).get(info.namespace, info.name) is None:
+            obj = change.created()
+            _check_name(obj, info)
             entry = await create_decoded(backend, info, user, obj, context)
             return written_entry(backend, info, form, entry, 201, context.warnings)
+    else:
+        change = Change(row, kind, text_of(request), validation)
 
     def desired(old: Any, entry: Entry) -> tuple[Any, bool]:
         new = change.applied(old, context.warnings)
         default(new)
-        if not new.metadata.name:
-            raise bad_request(
-                f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
-            )
-        if new.metadata.name != info.name:
-            name = new.metadata.name
-            raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({info.name})")
+        _check_name(new, info)
         writes.match_namespace(row, new.metadata, info.namespace)
         if not new.metadata.resource_version:
             return new, False
@@ -77,7 +80,18 @@ async def patch(
     return written_entry(backend, info, form, entry, 200, context.warnings)
 
 
-def _check_apply(info: RequestInfo, kind: str) -> None:
+def _check_name(obj: Any, info: RequestInfo) -> None:
+    """Raises: ApiError 400."""
+    name = obj.metadata.name
+    if not name:
+        raise bad_request(
+            f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
+        )
+    if name != info.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({info.name})")
+
+
+def check_apply(info: RequestInfo, kind: str) -> None:
     """Refuse options that go only with, or only without, an apply. Raises: ApiError 422."""
     if kind == APPLY_PATCH:
         if not info.first("fieldManager"):
@@ -106,47 +120,45 @@ class Change:
         self._kind = kind
         self._body = body
         self._validation = validation
-        if kind == APPLY_PATCH:
-            # until server-side apply tracks owners: what is applied is merged by the lists' keys
-            self._applied = self._of_yaml(body)
-            try:
-                self._kind, self._body = STRATEGIC_MERGE_PATCH, orjson.dumps(self._applied)
-            except TypeError as error:  # numbers beyond 64 bits, keys that are no text, dates
-                raise bad_request(f"error decoding YAML: {error}") from None
-        self.names_version = b'"resourceVersion"' in self._body
-
-    @staticmethod
-    def _of_yaml(body: bytes) -> Any:
-        try:
-            value, _ = yaml_tree.parse(body)
-        except yaml_tree.YamlError as error:
-            raise bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
-        tree = go_json.plain(value)
-        if not isinstance(tree, dict):
-            raise bad_request("error decoding YAML: the applied configuration is not an object")
-        metadata = tree.get("metadata")
-        if isinstance(metadata, dict):
-            metadata.pop("managedFields", None)
-        return tree
-
-    def created(self, warnings: list[str]) -> Any:
-        """The object that an apply makes where there is none. Raises: ApiError 400, 409."""
-        metadata = self._applied.get("metadata")
-        uid = metadata.get("uid") if isinstance(metadata, dict) else None
-        if uid:
-            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            raise conflict(self._row, str(metadata.get("name", "")), why)
-        obj, told = strict.decode_body(self._row, self._body, strict.JSON, self._validation)
-        warnings += told
-        _same_kind(self._row, obj)
-        return obj
+        self.names_version = b'"resourceVersion"' in body
+        self._names_owners = b"managedFields" in body
 
     def applied(self, old: Any, warnings: list[str]) -> Any:
         """The state behind the patch, a fresh Struct without new defaults. Raises: ApiError 400, 413, 422."""
-        obj, told = apply_patch(self._row, codec.encode(old), self._body, self._kind, self._validation)
+        if not self._names_owners and old.metadata.managed_fields is not NOTHING:
+            # owners are large; who does not speak of them need not have them read
+            bare = replace_fields(old, metadata=replace_fields(old.metadata, managed_fields=NOTHING))
+            try:
+                return self._patched(bare, warnings)
+            except ApiError:
+                pass  # a refusal repeats the whole object
+        return self._patched(old, warnings)
+
+    def _patched(self, current: Any, warnings: list[str]) -> Any:
+        obj, told = apply_patch(self._row, codec.encode(current), self._body, self._kind, self._validation)
         warnings += told
         _same_kind(self._row, obj)
         return obj
+
+
+class Application:
+    """One server-side apply, as `Change` is one patch."""
+
+    def __init__(
+        self, backend: Backend, info: RequestInfo, context: WriteContext, config: Configuration, validation: str
+    ) -> None:
+        row, strategy = context.row, backend.strategies.of(context.row)
+        self.names_version = config.names_version
+        self._apply = apply_of(backend.objects, row, strategy, context, config, info.first("force") in _TRUE)
+        context.warnings += config.complaints(validation)
+
+    def created(self) -> Any:
+        """The object that an apply makes where there is none. Raises: ApiError 400, 409."""
+        return self._apply.created()
+
+    def applied(self, old: Any, warnings: list[str]) -> Any:
+        """The state behind the apply, a fresh Struct without new defaults. Raises: ApiError 400, 409."""
+        return self._apply.onto(old)
 
 
 def _same_kind(row: Resource, obj: Any) -> None:

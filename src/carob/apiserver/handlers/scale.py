@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from carob.api import codec
+from carob.api.apply import checks, forms
 from carob.api.resources import Resource
 from carob.api.selectors import SelectorError, from_dict, from_struct
 from carob.api.status import bad_request, invalid, method_not_supported, not_found
 from carob.api.types import autoscaling_v1
 from carob.apiserver import bodies
-from carob.apiserver.handlers import writes
+from carob.apiserver.handlers import ownership, writes
+from carob.apiserver.handlers.apply import Configuration
 from carob.apiserver.handlers.get import form_of, warning_headers
-from carob.apiserver.handlers.patch import Change, patch_type
+from carob.apiserver.handlers.patch import APPLY_PATCH, Application, Change, check_apply, patch_type
 from carob.apiserver.handlers.update import replace
 from carob.apiserver.presenters import finished
 from carob.transport.http import Response
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from carob.api.user import UserInfo
     from carob.apiserver.handlers.backend import Backend
+    from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import RequestInfo
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request
@@ -67,17 +72,27 @@ async def _write(backend: Backend, info: RequestInfo, request: Request, user: Us
     assert row is not None
     patched = info.verb == "patch"
     dry_run = writes.check_options(info, "PatchOptions" if patched else "UpdateOptions")
-    context = writes.context_of(backend, row, info.namespace, user, dry_run, "scale")
-    change = None
+    context = writes.context_of(
+        backend, row, info.namespace, user, dry_run, "scale", ownership.manager_of(info, request)
+    )
+    change: Change | Application | None = None
     if patched:
         kind = patch_type(row, request)
-        change = Change(_SCALE, kind, bodies.text_of(request), bodies.validation_of(info))
+        check_apply(info, kind)
+        if kind == APPLY_PATCH:
+            change = _application(backend, info, context, bodies.text_of(request))
+        else:
+            change = Change(_SCALE, kind, bodies.text_of(request), bodies.validation_of(info))
         body = b""
     else:
         sent, context.warnings[:] = bodies.decode_as(autoscaling_v1.Scale, "autoscaling", info, request)
         body = codec.encode(sent)
 
     def desired(old: Any, entry: Entry) -> tuple[Any, bool]:
+        if isinstance(change, Application):
+            new = change.applied(old, context.warnings)
+            named = writes.check_version(row, backend.strategies.of(row), new.metadata, entry)
+            return new, named and change.names_version
         if change is not None:
             scale = change.applied(scale_of(old), context.warnings)
         else:
@@ -91,6 +106,26 @@ async def _write(backend: Backend, info: RequestInfo, request: Request, user: Us
 
     entry = await replace(backend, info, user, context, desired, backend.strategies.of(row).prepare_update)
     return _answer(info, request, scale_of(backend.objects.fresh(row, entry)), context.warnings)
+
+
+def _application(backend: Backend, info: RequestInfo, context: WriteContext, body: bytes) -> Application:
+    """An apply of a Scale as one of the workload: its replica count alone. Raises: ApiError 400, 422."""
+    sent = Configuration(body)
+    sent.check_kind(_SCALE)
+    wrong = checks.mistakes(sent.tree, forms.form_of(autoscaling_v1.Scale))
+    if wrong:
+        raise bad_request(f"failed to create typed patch object: {wrong[0]}")
+    scale = codec.from_tree(autoscaling_v1.Scale, sent.tree)
+    _check(scale, info)
+    replicas = (sent.tree.get("spec") or {}).get("replicas")
+    metadata = {key: value for key, value in sent.metadata.items() if key in ("uid", "resourceVersion")}
+    row = context.row
+    tree: dict[str, Any] = {"apiVersion": row.api_version, "kind": row.kind, "metadata": metadata}
+    if replicas is not None:
+        tree["spec"] = {"replicas": replicas}
+    config = Configuration(orjson.dumps(tree))
+    context.warnings += sent.complaints(bodies.validation_of(info))
+    return Application(backend, info, context, config, bodies.validation_of(info))
 
 
 def _check(scale: autoscaling_v1.Scale, info: RequestInfo) -> None:

@@ -11,7 +11,7 @@ from carob.api import codec
 from carob.api.defaulting import default
 from carob.api.status import ApiError, bad_request, not_found
 from carob.apiserver import bodies, rules
-from carob.apiserver.handlers import writes
+from carob.apiserver.handlers import ownership, writes
 from carob.apiserver.handlers.create import create_decoded
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.presenters import check_single
@@ -49,7 +49,9 @@ async def update(
     dry_run = writes.check_options(info, "UpdateOptions")
     obj, warnings = bodies.decode(row, info, request)
     strategy = backend.strategies.of(row)
-    context = writes.context_of(backend, row, info.namespace, user, dry_run, info.subresource)
+    context = writes.context_of(
+        backend, row, info.namespace, user, dry_run, info.subresource, ownership.manager_of(info, request)
+    )
     context.warnings += warnings
     _match_name(obj, info)
     writes.match_namespace(row, obj.metadata, info.namespace)
@@ -133,6 +135,8 @@ async def _replace_once(
     strategy = backend.strategies.of(row)
     writes.check_uid(row, new.metadata.uid, old.metadata.uid, entry.name, entry.namespace)
     writes.keep_metadata(new.metadata, old.metadata)
+    if not context.owned and not context.subresource:
+        new.metadata.managed_fields = ownership.updated(backend.objects, context, new, old, strategy)
     attributes = writes.attributes_of(Operation.UPDATE, info, user, context, new, old)
     backend.admission.admit(attributes)
     if attributes.changed_fields:
@@ -140,6 +144,9 @@ async def _replace_once(
     if prepare is None:
         prepare = strategy.prepare_status if context.subresource == "status" else strategy.prepare_update
     prepare(new, old, context)
+    if not context.owned and context.subresource:
+        # what a subresource cannot write has been put back by now, and what follows from the rest is there
+        new.metadata.managed_fields = ownership.updated(backend.objects, context, new, old, strategy)
     if context.subresource != "status":
         await writes.reserve(backend, strategy, new, old, context)
     rules.check_update(row, new, old, context.subresource)
@@ -181,7 +188,8 @@ async def update_internal(backend: Backend, row: Resource, obj: Any, namespace: 
     """Update for the server's own parts: no authorization, no admission; status and spec at once."""
     obj = codec.decode(row.struct, codec.encode(obj))
     namespace = namespace or obj.metadata.namespace
-    context = writes.context_of(backend, row, namespace, user, dry_run=False)
+    manager = ownership.SERVER_MANAGER
+    context = writes.context_of(backend, row, namespace, user, dry_run=False, manager=manager)
     entry = backend.objects.cache(row).get(namespace if row.namespaced else "", obj.metadata.name)
     if entry is None:
         raise not_found(row, obj.metadata.name)
@@ -192,6 +200,9 @@ async def update_internal(backend: Backend, row: Resource, obj: Any, namespace: 
     writes.keep_metadata(obj.metadata, old.metadata)
     status = getattr(obj, "status", None)
     default(obj)
+    if status is not None and status != old.status:
+        context.subresource = "status"
+    obj.metadata.managed_fields = ownership.updated(backend.objects, context, obj, old, strategy)
     try:
         strategy.prepare_update(obj, old, context)
         if status is not None:

@@ -61,7 +61,13 @@ def check_options(info: RequestInfo, kind: str) -> bool:
 
 
 def context_of(
-    backend: Backend, row: Resource, namespace: str, user: UserInfo, dry_run: bool, subresource: str = ""
+    backend: Backend,
+    row: Resource,
+    namespace: str,
+    user: UserInfo,
+    dry_run: bool,
+    subresource: str = "",
+    manager: str = "",
 ) -> WriteContext:
     """The context of one write."""
     objects = backend.objects
@@ -75,6 +81,7 @@ def context_of(
         objects,
         dry_run=dry_run,
         subresource=subresource,
+        manager=manager,
         shared=shared,
         give_back=shared_claims(backend, backend.strategies.of(row)).give_back if shared else None,
     )
@@ -126,11 +133,10 @@ def new_metadata(backend: Backend, metadata: Any) -> None:
     metadata.deletion_timestamp = metadata.deletion_grace_period_seconds = None
     metadata.self_link = ""
     metadata.generation = 0
-    metadata.managed_fields = []
 
 
 def keep_metadata(new: Any, old: Any) -> None:
-    """What an update may leave out and what it may not say."""
+    """What an update may leave out and what it may not say; managedFields are `ownership`'s."""
     new.uid = new.uid or old.uid
     new.resource_version = old.resource_version
     new.creation_timestamp = old.creation_timestamp
@@ -142,7 +148,6 @@ def keep_metadata(new: Any, old: Any) -> None:
         new.generate_name = old.generate_name
     new.generation = old.generation
     new.self_link = ""
-    new.managed_fields = old.managed_fields
 
 
 def attributes_of(

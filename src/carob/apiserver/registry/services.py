@@ -10,14 +10,16 @@ import ipaddress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from carob.api.resources import TABLE
 from carob.api.status import ApiError, internal, invalid
+from carob.api.types import core_v1
 from carob.apiserver.registry import allocation
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
 from carob.apiserver.registry.strategy import Strategy
 
 if TYPE_CHECKING:
-    from carob.api.types import core_v1
     from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import Reader
 
@@ -49,6 +51,8 @@ class ServiceStrategy(Strategy):
     def prepare_update(self, new: core_v1.Service, old: core_v1.Service, context: WriteContext) -> None:
         """What was given out stays unless the type no longer has it."""
         new.status = old.status
+        if old.spec.type == "LoadBalancer" and new.spec.type != "LoadBalancer":
+            new.status = replace(old.status, load_balancer=core_v1.LoadBalancerStatus())
         self._normalize(new.spec, old.spec)
         _keep_given(new.spec, old.spec)
         _drop_foreign(new.spec, old.spec)

@@ -41,6 +41,10 @@ class WriteContext:
     reader: Reader
     dry_run: bool = False
     subresource: str = ""
+    manager: str = ""
+    """Who owns what this write changes; empty until the request has said so."""
+    owned: bool = False
+    """True where the object's managedFields are settled already, as an apply leaves them."""
     warnings: list[str] = field(default_factory=list)
     undo: list[Callable[[], None]] = field(default_factory=list)
     done: list[Callable[[], None]] = field(default_factory=list)

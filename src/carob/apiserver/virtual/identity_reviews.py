@@ -47,7 +47,7 @@ class IdentityReviews:
             raise bad_request("token is required for TokenReview in authentication")
         found = self._authenticator.authenticate_token(review.spec.token, review.spec.audiences)
         if found is None:
-            review.status = v1.TokenReviewStatus(error="[invalid bearer token, unknown]")
+            review.status = v1.TokenReviewStatus(error="invalid bearer token")
         else:
             who, audiences = found
             review.status = v1.TokenReviewStatus(authenticated=True, user=shown(who), audiences=list(audiences))
