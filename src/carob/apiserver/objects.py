@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
+from carob.api.scalars import NOTHING
 from carob.api.status import already_exists, conflict, not_found, unavailable
 from carob.apiserver import keys
 from carob.apiserver.conversion import convert_object
@@ -193,6 +194,10 @@ class Objects:
                 for old in [known for known, _ in zip(self._memo, range(MAX_MEMO // 4), strict=False)]:
                     del self._memo[old]
             obj = self._memo[entry] = self.fresh(row, entry)
+            owners = obj.metadata.managed_fields
+            if owners is not NOTHING:
+                # bytes that are a part of others keep those alive
+                obj.metadata.managed_fields = owners.copy()
         return obj
 
     def get(self, resource: Resource, namespace: str, name: str) -> Any | None:

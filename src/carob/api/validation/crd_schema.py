@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api import codec
+from carob.api.types.apiextensions_v1 import JSONSchemaProps
 from carob.api.validation import field
 
 if TYPE_CHECKING:
@@ -39,11 +41,31 @@ def check(out: list[Cause], path: str, schema: Tree) -> None:
     if schema.get("nullable"):
         out.append(field.forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
     before = len(out)
+    if _has_wrong_types(out, path, schema):
+        return
     _schema(out, path, schema)
     # what cannot be read as structural is not judged as such
     if not any(_unreadable(part) for part in _parts(schema)) or len(out) == before:
         _structural(out, path, schema, "root")
         _complete(out, path, schema)
+
+
+def _has_wrong_types(out: list[Cause], path: str, schema: Tree) -> bool:
+    """Refuse schemas whose fields have wrong types, where decoding could not look: an item may be no schema at all.
+
+    Differs: upstream refuses them while it decodes.
+    """
+    wrong = False
+    for place, child in _children(schema):
+        if place in ("items", "additionalProperties"):
+            try:
+                codec.from_tree(JSONSchemaProps, child)
+            except ValueError as error:
+                out.append(field.invalid(f"{path}.{place}", "", str(error)))
+                wrong = True
+                continue
+        wrong = _has_wrong_types(out, f"{path}.{place}", child) or wrong
+    return wrong
 
 
 def _children(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
