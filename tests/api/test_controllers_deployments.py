@@ -163,7 +163,7 @@ def test_a_set_adopts_what_fits_and_releases_what_no_longer_does(pki: Pki) -> No
         await world.until(core_v1.Pod, "stray", "default", lambda f: f is not None and not f.metadata.owner_references)
         # the set counts the stray one until it has seen it go
         async with asyncio.timeout(30):
-            while len((await world.client.list(core_v1.Pod, "default")).items) != 3:
+            while len((await world.client.list(core_v1.Pod, "default")).items) != 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await world.until(apps_v1.ReplicaSet, "web", "default", ready(2))
 
