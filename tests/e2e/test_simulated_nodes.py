@@ -32,6 +32,12 @@ def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
         cluster.kubectl("1.37", "rollout", "status", "deployment/web", "--timeout=60s").check()
         cluster.kubectl("1.37", "create", "job", "once", "--image=nginx").check()
         cluster.kubectl("1.37", "wait", "--for=condition=Complete", "job/once", "--timeout=60s").check()
+        cluster.kubectl("1.37", "taint", "nodes", "--all", "busy=yes:NoSchedule").check()
+        cluster.kubectl("1.37", "run", "late", "--image=nginx").check()
+        why = cluster.carob("explain-scheduling", "late")
+        assert why.code == 1
+        assert "0/20 nodes are available: 20 node(s) had untolerated taint(s)." in why.out
+        assert why.out.count("taint busy=yes:NoSchedule") == 20
         again = cluster.carob("up", "--nodes", "0", "--simulated-nodes", "5")
         assert again.code == 1
         assert "runs with other simulated nodes" in again.err

@@ -40,6 +40,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "events": ("events", "List events"),
         "wait": ("wait", "Wait for a specific condition on one or many resources"),
         "explain-flow": ("explain_flow", "Say whether one Pod may speak to another, and which policy decides"),
+        "explain-scheduling": ("explain_scheduling", "Say of every node why a Pod may go there or not, and its scores"),
         "explain": ("explain", "Get documentation for a resource"),
         "api-resources": ("api_resources", "Print the supported API resources on the server"),
         "api-versions": ("api_versions", 'Print the supported API versions, in the form of "group/version"'),

@@ -32,19 +32,10 @@ if TYPE_CHECKING:
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check, Rejection
 
-LOCAL = (
-    node_unschedulable.prepare,
-    node_name.prepare,
-    taint_toleration.prepare,
-    node_affinity.prepare,
-    node_ports.prepare,
-    node_resources_fit.prepare,
-)
-FAR_SIGHTED = (
-    volume_binding.prepare,
-    pod_topology_spread.prepare,
-    inter_pod_affinity.prepare,
-)
+_LOCAL = (node_unschedulable, node_name, taint_toleration, node_affinity, node_ports, node_resources_fit)
+_FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity)
+_MAKE_LOCAL = tuple(module.prepare for module in _LOCAL)
+_MAKE_FAR_SIGHTED = tuple(module.prepare for module in _FAR_SIGHTED)
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
@@ -54,12 +45,17 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
 
 def local(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
     """Those that look at one node alone."""
-    return [check for check in (make(pod, snapshot) for make in LOCAL) if check is not None]
+    return [check for check in (make(pod, snapshot) for make in _MAKE_LOCAL) if check is not None]
 
 
 def far_sighted(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
     """The others."""
-    return [check for check in (make(pod, snapshot) for make in FAR_SIGHTED) if check is not None]
+    return [check for check in (make(pod, snapshot) for make in _MAKE_FAR_SIGHTED) if check is not None]
+
+
+def named(pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Check | None]]:
+    """Every filter by its name, in order; None where the Pod gives it nothing to check."""
+    return [(module.NAME, module.prepare(pod, snapshot)) for module in (*_LOCAL, *_FAR_SIGHTED)]
 
 
 def first_rejection(checks: Sequence[Check], node: NodeInfo) -> Rejection | None:

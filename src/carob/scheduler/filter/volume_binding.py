@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+NAME = "VolumeBinding"
+
 if TYPE_CHECKING:
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.snapshot import Snapshot

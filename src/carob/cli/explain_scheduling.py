@@ -1,0 +1,150 @@
+"""Say of every node why a Pod may go there or not: each filter's verdict, each score, what would have to change.
+
+The decision is made anew, here, from what the API says now; of a Pod that has a node it is asked as if it had none. The
+exit code is 0 when there is a node for it, 1 when there is none.
+
+Examples:
+  carob explain-scheduling web
+  carob explain-scheduling web -n shop -o json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import core_v1, policy_v1, storage_v1
+from carob.cli.connection import add_connection_flags, connect
+from carob.cli.errors import CommandError
+from carob.cli.failures import server_error
+from carob.cli.printers.columns import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from carob.cli.connection import Connection
+    from carob.cli.flags import Arguments, Flags
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.report import Report
+    from carob.scheduler.snapshot import Snapshot
+
+_USAGE = "error: USAGE: explain-scheduling POD\nSee 'carob explain-scheduling -h' for help and examples"
+
+
+def add_flags(flags: Flags) -> None:
+    """`-o json`, beside those that every verb has."""
+    flags.usage = "POD [flags]"
+    flags.text("output", "o", meta="FORMAT", help="json, or nothing for a table")
+    add_connection_flags(flags)
+
+
+def run(arguments: Arguments) -> int:
+    """Decide, and print all of it."""
+    if len(arguments.words) != 1:
+        raise CommandError(_USAGE)
+    if arguments.output not in ("", "json"):
+        raise CommandError(f'error: unable to match a printer suitable for the output format "{arguments.output}"')
+    name = arguments.words[0].removeprefix("pod/").removeprefix("pods/")
+    from carob.scheduler.report import report
+
+    connection = connect(arguments)
+    try:
+        pod, snapshot, placed = _world(connection, name)
+    except ApiError as error:
+        raise server_error(error) from error
+    finally:
+        connection.close()
+    found = report(pod, snapshot)
+    if arguments.output == "json":
+        print(json.dumps({"pod": pod.key, "node": placed, **asdict(found)}, indent=4))
+    else:
+        _print(pod, placed, found)
+    return 0 if found.chosen else 1
+
+
+def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
+    """The Pod as if it had no node, everything else as it is, and the node that it has."""
+    from carob.scheduler.budgets import budget_of
+    from carob.scheduler.pod_volumes import StorageView, look
+    from carob.scheduler.pods import PodInfo
+    from carob.scheduler.snapshot import Snapshot
+    from carob.scheduler.views import NodeView, PodView
+
+    view = codec.from_tree(PodView, connection.json("GET", f"/api/v1/namespaces/{connection.namespace}/pods/{name}"))
+    placed = view.spec.node_name
+    view.spec.node_name = ""
+    pod = PodInfo(view)
+    snapshot = Snapshot()
+    for one in _items(connection, "/api/v1/namespaces"):
+        snapshot.set_namespace(one["metadata"]["name"], one["metadata"].get("labels") or {})
+    for one in _items(connection, "/api/v1/nodes"):
+        snapshot.set_node(codec.from_tree(NodeView, one))
+    living = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+    others = [PodInfo(codec.from_tree(PodView, one)) for one in _items(connection, "/api/v1/pods", living)]
+    for other in others:
+        promised = other.view.status.nominated_node_name
+        if other.node_name and other.key != pod.key:
+            snapshot.set_pod(other)
+        elif promised and not other.node_name:
+            snapshot.nominations.promise(other, promised)
+    budgets = _items(connection, "/apis/policy/v1/poddisruptionbudgets")
+    snapshot.budgets = tuple(budget_of(codec.from_tree(policy_v1.PodDisruptionBudget, one)) for one in budgets)
+    if pod.claims:
+        storage = "/apis/storage.k8s.io/v1/storageclasses"
+        view_of = StorageView(
+            claims=_by_key(core_v1.PersistentVolumeClaim, _items(connection, "/api/v1/persistentvolumeclaims")),
+            volumes=_by_key(core_v1.PersistentVolume, _items(connection, "/api/v1/persistentvolumes")),
+            classes=_by_key(storage_v1.StorageClass, _items(connection, storage)),
+        )
+        users: dict[str, int] = {}
+        for other in others:
+            for key, _ in other.claims if other.key != pod.key else ():
+                users[key] = users.get(key, 0) + 1
+        pod.volumes = look(pod, view_of, users)
+    return pod, snapshot, placed
+
+
+def _items(connection: Connection, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    found = connection.json("GET", path, query or {})
+    return found.get("items") or []
+
+
+def _by_key(kind: Any, items: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    out = {}
+    for item in items:
+        metadata = item["metadata"]
+        key = f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
+        out[key] = codec.from_tree(kind, item)
+    return out
+
+
+def _print(pod: PodInfo, placed: str, found: Report) -> None:
+    print(f"Pod {pod.key}: {f'is on {placed}' if placed else 'has no node'}")
+    if pod.view.spec.scheduling_gates:
+        print(f"  it waits for its scheduling gates: {', '.join(g.name for g in pod.view.spec.scheduling_gates)}")
+    if found.chosen:
+        print(f"  it would go to {found.chosen} now")
+    else:
+        print(f"  it would go nowhere now: {found.message}")
+        if found.preempts:
+            print(f"  it would get {found.nominated} when these go: {', '.join(found.preempts)}")
+    names = sorted({name for node in found.nodes for name in node.scores})
+    fitting = [node for node in found.nodes if not node.rejections]
+    if fitting:
+        print("\nNodes that fit, with their weighted scores:")
+        rows = [["NODE", "TOTAL", *names]]
+        rows += [[one.node, str(one.total), *(str(one.scores.get(name, "-")) for name in names)] for one in fitting]
+        for line in Columns().lines(rows):
+            print(f"  {line.rstrip()}")
+    rejected = [node for node in found.nodes if node.rejections]
+    if rejected:
+        print("\nNodes that do not:")
+        for node in rejected:
+            print(f"  {node.node}")
+            for name, reasons in node.rejections.items():
+                print(f"    {name}: {', '.join(reasons)}")
+            for hint in node.hints:
+                print(f"      {hint}")
