@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from carob.api.status import ApiError
-from carob.api.types import core_v1, meta_v1
+from carob.api.types import core_v1, discovery_v1, meta_v1
 from carob.api.user import UserInfo
 from carob.apiserver.keys import CLAIMS
 from carob.apiserver.options import ApiServerOptions
@@ -41,12 +41,15 @@ class Servers:
     def __init__(self) -> None:
         self.clients: list[Client] = []
         self.stores: list[EtcdStore] = []
+        self.named: list[str] = []
 
 
 @asynccontextmanager
 async def opened(etcd: Etcd, servers: Servers) -> AsyncIterator[None]:
     store = await EtcdStore.open(etcd.options)
-    api = ApiServer(store, ApiServerOptions(), SystemClock(), SystemRandomness())
+    options = ApiServerOptions(advertise_address=f"10.42.0.{len(servers.named) + 1}")
+    servers.named.append(options.advertise_address)
+    api = ApiServer(store, options, SystemClock(), SystemRandomness())
     try:
         await api.start()
         servers.stores.append(store)
@@ -202,5 +205,25 @@ def test_watchers_of_all_servers_hear_the_same(etcd: Etcd) -> None:
         assert len(heard[0]) == 61
         versions = [int(version) for _, _, version in heard[0]]
         assert versions == sorted(set(versions))
+
+    play(etcd, body)
+
+
+def test_the_kubernetes_service_leads_to_the_servers_that_live(etcd: Etcd) -> None:
+    async def addresses(client: Client) -> tuple[list[str], list[str]]:
+        endpoints = await client.get(core_v1.Endpoints, "kubernetes", "default")
+        piece = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
+        return (
+            [one.ip for subset in endpoints.subsets for one in subset.addresses],
+            [address for one in piece.endpoints for address in one.addresses],
+        )
+
+    async def body(servers: Servers) -> None:
+        one = servers.clients[0]
+        async with asyncio.timeout(30), opened(etcd, servers):
+            # each start says who lives; two that start at once may overlook each other until they look again
+            assert "10.42.0.3" in (await addresses(one))[0]
+        left, pieces = await addresses(one)
+        assert left == pieces == ["10.42.0.1", "10.42.0.2"]
 
     play(etcd, body)

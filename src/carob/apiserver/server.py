@@ -31,6 +31,7 @@ from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
 from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
+from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.engine import Engine
@@ -80,6 +81,8 @@ class ApiServer:
         self._randomness = randomness
         self._admission = AdmissionChain()
         self.engine = Engine(store, self.table, self._admission, clock, randomness)
+        self._store = store
+        self._servers: ServerEndpoints | None = None
         self._stage = "starting"
         self._in_flight = InFlight()
         self.metrics.gauge(
@@ -105,7 +108,7 @@ class ApiServer:
         self._dispatcher = Dispatcher(self.engine.handle, self._answer_path, self.discovery.groups)
         self._register_virtual()
         aggregation = RoleAggregation(self.engine)
-        await Bootstrap(self.engine, self.table, options, self._clock, self._randomness).run()
+        await self._bootstrap(options)
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
         lease = IdentityLease(self.engine, options.hostname, self._clock)
@@ -116,6 +119,14 @@ class ApiServer:
             warm = asyncio.get_running_loop().run_in_executor(None, key.warm_up)
             warm.add_done_callback(_log_broken_key)
         self._stage = "ready"
+
+    async def _bootstrap(self, options: ApiServerOptions) -> None:
+        shared = self._store.shared
+        await Bootstrap(self.engine, self.table, options, self._clock, self._randomness, shared=shared).run()
+        if shared:
+            self._servers = ServerEndpoints(self._store, self.engine, self.table, options, self._clock)
+            await self._servers.renew()
+            self._spawn(supervise("servers", self._servers.run, self._clock), "servers")
 
     def table_changed(self) -> None:
         """Custom resources came or went: what is made of the table is made anew."""
@@ -177,6 +188,9 @@ class ApiServer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._servers is not None:
+            servers, self._servers = self._servers, None
+            await servers.leave()
         if self._connections is not None:
             await self._connections.close()
         await self.engine.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from carob.base.clock import rfc3339, rfc3339_micro
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from carob.api.resources import ResourceTable
     from carob.apiserver.options import ApiServerOptions
@@ -287,8 +287,14 @@ def kubernetes_address(options: ApiServerOptions) -> Tree:
     }
 
 
-def kubernetes_endpoints(options: ApiServerOptions) -> Iterator[Tree]:
-    """Where the `kubernetes` Service leads: this server, as Endpoints and as an EndpointSlice."""
+def kubernetes_endpoints(servers: Iterable[tuple[str, int]]) -> Iterator[Tree]:
+    """Where the `kubernetes` Service leads: the servers (address and port), as Endpoints and as an EndpointSlice.
+
+    A slice has one port for all: where servers differ, that of most of them.
+    """
+    by_port: dict[int, list[str]] = {}
+    for address, port in sorted(servers):
+        by_port.setdefault(port, []).append(address)
     yield {
         "kind": "Endpoints",
         "apiVersion": "v1",
@@ -299,11 +305,13 @@ def kubernetes_endpoints(options: ApiServerOptions) -> Iterator[Tree]:
         },
         "subsets": [
             {
-                "addresses": [{"ip": options.advertise_address}],
-                "ports": [{"name": "https", "port": options.port, "protocol": "TCP"}],
+                "addresses": [{"ip": address} for address in addresses],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
             }
+            for port, addresses in sorted(by_port.items())
         ],
     }
+    port, addresses = max(by_port.items(), key=lambda one: (len(one[1]), -one[0]), default=(0, []))
     yield {
         "kind": "EndpointSlice",
         "apiVersion": "discovery.k8s.io/v1",
@@ -313,8 +321,8 @@ def kubernetes_endpoints(options: ApiServerOptions) -> Iterator[Tree]:
             "labels": {"kubernetes.io/service-name": "kubernetes"},
         },
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [options.advertise_address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "protocol": "TCP", "port": options.port}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": [{"name": "https", "protocol": "TCP", "port": port}] if addresses else [],
     }
 
 

@@ -50,13 +50,21 @@ class Bootstrap:
     """One run over everything that must be there."""
 
     def __init__(
-        self, writer: Writer, table: ResourceTable, options: ApiServerOptions, clock: Clock, randomness: Randomness
+        self,
+        writer: Writer,
+        table: ResourceTable,
+        options: ApiServerOptions,
+        clock: Clock,
+        randomness: Randomness,
+        *,
+        shared: bool = False,
     ) -> None:
         self._writer = writer
         self._table = table
         self._options = options
         self._clock = clock
         self._randomness = randomness
+        self._shared = shared
 
     async def run(self) -> None:
         """Return when everything is there."""
@@ -69,7 +77,8 @@ class Bootstrap:
         now, options = self._clock.now(), self._options
         yield objects.kubernetes_service(options)
         yield objects.dns_service(options)
-        yield from objects.kubernetes_endpoints(options)
+        if not self._shared:  # several servers keep them together: `server_endpoints.py`
+            yield from objects.kubernetes_endpoints([(options.advertise_address, options.port)])
         yield from objects.config_maps(options, now)
         yield objects.identity_lease(options, new_uid(self._randomness), now)
         yield from objects.priority_classes()
