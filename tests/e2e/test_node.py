@@ -284,6 +284,36 @@ def test_the_nodes_statistics(cluster: Cluster, gone: Any) -> None:
     assert node[1].split()[-1].endswith("%")
 
 
+TOP = """\
+pod counted --containers
+pod -A -l app=counted --sum
+pod -l app=nobody
+pod counted --show-swap --no-headers
+pod none
+pod counted -l app=counted
+pod --sort-by=age
+node none
+node a b
+"""
+
+
+def test_top_is_kubectls(cluster: Cluster, gone: Any) -> None:
+    gone("pod/counted")
+    run(cluster, "counted", {"command": ["sleep", "600"]})
+
+    def both(line: str) -> tuple[tuple[int, str, str], tuple[int, str, str]]:
+        ours, theirs = cluster.carob("top", *line.split()), cluster.kubectl(KUBECTL, "top", *line.split())
+        return (ours.code, ours.out, ours.err), (theirs.code, theirs.out, theirs.err.replace("kubectl", "carob"))
+
+    for line in TOP.splitlines():
+        ours, theirs = both(line)
+        for _ in range(4):
+            # numbers may change between the two; four more tries are enough for one that sleeps
+            if ours != theirs:
+                ours, theirs = both(line)
+        assert ours == theirs
+
+
 def test_an_autoscaler_sees_the_load(cluster: Cluster, gone: Any) -> None:
     gone("deployment/busy")
     gone("hpa/busy")

@@ -38,6 +38,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "describe": ("describe", "Show details of a specific resource or group of resources"),
         "logs": ("logs", "Print the logs for a container in a pod"),
         "events": ("events", "List events"),
+        "top": ("top", "Display resource (CPU/memory) usage of nodes or pods"),
         "wait": ("wait", "Wait for a specific condition on one or many resources"),
         "explain-flow": ("explain_flow", "Say whether one Pod may speak to another, and which policy decides"),
         "explain-scheduling": ("explain_scheduling", "Say of every node why a Pod may go there or not, and its scores"),
