@@ -60,6 +60,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH = 28
+RTM_NEWQDISC = 36
 
 IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
 IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 2, 1, 1
@@ -68,6 +69,10 @@ NDA_DST, NDA_LLADDR = 1, 2
 RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
 NUD_PERMANENT = 0x80
+TCA_KIND, TCA_OPTIONS = 1, 2
+TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
+TC_H_ROOT, LINKLAYER_ETHERNET = 0xFFFFFFFF, 1
+LARGEST_RATE32 = 0xFFFFFFFF
 LONGEST_INTERFACE_NAME = 15
 LONGEST_ALIAS = 255
 
@@ -142,6 +147,22 @@ def set_up(index: int, *, alias: str = "", ipv4: Mapping[str, int] | None = None
 def delete_link(index: int) -> Message:
     """Remove an interface (of a veth pair: both). Costs tens of milliseconds; never for a Pod that ends."""
     return Message(f"delete interface {index}", RTM_DELLINK, 0, _ifinfo(index))
+
+
+def limit_rate(index: int, rate_bytes: int, burst_bytes: int, queue_bytes: int) -> Message:
+    """Let an interface send at most `rate_bytes` a second, `burst_bytes` at once; what waits beyond `queue_bytes` is lost.
+
+    Replaces whatever queueing the interface has. Source: linux/pkt_sched.h (tc_tbf_qopt), net/sched/sch_tbf.c.
+    """
+    rate = struct.pack("=BBHhHI", 0, LINKLAYER_ETHERNET, 0, 0, 0, min(rate_bytes, LARGEST_RATE32))
+    # rate, no peak rate, queue, and the bucket in ticks, which the attribute in bytes below overrules
+    options = _attribute(TCA_TBF_PARMS, rate + bytes(len(rate)) + struct.pack("=III", queue_bytes, 0, 0))
+    if rate_bytes > LARGEST_RATE32:
+        options += _attribute(TCA_TBF_RATE64, struct.pack("=Q", rate_bytes))
+    options += _number(TCA_TBF_BURST, burst_bytes)
+    body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, 0, TC_H_ROOT, 0)
+    body += _text(TCA_KIND, "tbf") + _attribute(TCA_OPTIONS, options)
+    return Message(f"limit interface {index} to {rate_bytes} bytes/s", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def _address_body(index: int, address: str, prefix_length: int) -> bytes:

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Protocol
 from carob.base.log import get_logger
 from carob.host import netlink
 from carob.network.addresses import HostPort, Lease
+from carob.network.bandwidth import EGRESS, INGRESS, bucket_of
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from carob.network.addresses import AddressBook
+    from carob.network.bandwidth import Bucket
     from carob.network.host_ports import HostPorts
     from carob.network.layout import NetworkLayout
 
@@ -58,6 +60,8 @@ class Request(Protocol):
     def name(self) -> str: ...
     @property
     def port_mappings(self) -> Sequence[PortMapping]: ...
+    @property
+    def annotations(self) -> Mapping[str, str]: ...
 
 
 class PodNetwork:
@@ -137,6 +141,8 @@ class PodNetwork:
                 netlink.replace_neighbour(link.index, gateway, self._layout.host_mac),
                 netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway, onlink=True),
             )
+            # what each end may send: the Pod, and the node to the Pod
+            _limit(inside, link.index, bucket_of(request.annotations, EGRESS))
 
     def _make_pair(self, sandbox_id: str, lease: Lease) -> None:
         name = self._layout.interface_name(sandbox_id)
@@ -176,6 +182,7 @@ class PodNetwork:
                 protocol=ROUTE_PROTOCOL,
             ),
         )
+        _limit(self._node, link.index, bucket_of(request.annotations, INGRESS))
 
     def _delete_pair(self, name: str) -> None:
         link = self._node.link(name)
@@ -193,3 +200,8 @@ class PodNetwork:
             step()
         except (OSError, NetworkFailure) as error:
             _log.error("clean-up of sandbox %s failed: %s", lease.sandbox_id, error)
+
+
+def _limit(where: netlink.Netlink, index: int, bucket: Bucket | None) -> None:
+    if bucket is not None:
+        where.send(netlink.limit_rate(index, *bucket))

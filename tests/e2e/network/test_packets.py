@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +44,7 @@ class Request:
     port_mappings: tuple[Mapping, ...] = ()
     namespace: str = "default"
     name: str = "pod"
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -308,3 +313,39 @@ def test_a_foreign_firewall_that_drops_what_is_forwarded_is_named(world: World) 
 
     assert world.node.call(forward_obstacles) == []
     assert world.node.call(make) == ["inet fw f"]
+
+
+def test_a_pod_is_as_fast_as_its_annotations_say(world: World) -> None:
+    limits = {"kubernetes.io/ingress-bandwidth": "1M", "kubernetes.io/egress-bandwidth": "2M"}
+    pod, address = world.pod(Request("sandbox-1", annotations=limits))
+    free, _ = world.pod(Request("sandbox-2"))
+    name = LAYOUT.interface_name("sandbox-1")
+
+    def queue(interface: str) -> dict[str, Any]:
+        shown = subprocess.run(["tc", "-s", "-j", "qdisc", "show", "dev", interface], capture_output=True, check=True)
+        found: dict[str, Any] = json.loads(shown.stdout)[0]
+        return found
+
+    def flood(target: str) -> None:
+        """Far more than the limit lets through in any time that this can take."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            for _ in range(3000):
+                with suppress(OSError):  # a full queue may say so
+                    sending.sendto(bytes(1400), (target, 9))
+
+    received, sent = world.node.call(lambda: queue(name)), pod.call(lambda: queue("eth0"))
+    assert [(one["kind"], one["options"]["rate"]) for one in (received, sent)] == [("tbf", 125_000), ("tbf", 250_000)]
+    world.node.call(lambda: flood(address))
+    pod.call(lambda: flood("10.42.0.1"))
+    assert world.node.call(lambda: queue(name))["drops"] > 0
+    assert pod.call(lambda: queue("eth0"))["drops"] > 0
+    assert free.call(lambda: queue("eth0"))["kind"] == "noqueue"
+    for wrong, why in (("fast", "is no quantity"), ("10", "unreasonably small"), ("2P", "unreasonably large")):
+        with pytest.raises(NetworkFailure, match=why):
+            world.pod(Request("sandbox-3", annotations={"kubernetes.io/egress-bandwidth": wrong}))
+    assert {lease.sandbox_id for lease in _network(world).pods.leases()} == {"sandbox-1", "sandbox-2"}
+
+
+def _network(world: World) -> Network:
+    assert world.network is not None
+    return world.network
