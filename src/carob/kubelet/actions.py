@@ -83,6 +83,8 @@ class Snapshot:
     containers: Mapping[str, ContainerView] = field(default_factory=dict)
     released: Work = Work.NONE
     """Whether the node has taken back sandbox and volumes after the end."""
+    restarting: bool = False
+    """All containers are being cleared away, to begin anew."""
     orphans: tuple[str, ...] = ()
     """Ids of running containers that belong to no present sandbox."""
 
@@ -132,13 +134,20 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartAll:
+    """Every container has ended because of the one that is named: clear them away, so that all begin anew."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackOff:
     """A restart has to wait: tell people so."""
 
     name: str
 
 
-Action = StartSandbox | PrepareVolumes | EnsureImage | StartContainer | StopContainer | Release | BackOff
+Action = StartSandbox | PrepareVolumes | EnsureImage | StartContainer | StopContainer | Release | RestartAll | BackOff
 
 
 @dataclass(slots=True)

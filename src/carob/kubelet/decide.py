@@ -3,13 +3,14 @@
 Called after every change with a complete snapshot; the same snapshot gives the same actions. An action that is already
 under way is part of the snapshot and is not asked for again. Nothing here waits: a wait is `Decision.wake_in_seconds`.
 
-Source: kubelet `kuberuntime_manager.go` (computePodActions), KEP-753 (sidecars), KEP-5307 (container restart rules).
+Source: kubelet `kuberuntime_manager.go` (computePodActions), KEP-753 (sidecars), KEP-5307 (container restart rules; `restart_all`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.api.restart_rules import restarts_after
 from carob.kubelet.actions import (
     NOTICEABLE_SECONDS,
     BackOff,
@@ -22,6 +23,7 @@ from carob.kubelet.actions import (
     StopContainer,
     Work,
 )
+from carob.kubelet.restart_all import cause, restart_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,24 +54,7 @@ def is_sidecar(container: core_v1.Container) -> bool:
 
 def should_restart(pod: core_v1.Pod, container: core_v1.Container, status: ContainerStatus, *, init: bool) -> bool:
     """Whether a container that has ended is started again."""
-    return restarts_after(pod, container, status.exit_code, init=init)
-
-
-def restarts_after(pod: core_v1.Pod, container: core_v1.Container, exit_code: int, *, init: bool) -> bool:
-    """Whether a container is started again that has ended with this code: its own rules, its own policy, the Pod's."""
-    for rule in container.restart_policy_rules:
-        codes = rule.exit_codes
-        if codes is None or rule.action != "Restart":
-            continue
-        if (exit_code in codes.values) == (codes.operator == "In"):
-            return True
-    policy = container.restart_policy or pod.spec.restart_policy or "Always"
-    if init and policy == "Always" and not is_sidecar(container):
-        # an init container that has succeeded stays done
-        policy = "OnFailure"
-    if policy == "OnFailure":
-        return exit_code != 0
-    return policy == "Always"
+    return restarts_after(pod.spec, container, status.exit_code, init=init)
 
 
 def finished(snapshot: Snapshot) -> bool:
@@ -127,7 +112,7 @@ def _terminate(snapshot: Snapshot, decision: Decision) -> None:
             if not alive and view.running:
                 _stop(snapshot, decision, name, view)
             alive = True
-    if alive or Work.BUSY in (snapshot.sandbox, snapshot.volumes):
+    if alive or snapshot.restarting or Work.BUSY in (snapshot.sandbox, snapshot.volumes):
         return
     if snapshot.released is Work.NONE:
         decision.actions.append(Release())
@@ -183,6 +168,12 @@ def _first_to_start(snapshot: Snapshot) -> Iterator[core_v1.Container]:
 
 
 def _containers(snapshot: Snapshot, decision: Decision) -> None:
+    if snapshot.restarting:
+        return
+    name = cause(snapshot)
+    if name:
+        restart_all(snapshot, name, decision)
+        return
     if _init_containers(snapshot, decision):
         for container in snapshot.pod.spec.containers:
             _regular(snapshot, container, decision)

@@ -53,7 +53,7 @@ async def _message(tools: Tools, uid: str, status: ContainerStatus) -> str:
     return text or status.message
 
 
-def pod_view(tools: Tools, record: PodRecord, *, over: bool) -> PodView:
+def pod_view(tools: Tools, record: PodRecord, *, over: bool, restarting: bool = False) -> PodView:
     """What the status function needs; `over`: all has ended and nothing starts again."""
     node = tools.node()
     return PodView(
@@ -68,6 +68,7 @@ def pod_view(tools: Tools, record: PodRecord, *, over: bool) -> PodView:
         over=over,
         failed=record.failed,
         start_time=record.start_time,
+        restarting=restarting,
         allocated=record.allocated or {},
         actuated=record.actuated,
         resize=_resize(record),

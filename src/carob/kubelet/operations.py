@@ -19,6 +19,7 @@ from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.steps.image import ensure_image
 from carob.kubelet.steps.release import erase, release
 from carob.kubelet.steps.resize import resize_pod
+from carob.kubelet.steps.restart_all import supersede_all
 from carob.kubelet.steps.sandbox import start_sandbox
 from carob.kubelet.steps.start_container import start_container
 from carob.kubelet.steps.stop_container import stop_container
@@ -83,6 +84,10 @@ class Operations:
     def resize(self, record: PodRecord) -> None:
         """Bring running containers to their allocated sizes."""
         self._begin(record, "resize", lambda: resize_pod(self._tools, record))
+
+    def restart_all(self, record: PodRecord) -> None:
+        """Clear the ended containers away, so that all begin anew."""
+        self._begin(record, "restart", lambda: supersede_all(self._tools, record))
 
     def release(self, record: PodRecord) -> None:
         """Give back what the ended Pod holds."""

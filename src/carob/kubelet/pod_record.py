@@ -87,6 +87,8 @@ class PodRecord:
     """Monotonic."""
     resize_kills: dict[str, Kill] = field(default_factory=dict)
     """Containers that are restarted for their new size, by id."""
+    superseded: set[str] = field(default_factory=set)
+    """Ids of containers that have ended before the whole Pod began anew."""
     released: Work = Work.NONE
     wake_at: float | None = None
 
@@ -189,6 +191,7 @@ def snapshot(
         volumes_wait_seconds=max(0.0, record.volume_failure.retry_at - now) if record.volume_failure else 0.0,
         containers=views,
         released=record.released,
+        restarting="restart" in record.operations,
         orphans=tuple(status.id for status in record.running() if status.id not in known),
     )
 
@@ -203,6 +206,9 @@ def _view(
     record: PodRecord, name: str, now: float, wall: float, kills: Mapping[str, Kill], started: set[str]
 ) -> ContainerView:
     latest = record.latest(name)
+    lost = _lost_attempts(record.pod, name) if latest is None else 0
+    if latest is not None and latest.id in record.superseded:
+        lost, latest = latest.attempt + 1, None
     failure = record.failures.get(name)
     wait = max(0.0, failure.retry_at - now) if failure is not None else 0.0
     if latest is not None and latest.state in (ContainerState.EXITED, ContainerState.UNKNOWN):
@@ -216,7 +222,7 @@ def _view(
         starting=f"start:{name}" in record.operations,
         stop_grace_seconds=_stop_grace(record, latest, now),
         wait_seconds=wait,
-        first_attempt=_lost_attempts(record.pod, name) if latest is None else 0,
+        first_attempt=lost,
         kill=kills.get(latest.id) if latest is not None else None,
         started=latest is not None and latest.id in started and latest.id not in record.hooked,
     )

@@ -18,6 +18,7 @@ from carob.kubelet.decide import decide
 from carob.kubelet.observe import pod_view, refresh
 from carob.kubelet.operations import Operations
 from carob.kubelet.pod_record import find_container, snapshot
+from carob.kubelet.restart_all import cause
 from carob.kubelet.security import pod_description
 from carob.kubelet.status import TERMINAL, pod_status
 from carob.kubelet.steps.resize import due
@@ -81,7 +82,8 @@ class PodWorker:
         decision = decide(view)
         for action in decision.actions:
             self._begin(record, action)
-        self._tell(record, over=decision.finished and not record.running())
+        restarting = bool(cause(view)) and not view.terminating
+        self._tell(record, over=decision.finished and not record.running(), restarting=restarting)
         self._finish(record, decision)
         self._wake_later(record, decision)
 
@@ -135,12 +137,17 @@ class PodWorker:
         elif isinstance(action, actions.EnsureImage):
             operations.ensure_image(record, action.name)
         elif isinstance(action, actions.StartContainer):
-            self._count_crash(record, action.name)
+            latest = record.latest(action.name)
+            if latest is None or latest.id not in record.superseded:
+                self._count_crash(record, action.name)
             self._on_start()
             operations.start_container(record, action.name, action.attempt)
         elif isinstance(action, actions.StopContainer):
             grace = self._grace(record) if action.grace_seconds is None else action.grace_seconds
             operations.stop_container(record, action.container_id, grace, action.message)
+        elif isinstance(action, actions.RestartAll):
+            self._count_crash(record, action.name)
+            operations.restart_all(record)
         elif isinstance(action, actions.Release):
             operations.release(record)
         else:
@@ -218,13 +225,17 @@ class PodWorker:
 
     # -- telling
 
-    def _tell(self, record: PodRecord, *, over: bool) -> None:
+    def _tell(self, record: PodRecord, *, over: bool, restarting: bool) -> None:
         pod = record.pod
         if record.removed or (pod.status.phase in TERMINAL and not record.containers):
             # nobody to tell, or nothing to tell that the API does not know better
             return
         known = self._statuses.known(pod)
-        status = pod_status(_with_status(pod, known), pod_view(self._tools, record, over=over), self._tools.clock.now())
+        status = pod_status(
+            _with_status(pod, known),
+            pod_view(self._tools, record, over=over, restarting=restarting),
+            self._tools.clock.now(),
+        )
         self._statuses.set(pod, status)
 
     def _sync_probes(self, record: PodRecord) -> None:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from carob.api.restart_rules import may_restart_all, restarts_after
 from carob.api.types import core_v1
 from carob.base.clock import rfc3339
 from carob.kubelet.container_statuses import Observed, container_status
-from carob.kubelet.decide import is_sidecar, restarts_after
+from carob.kubelet.decide import is_sidecar
 from carob.kubelet.resize import IN_PROGRESS, PENDING
 from carob.kubelet.resources import qos_class
 
@@ -27,7 +28,8 @@ READY = "Ready"
 CONTAINERS_READY = "ContainersReady"
 POD_SCHEDULED = "PodScheduled"
 DISRUPTED = "DisruptionTarget"
-OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, PENDING, IN_PROGRESS)
+ALL_RESTARTING = "AllContainersRestarting"
+OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, ALL_RESTARTING, PENDING, IN_PROGRESS)
 
 TERMINAL = ("Succeeded", "Failed")
 
@@ -47,6 +49,8 @@ class PodView:
     over: bool = False
     failed: tuple[str, str] | None = None
     start_time: float | None = None
+    restarting: bool = False
+    """A container has ended whose rule makes all begin anew, and they have not been cleared away yet."""
     allocated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
     actuated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
     resize: Sequence[tuple[str, str, str]] = ()
@@ -163,7 +167,7 @@ def _phase(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> str:
 
 def _comes_again(pod: core_v1.Pod, container: core_v1.Container, entry: core_v1.ContainerStatus) -> bool:
     ended = entry.state.terminated or entry.last_state.terminated
-    return ended is not None and restarts_after(pod, container, ended.exit_code, init=False)
+    return ended is not None and restarts_after(pod.spec, container, ended.exit_code, init=False)
 
 
 def _init_progress(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[int, int]:
@@ -195,6 +199,8 @@ def _conditions(
             (READY, *_ready(pod, containers_ready, out)),
             (CONTAINERS_READY, *containers_ready),
         ]
+        if may_restart_all(pod.spec):
+            own.append((ALL_RESTARTING, *_all_restarting(view, status)))
         out += [_condition(pod, old.get(kind), kind, holds, why, text, now) for kind, holds, why, text in own]
     out += [_condition(pod, old.get(kind), kind, True, why, text, now) for kind, why, text in view.resize]
     if view.disrupted and view.failed is not None:
@@ -203,6 +209,15 @@ def _conditions(
     # it is on this node, so it was scheduled, whoever forgot to say so
     out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out
+
+
+def _all_restarting(view: PodView, status: core_v1.PodStatus) -> tuple[bool, str, str]:
+    """Source: `GenerateAllContainersRestartingCondition`."""
+    if status.phase in TERMINAL:
+        return False, "PodCompleted" if status.phase == "Succeeded" else "PodFailed", ""
+    if view.restarting:
+        return True, "RestartAllContainersStarted", "container exited with restart policy rule"
+    return False, "", ""
 
 
 def _condition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from carob.kubelet.actions import (
     Kill,
     PrepareVolumes,
     Release,
+    RestartAll,
     Snapshot,
     StartContainer,
     StartSandbox,
@@ -215,3 +217,33 @@ def test_an_ephemeral_container_runs_once() -> None:
     spec = {"ephemeralContainers": [{"name": "debug", "image": "d:1"}]}
     assert actions(standing(spec, web=up())) == [EnsureImage("debug")]
     assert actions(standing(spec, web=up(), debug=ended("debug", 1))) == []
+
+
+ALL_AGAIN = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}]
+
+
+def test_one_containers_end_makes_all_begin_anew() -> None:
+    watcher = {"name": "watcher", "image": "w", "restartPolicy": "Never", "restartPolicyRules": ALL_AGAIN}
+    spec = {
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "prep", "image": "p"}],
+        "containers": [{"name": "web", "image": "web"}, watcher],
+    }
+    prep = ended("prep")
+    # any other code counts as usual
+    assert actions(standing(spec, prep=prep, web=up(), watcher=ended("watcher", 1))) == []
+    # the others are ended, once
+    (stop,) = actions(standing(spec, prep=prep, web=up(), watcher=ended("watcher", 88)))
+    assert isinstance(stop, StopContainer)
+    assert (stop.name, stop.grace_seconds) == ("web", 0.0)
+    assert actions(standing(spec, prep=prep, web=up(stop_grace_seconds=3.0), watcher=ended("watcher", 88))) == []
+    # then, after the back-off, all are cleared away
+    waits = ended("watcher", 88, wait_seconds=5.0)
+    assert actions(standing(spec, prep=prep, web=ended(code=143), watcher=waits)) == [BackOff("watcher")]
+    given = standing(spec, prep=prep, web=ended(code=143), watcher=ended("watcher", 88))
+    assert actions(given) == [RestartAll("watcher")]
+    assert not decide(given).finished
+    assert actions(replace(given, restarting=True)) == []
+    # and it begins as at first, counting on
+    fresh = {name: ContainerView(image=READY, first_attempt=1) for name in ("prep", "web", "watcher")}
+    assert actions(standing(spec, **fresh)) == [StartContainer("prep", 1)]

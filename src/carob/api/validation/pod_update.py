@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carob.api import qos
+from carob.api import qos, restart_rules
 from carob.api.types import core_v1
 from carob.api.validation import field, meta, names, pod_diff, scheduling
 from carob.api.validation.pod import (
@@ -22,7 +22,7 @@ from carob.api.validation.pod import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from carob.api.scalars import Quantity
     from carob.api.validation.field import Cause
@@ -201,21 +201,35 @@ def status(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -> None:
         meta.wrong_name(out, "status.nominatedNodeName", nominated, names.dns_subdomain(nominated))
     if old.status.qos_class:
         meta.immutable(out, "status.qosClass", new.status.qos_class, old.status.qos_class)
-    sidecars = {c.name for c in old.spec.init_containers if qos.is_sidecar(c)}
-    policy, ours, theirs = old.spec.restart_policy, new.status, old.status
-    _transitions(out, "containerStatuses", ours.container_statuses, theirs.container_statuses, policy)
-    _transitions(
-        out, "initContainerStatuses", ours.init_container_statuses, theirs.init_container_statuses, policy, sidecars
-    )
-    _transitions(
-        out,
-        "ephemeralContainerStatuses",
-        ours.ephemeral_container_statuses,
-        theirs.ephemeral_container_statuses,
-        "Never",
-    )
+    _may_begin_again(out, old, new)
     _claim_statuses(out, new)
     _addresses(out, new.status)
+
+
+def _may_begin_again(out: list[Cause], old: core_v1.Pod, new: core_v1.Pod) -> None:
+    """A container that will not run again must not look as if it did. Source: `ValidateContainerStateTransition`."""
+    spec, ours, theirs = old.spec, new.status, old.status
+    all_again = restart_rules.may_restart_all(spec)
+    regular = {} if all_again else {c.name: c for c in spec.containers}
+    init = {} if all_again else {c.name: c for c in spec.init_containers}
+
+    def regular_again(name: str, code: int) -> bool:
+        if name not in regular:
+            return spec.restart_policy == "Always"
+        return restart_rules.restarts_after(spec, regular[name], code, init=False)
+
+    def init_again(name: str, code: int) -> bool:
+        # what a new sandbox begins with ran before
+        always = spec.restart_policy == "Always" or (name in init and qos.is_sidecar(init[name]))
+        return always or (name in init and restart_rules.restarts_after(spec, init[name], code, init=True))
+
+    if not all_again:
+        before, after = theirs.container_statuses, ours.container_statuses
+        _transitions(out, "containerStatuses", after, before, regular_again)
+        before, after = theirs.init_container_statuses, ours.init_container_statuses
+        _transitions(out, "initContainerStatuses", after, before, init_again)
+    before, after = theirs.ephemeral_container_statuses, ours.ephemeral_container_statuses
+    _transitions(out, "ephemeralContainerStatuses", after, before, lambda name, code: False)
 
 
 def _transitions(
@@ -223,18 +237,12 @@ def _transitions(
     name: str,
     new: Sequence[core_v1.ContainerStatus],
     old: Sequence[core_v1.ContainerStatus],
-    policy: str,
-    restartable: set[str] | frozenset[str] = frozenset(),
+    again: Callable[[str, int], bool],
 ) -> None:
-    """A container that will not run again must not look as if it did."""
-    if policy == "Always":
-        return
     alive = {s.name for s in new if s.state.terminated is None}
     for i, was in enumerate(old):
         ended = was.state.terminated
-        if ended is None or was.name in restartable or was.name not in alive:
-            continue
-        if ended.exit_code == 0 or policy != "OnFailure":
+        if ended is not None and was.name in alive and not again(was.name, ended.exit_code):
             words = "may not be transitioned to non-terminated state"
             out.append(field.forbidden(f"status.{name}[{i}].state", words))
 
