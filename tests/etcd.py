@@ -59,6 +59,15 @@ class Member:
             self.process.wait()
             self.process = None
 
+    def pause(self) -> None:
+        """As a machine that is cut off: connections stand, nothing answers."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
     def log(self) -> str:
         return (self.folder.parent / f"{self.name}.log").read_text(errors="replace")[-3000:]
 

@@ -1,17 +1,21 @@
-"""Members of an etcd die under load: nothing that was acknowledged is lost, and no watcher misses or doubles a write."""
+"""Members of an etcd die or stand still under load: nothing that was acknowledged is lost, and no watcher misses or doubles a write."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from carob.store.etcd.store import EtcdStore
 from carob.store.types import Event, KeyExists, Revision, RevisionMismatch, StoreError
-from tests.etcd import Etcd
+from tests.etcd import Etcd, Member
 
 pytestmark = [pytest.mark.slow]
+
+Fail = Callable[[Etcd, Member], Callable[[], None]]
+"""Makes a member fail; the answer mends it."""
 
 WRITERS = 8
 WRITES_BETWEEN = 150
@@ -53,7 +57,7 @@ class Load:
                 await self._progress.wait()
 
 
-async def one_dies_after_the_other(etcd: Etcd) -> None:
+async def members_fail_under_load(etcd: Etcd, fail: Fail, count: int) -> None:
     first, second = await EtcdStore.open(etcd.options), await EtcdStore.open(etcd.options)
     loads = [Load(first, "first"), Load(second, "second")]
     heard: list[list[Event]] = [[], []]
@@ -61,11 +65,11 @@ async def one_dies_after_the_other(etcd: Etcd) -> None:
     await first.watch("/", start, heard[0].extend)
     await second.watch("/", start, heard[1].extend)
     tasks = [asyncio.create_task(load.write(n)) for load in loads for n in range(WRITERS)]
-    for member in etcd.members:
+    for member in etcd.members[:count]:
         await asyncio.gather(*(load.more(WRITES_BETWEEN) for load in loads))
-        member.kill()
+        mend = fail(etcd, member)
         await asyncio.gather(*(load.more(WRITES_BETWEEN) for load in loads))
-        member.start(etcd.peers, "existing")
+        mend()
     await asyncio.gather(*(load.more(WRITES_BETWEEN) for load in loads))
     for task in tasks:
         task.cancel()
@@ -89,12 +93,23 @@ async def one_dies_after_the_other(etcd: Etcd) -> None:
         await store.close()
 
 
-def test_no_acknowledged_write_is_lost_when_members_die_in_turn(tmp_path: Path) -> None:
+def die(etcd: Etcd, member: Member) -> Callable[[], None]:
+    member.kill()
+    return lambda: member.start(etcd.peers, "existing")
+
+
+def stand_still(etcd: Etcd, member: Member) -> Callable[[], None]:
+    member.pause()
+    return member.resume
+
+
+@pytest.mark.parametrize(("fail", "count"), [(die, 3), (stand_still, 1)], ids=["die", "stand still"])
+def test_no_acknowledged_write_is_lost_when_members_fail_in_turn(tmp_path: Path, fail: Fail, count: int) -> None:
     etcd = Etcd(tmp_path, 3)
 
     async def main() -> None:
         await etcd.start()
-        await one_dies_after_the_other(etcd)
+        await members_fail_under_load(etcd, fail, count)
 
     try:
         asyncio.run(main())

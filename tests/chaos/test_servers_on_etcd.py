@@ -165,9 +165,15 @@ def soak(servers: Servers) -> None:
                     await asyncio.to_thread(server.wait, server.start())
                 else:
                     member = chance.choice(servers.etcd.members)
-                    member.kill()
+                    if dies := chance.random() < 0.5:
+                        member.kill()
+                    else:
+                        member.pause()
                     await servers.progress(chance.randint(1, 100))
-                    member.start(servers.etcd.peers, "existing")
+                    if dies:
+                        member.start(servers.etcd.peers, "existing")
+                    else:
+                        member.resume()
 
     asyncio.run(main())
     servers.stop()

@@ -17,7 +17,6 @@ import orjson
 
 from carob.api.status import ApiError, bad_request, method_not_supported, unavailable
 from carob.apiserver import keys
-from carob.store import snapshot
 from carob.store.types import KeyExists, KeyMissing, RevisionMismatch, StoreError
 from carob.transport.http import Response
 
@@ -56,6 +55,8 @@ class Resetting:
             order = msgspec.json.decode(request.body, type=_Order)
         except msgspec.DecodeError as error:
             raise bad_request(f"the body is not a reset: {error}") from None
+        from carob.store import snapshot
+
         try:
             taken = await asyncio.to_thread(snapshot.read, Path(order.file))
         except StoreError as error:

@@ -31,7 +31,6 @@ from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
 from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
-from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.engine import Engine
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
+    from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
     from carob.apiserver.dispatch import Answer, Answerer
     from carob.apiserver.types import RequestInfo
     from carob.base.clock import Clock
@@ -124,6 +124,8 @@ class ApiServer:
         shared = self._store.shared
         await Bootstrap(self.engine, self.table, options, self._clock, self._randomness, shared=shared).run()
         if shared:
+            from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
+
             self._servers = ServerEndpoints(self._store, self.engine, self.table, options, self._clock)
             await self._servers.renew()
             self._spawn(supervise("servers", self._servers.run, self._clock), "servers")

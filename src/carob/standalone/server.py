@@ -23,7 +23,6 @@ from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
 from carob.simulated.fleet import SimulatedNodes
 from carob.simulated.options import SimulatedOptions
-from carob.standalone.election import Election
 from carob.standalone.process import settle_memory
 from carob.standalone.stores import open_store
 from carob.transport.memory import MemoryTransport
@@ -134,6 +133,8 @@ class ServerProcess:
         if simulated is not None:
             parts.append(("simulated nodes", simulated.run))
         if store.shared:
+            from carob.standalone.election import Election
+
             election = Election(self._clock, self._randomness, self._terms)
             parts = [
                 (name, election.only_leading(client(f"system:{lease}"), lease, run))
