@@ -42,7 +42,7 @@ class CustomColumns:
         except OSError as error:
             why = str(error.strerror).lower()
             raise CommandError(f"error: error reading template {name}, open {name}: {why}") from error
-        for found, what in zip((len(lines) > 0, len(lines) > 1), ("header line", "column specs line"), strict=True):
+        for found, what in zip((len(lines) > 0, len(lines) > 1), ("header line", "spec line"), strict=True):
             if not found:
                 raise CommandError(
                     f"error: invalid template, missing {what}. Expected format is one line of space separated headers, "
