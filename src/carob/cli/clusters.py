@@ -55,6 +55,15 @@ def existing(arguments: Arguments) -> Cluster:
     return cluster
 
 
+def need_no_words(arguments: Arguments, command: str) -> None:
+    """Refuse what stands behind the flags: nobody shall get the cluster "default" who named another one wrongly."""
+    if arguments.words:
+        raise CommandError(
+            f'error: unexpected argument "{arguments.words[0]}"; `{command}` takes flags only, such as --name\n'
+            f"See '{command} --help' for usage."
+        )
+
+
 def need_root(what: str) -> None:
     """Raises: CommandError unless this is root."""
     if os.geteuid() != 0:

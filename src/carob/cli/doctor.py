@@ -51,6 +51,20 @@ def missing_packages() -> list[str]:
     return [package for tool, (package, _) in TOOLS.items() if shutil.which(tool, path=path) is None]
 
 
+def need_tools() -> None:
+    """Raises: CommandError when this machine cannot run Pods for what it lacks."""
+    missing = missing_packages()
+    if missing:
+        raise CommandError(
+            f"error: this machine lacks {', '.join(missing)}; `carob doctor --fix` installs what is missing"
+        )
+    if not os.path.ismount("/"):
+        raise CommandError(
+            "error: the root directory is no mount point, as in a plain chroot, and a mount namespace cannot be entered "
+            "from there; use a container, or pivot_root into a folder that is bound on itself"
+        )
+
+
 def add_flags(flags: Flags) -> None:
     """The verb's flags."""
     flags.switch("fix", help="install what is missing")
@@ -58,6 +72,7 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Report, and repair when asked to."""
+    clusters.need_no_words(arguments, "carob doctor")
     if arguments.fix:
         _install(missing_packages())
     findings = examine()

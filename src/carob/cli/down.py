@@ -36,6 +36,7 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Stop and remove."""
+    clusters.need_no_words(arguments, "carob down")
     known_nodes = clusters.load(arguments)
     if known_nodes is not None and known_nodes.nodes:
         clusters.need_root("carob down")

@@ -9,6 +9,7 @@ Examples:
 from __future__ import annotations
 
 from carob.cli import clusters
+from carob.cli.doctor import need_tools
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -27,7 +28,9 @@ def run(arguments: Arguments) -> int:
     """Run until SIGTERM or SIGINT."""
     from carob import standalone
 
+    clusters.need_no_words(arguments, "carob node")
     clusters.need_root("carob node")
+    need_tools()
     cluster = clusters.existing(arguments)
     try:
         cluster.node(arguments.node)

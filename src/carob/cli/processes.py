@@ -55,7 +55,7 @@ class Background:
                     return
                 if select.select([fd], [], [], wait_seconds)[0]:
                     return
-            raise CommandError(f"{self.part} (pid {self.pid}) cannot be ended")
+            raise CommandError(f"error: {self.part} (pid {self.pid}) cannot be ended")
         finally:
             os.close(fd)
 
@@ -125,10 +125,12 @@ class Starting:
         while wanted not in self._said:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._stages_fd], [], [], left)[0]:
-                raise CommandError(f"{self.part} is not {stage} in time; its log is {self._log_file}\n{self._tail()}")
+                raise CommandError(
+                    f"error: {self.part} is not {stage} in time; its log is {self._log_file}\n{self._tail()}"
+                )
             said = os.read(self._stages_fd, 256)
             if not said:
-                raise CommandError(f"{self.part} could not start; its log is {self._log_file}\n{self._tail()}")
+                raise CommandError(f"error: {self.part} could not start; its log is {self._log_file}\n{self._tail()}")
             self._said += said
 
     def let_live(self) -> None:
@@ -139,6 +141,8 @@ class Starting:
 
     def _tail(self) -> str:
         lines = self._log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        if lines and lines[-1].startswith("error: ") and not any(line.startswith("Traceback") for line in lines):
+            lines = lines[-1:]
         return "\n".join("  " + line for line in lines)
 
 

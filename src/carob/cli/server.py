@@ -56,6 +56,7 @@ def run(arguments: Arguments) -> int:
     """Run until SIGTERM or SIGINT."""
     from carob import standalone
 
+    clusters.need_no_words(arguments, "carob server")
     cluster = _on_etcd(arguments) if arguments.store else clusters.existing(arguments)
     terms = (
         arguments.leader_elect_lease_duration,

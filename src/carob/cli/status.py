@@ -27,6 +27,7 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Print a line a process; 1 when the named cluster does not run wholly."""
+    clusters.need_no_words(arguments, "carob status")
     found = known_clusters(Path(arguments.data_dir))
     if arguments.name:
         found = [clusters.existing(arguments)]

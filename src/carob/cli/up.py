@@ -49,6 +49,7 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Start or find the cluster."""
+    clusters.need_no_words(arguments, "carob up")
     clusters.check_name(arguments.name)
     if arguments.nodes not in (0, 1):
         raise CommandError("error: --nodes: one node for now; several nodes on one machine come with a later release")
@@ -60,7 +61,7 @@ def run(arguments: Arguments) -> int:
     started = time.monotonic()
     with clusters.locked(arguments.name):
         if arguments.nodes:
-            _check_missing_tools()
+            _need_machine()
         # two clusters that start at once must not choose the same port and ranges
         with clusters.locked(clusters.DECIDING):
             cluster = clusters.load(arguments) or _decide(arguments)
@@ -158,14 +159,10 @@ def _check_port(port: int) -> None:
         raise CommandError(f"error: --api-port: 127.0.0.1:{port} is taken by another program; choose another port")
 
 
-def _check_missing_tools() -> None:
-    from carob.cli.doctor import missing_packages
+def _need_machine() -> None:
+    from carob.cli.doctor import need_tools
 
-    missing = missing_packages()
-    if missing:
-        raise CommandError(
-            f"error: this machine lacks {', '.join(missing)}; `carob doctor --fix` installs what is missing"
-        )
+    need_tools()
 
 
 def _start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:

@@ -26,12 +26,18 @@ def run_server(cluster: Cluster, log_level: str, terms: tuple[float, float, floa
 
 def run_node(cluster: Cluster, node: str, log_level: str) -> int:
     """A node's process, until SIGTERM or SIGINT; the exit code."""
+    from carob.runtime.types import RuntimeFailure
     from carob.standalone import node as role
-    from carob.standalone.process import run
+    from carob.standalone.process import cannot_go_on, run
 
-    # before any thread or loop exists: a mount namespace belongs to threads
-    role.enter_mount_namespace(cluster, node)
-    return run(lambda: role.NodeProcess(cluster, node).run(), log_level)
+    try:
+        lock = role.own(cluster, node)
+        # before any thread or loop exists: a mount namespace belongs to threads
+        role.enter_mount_namespace(cluster, node)
+    except (OSError, RuntimeFailure) as error:
+        return cannot_go_on(error)
+    with lock:
+        return run(lambda: role.NodeProcess(cluster, node).run(), log_level)
 
 
 def remove_traces(cluster: Cluster) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from carob.api.types import core_v1
 from carob.base.clock import SystemClock
@@ -25,6 +27,7 @@ from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.runtime import EmbeddedRuntime
 from carob.runtime.images.images import Images
 from carob.runtime.images.skopeo import Mirror
+from carob.runtime.types import RuntimeFailure
 from carob.standalone.image_server import ImageServer
 from carob.standalone.network_agent import NetworkAgent
 from carob.standalone.process import settle_memory
@@ -54,6 +57,22 @@ def runtime_places(cluster: Cluster, node: str) -> Places:
 def image_socket(cluster: Cluster, node: str) -> Path:
     """Where a node's process answers `carob image`."""
     return cluster.node_run_dir(node) / "images.sock"
+
+
+def own(cluster: Cluster, node: str) -> BinaryIO:
+    """Take the node's lock, held until the file is closed or the process ends: a second agent would take its sockets.
+
+    Raises: RuntimeFailure when another process has it; OSError.
+    """
+    folder = Path(cluster.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / f"{node}.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise RuntimeFailure(f"{node} of the cluster {cluster.name} runs already, in another process") from error
+    return lock
 
 
 def enter_mount_namespace(cluster: Cluster, node: str) -> None:

@@ -29,9 +29,32 @@ def run(main: Callable[[], Awaitable[None]], log_level: str) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_signal(main))
     except Exception as error:  # noqa: BLE001 - the process's last word
-        _log.exception("cannot go on")
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return cannot_go_on(error)
+
+
+def cannot_go_on(error: BaseException) -> int:
+    """Say why the process ends, a line for people at last; the exit code.
+
+    What the machine or its user can cause (a full disk, a taken port, a missing tool) needs no trace of our calls.
+    """
+    from carob.runtime.types import RuntimeFailure
+    from carob.store.types import StoreError
+
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, (OSError, StoreError, RuntimeFailure)):
+        _log.debug("cannot go on", exc_info=error)
+    else:
+        _log.error("cannot go on", exc_info=error)
+    print(f"error: {_said(error)}", file=sys.stderr)
+    return 1
+
+
+def _said(error: BaseException) -> str:
+    """Without the number that Python puts in front of the system's words."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
 
 
 async def _until_signal(main: Callable[[], Awaitable[None]]) -> int:
