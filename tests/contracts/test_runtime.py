@@ -347,6 +347,9 @@ def test_resources_change_while_it_runs(world: World) -> None:
         assert (await runtime.container_status(container_id)).resources == changed
         with pytest.raises(NotFound):
             await runtime.update_resources("no-such", changed)
+        await runtime.update_sandbox_resources(sandbox_id, Resources(cpu_shares=512, memory_limit=128 << 20))
+        with pytest.raises(NotFound):
+            await runtime.update_sandbox_resources("no-such", changed)
         await runtime.remove_sandbox(sandbox_id)
 
     world.run(body)

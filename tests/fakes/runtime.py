@@ -53,6 +53,7 @@ class FakeRuntime:
         self.images: dict[str, Image] = {}
         self.pullable: dict[str, Image] = {}
         """What a registry would have: `pull_image` finds it here."""
+        self.groups: dict[str, Resources] = {}
         self.programs: dict[tuple[str, ...], Program] = {}
         self.stats: dict[str, ContainerStats] = {}
         self.ports: dict[tuple[str, int], Duplex] = {}
@@ -270,6 +271,9 @@ class FakeRuntime:
 
     async def list_containers(self) -> list[ContainerStatus]:
         return list(self.containers.values())
+
+    async def set_group_resources(self, path: str, resources: Resources) -> None:
+        self.groups[path] = resources
 
     async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
         self._called("update_sandbox_resources", sandbox_id)

@@ -34,6 +34,7 @@ from carob.kubelet.objects import ReferencedObjects
 from carob.kubelet.pod_record import PodRecord
 from carob.kubelet.pod_worker import PodWorker
 from carob.kubelet.probes.manager import Probes
+from carob.kubelet.qos_groups import QosGroups
 from carob.kubelet.resources import BEST_EFFORT, qos_class
 from carob.kubelet.server import KubeletServer
 from carob.kubelet.slots import Slots
@@ -105,6 +106,8 @@ class Kubelet:
             self.node.tell_now,
         )
         self._worker.on_start(self._eviction.wake)
+        self._groups = QosGroups(runtime, options, self.node.machine, self._records)
+        self._worker.on_sized(self._groups.changed)
         self._rotation = LogRotation(runtime, clock, options, self._all_containers)
 
     def _make_tools(self, client: Client, mounts: Mounts) -> Tools:
@@ -152,6 +155,7 @@ class Kubelet:
                 group.spawn(self._tools.probes.run(), "probes")
                 group.spawn(self._rotation.run(), "log rotation")
                 group.spawn(self._eviction.run(), "eviction")
+                group.spawn(self._groups.run(), "qos groups")
                 group.spawn(self._pods.run(), "pod informer")
                 await self.services.wait_synced()
                 await self._pods.wait_synced()

@@ -39,6 +39,8 @@ class KubeletOptions:
     max_pods: int = 110
     system_reserved_cpu_millicores: int = 0
     system_reserved_memory_bytes: int = 0
+    pod_pids_limit: int = 0
+    """How many processes a Pod may have; 0: as many as the node."""
     kube_reserved_cpu_millicores: int = 0
     kube_reserved_memory_bytes: int = 0
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_HARD))

@@ -50,10 +50,15 @@ class PodWorker:
         """Called when nothing of a Pod is left."""
         self.operations = Operations(tools, queue)
         self._on_start: Callable[[], None] = lambda: None
+        self._on_sized: Callable[[], None] = lambda: None
 
     def on_start(self, callback: Callable[[], None]) -> None:
         """Call it whenever a container is about to be started."""
         self._on_start = callback
+
+    def on_sized(self, callback: Callable[[], None]) -> None:
+        """Call it whenever what the Pods together are allocated has changed."""
+        self._on_sized = callback
 
     async def look(self, uid: str) -> None:
         """Bring one Pod on."""
@@ -97,6 +102,7 @@ class PodWorker:
         if record.allocated is None:
             told = resize.told_sizes(record.pod) if record.containers else None
             record.allocated, record.actuated = told if told is not None else (wanted, {})
+            self._on_sized()
         if record.allocated != wanted:
             self._allocate(record, wanted)
         else:
@@ -118,6 +124,7 @@ class PodWorker:
         if refusal is None:
             record.allocated = wanted
             record.resize_error = ""
+            self._on_sized()
             self._room_again(record)
 
     def _room_again(self, record: PodRecord) -> None:
@@ -220,6 +227,7 @@ class PodWorker:
     def _forget(self, record: PodRecord) -> None:
         self._records.pop(record.uid, None)
         self._room_again(record)
+        self._on_sized()
         self._statuses.forget(record.uid)
         self.forgotten(record)
 

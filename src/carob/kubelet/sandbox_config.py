@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from carob.kubelet import labels
 from carob.kubelet.etc_files import kernel_hostname
 from carob.kubelet.resources import cgroup_parent, pod_resources
@@ -38,7 +40,7 @@ def sandbox_config(
         labels=labels.sandbox_labels(pod),
         annotations=dict(pod.metadata.annotations),
         cgroup_parent=cgroup_parent(options.cgroup_root, pod),
-        resources=pod_resources(pod),
+        resources=msgspec.structs.replace(pod_resources(pod), pids_limit=options.pod_pids_limit),
         sysctls={sysctl.name: sysctl.value for sysctl in sysctls},
         network=NamespaceMode.NODE if spec.host_network else NamespaceMode.POD,
         pid=_pid(pod),

@@ -426,6 +426,10 @@ class Runtime(Protocol):
 
     async def update_resources(self, container_id: str, resources: Resources) -> None: ...
 
+    async def set_group_resources(self, path: str, resources: Resources) -> None:
+        """Limits of a cgroup above Pods, which is made if need be. The CRI leaves these groups to its client."""
+        ...
+
     async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
         """The same for the limits of the whole Pod."""
         ...

@@ -218,6 +218,12 @@ class EmbeddedRuntime:
         if container_id in self._parts.inventory.containers:
             self._parts.container_records.save(record)
 
+    async def set_group_resources(self, path: str, resources: Resources) -> None:
+        try:
+            await self._parts.threads.run(lambda: self._parts.cgroups.create(path, limits(resources)))
+        except OSError as error:
+            raise RuntimeFailure(f"failed to set resources of {path}: {error}") from error
+
     async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
         sandbox = self._parts.inventory.sandbox(sandbox_id)
         parent = sandbox.record.config.cgroup_parent
