@@ -130,7 +130,9 @@ class SchedulingLoop:
         if new.spec.node_name:
             self._queue.delete(key)
             self._pod_is_placed(new)
-        elif self._is_ours(new) and not self._snapshot.is_assumed(key):
+        elif not self._is_ours(new):
+            slim(new)  # another scheduler's, and on no node: nothing of it counts yet
+        elif not self._snapshot.is_assumed(key):
             pod = PodInfo(new)
             promised = new.status.nominated_node_name
             if promised and old is None:

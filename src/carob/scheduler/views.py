@@ -142,7 +142,8 @@ _NO_STATUS = PodStatusView()
 
 
 def slim(pod: PodView) -> None:
-    """Forget what no longer counts once the Pod is on a node and its PodInfo was made: there may be very many."""
+    """Forget what does not count (any more) of a Pod that is on a node, once its PodInfo was made, or that somebody else
+    will place: there may be very many."""
     old = pod.spec
     pod.spec = PodSpecView(node_name=old.node_name, scheduler_name=old.scheduler_name, priority=old.priority)
     pod.status = _NO_STATUS
