@@ -40,6 +40,7 @@ class ServerProcess:
         self.folder.mkdir()
         self.port = free_port()
         self.killed: list[float] = []
+        self.peers: list[ServerProcess] = []
         self._etcd = etcd
         self._authority = authority
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,6 +58,8 @@ class ServerProcess:
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "carob", "server", "--name", "c", "--data-dir", str(self.folder)]
         command += ["--api-port", str(self.port), "--store", "etcd://" + ",".join(self._etcd.options.endpoints), *TERMS]
+        if self.peers:
+            command += ["--peer-servers", ",".join(f"https://127.0.0.1:{peer.port}" for peer in self.peers)]
         if self._authority is not None:
             command += ["--pki-from", str(self._authority.directory)]
         with self.log_file.open("ab") as log:
@@ -99,6 +102,10 @@ class ServerProcess:
             finally:
                 self.kill()
 
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "c" / "server" / "admin.kubeconfig"
+
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
@@ -129,6 +136,8 @@ class Servers:
         self.etcd = etcd
         first = ServerProcess(folder, etcd, 0, None)
         self.all = [first, *(ServerProcess(folder, etcd, number, first.pki) for number in range(1, count))]
+        for server in self.all:
+            server.peers = [other for other in self.all if other is not server]
         self.history = History()
         self._clients: list[Client] = []
 

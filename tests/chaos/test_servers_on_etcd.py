@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -108,6 +110,14 @@ async def bound(client: Client) -> int:
     return sum(pod.spec.node_name == "n" for pod in pods)
 
 
+def asked_with(kubeconfig: Path) -> str:
+    """What carob's own command says with the kubeconfig of a server that is gone."""
+    command = [sys.executable, "-m", "carob", "get", "namespace", "default", "-o", "name"]
+    command += ["--kubeconfig", str(kubeconfig)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    return done.stdout.strip() or done.stderr
+
+
 def test_servers_and_members_die_and_no_promise_is_broken(servers: Servers) -> None:
     anybody: Client
 
@@ -125,6 +135,7 @@ def test_servers_and_members_die_and_no_promise_is_broken(servers: Servers) -> N
             leader.kill()
             alone = servers.client(servers.all.index(other), only=True)
             await servers.progress()
+            assert await asyncio.to_thread(asked_with, leader.kubeconfig) == "namespace/default"
             await until(lambda: moved(alone, first))
             # the new leaders work
             await alone.patch(apps_v1.Deployment, "web", "default", patch={"spec": {"replicas": 5}})

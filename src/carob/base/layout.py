@@ -50,6 +50,8 @@ class StoreLayout:
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+    peer_servers: list[str] = field(default_factory=list)
+    """How clients reach the other servers of the cluster: URLs."""
 
 
 @dataclass(slots=True)

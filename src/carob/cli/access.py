@@ -60,6 +60,8 @@ class Endpoint:
         self.verify = True
         self.server_name = ""
         self.headers: list[tuple[str, str]] = []
+        self.further: list[str] = []
+        """Servers of the same cluster, asked when `server` cannot be reached."""
 
 
 def endpoint_of(arguments: Arguments) -> Endpoint:
@@ -83,6 +85,7 @@ def _override(endpoint: Endpoint, arguments: Arguments) -> None:
     if arguments.server:
         server = arguments.server
         endpoint.server = server if "://" in server else f"http://{server}"
+        endpoint.further = []
     if arguments.token:
         endpoint.token = arguments.token
     if arguments.certificate_authority:
@@ -175,6 +178,9 @@ def _from_context(config: Mapping[str, Any], context: Mapping[str, Any], argumen
     if user.get("exec") or user.get("auth-provider"):
         raise CommandError(f'error: the user "{user_name}" logs in with a plugin, which carob does not run')
     endpoint = Endpoint(cluster.get("server") or "http://localhost:8080", context.get("namespace") or "default")
+    for extension in cluster.get("extensions") or []:
+        if extension.get("name") == "carob":
+            endpoint.further = list(extension.get("extension", {}).get("servers") or [])
     endpoint.ca = _data(cluster, "certificate-authority")
     endpoint.certificate = _data(user, "client-certificate")
     endpoint.key = _data(user, "client-key")

@@ -81,6 +81,7 @@ class Connection:
         self.endpoint = endpoint
         self.namespace = endpoint.namespace
         self._secure, self._host, self._port, self._prefix = _split(endpoint.server)
+        self._further = list(endpoint.further)
         self._timeout = request_timeout_seconds or None
         self._socket: socket.socket | None = None
         self._last: Answer | None = None
@@ -94,19 +95,26 @@ class Connection:
 
     def raw_socket(self) -> socket.socket:
         """A new connected (and TLS-wrapped) socket. Raises: CommandError where no server answers."""
+        while True:
+            try:
+                return self._connected()
+            except OSError as error:
+                if not self._further:
+                    raise self._unreachable(error) from error
+                # another server of the same cluster
+                self._secure, self._host, self._port, self._prefix = _split(self._further.pop(0))
+
+    def _connected(self) -> socket.socket:
         import socket
 
-        try:
-            # as bytes: text would load Python's tables for international names, 2 ms
-            host = self._host.encode() if self._host.isascii() else self._host
-            sock = socket.create_connection((host, self._port), CONNECT_TIMEOUT_SECONDS)  # type: ignore[arg-type]
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._secure:
-                self._context = self._context or tls_context(self.endpoint)
-                name = self.endpoint.server_name or self._host
-                sock = self._context.wrap_socket(sock, server_hostname=name.encode() if name.isascii() else name)
-        except OSError as error:
-            raise self._unreachable(error) from error
+        # as bytes: text would load Python's tables for international names, 2 ms
+        host = self._host.encode() if self._host.isascii() else self._host
+        sock = socket.create_connection((host, self._port), CONNECT_TIMEOUT_SECONDS)  # type: ignore[arg-type]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._secure:
+            self._context = self._context or tls_context(self.endpoint)
+            name = self.endpoint.server_name or self._host
+            sock = self._context.wrap_socket(sock, server_hostname=name.encode() if name.isascii() else name)
         sock.settimeout(self._timeout)
         return sock
 

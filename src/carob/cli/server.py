@@ -2,7 +2,8 @@
 
 With `--store etcd://…` several servers share one state: each of them answers every request, and leases in kube-system
 say whose scheduler and controllers work. The servers of a cluster need the same certificate authority: the first one
-makes it, the others take it with `--pki-from`.
+makes it, the others take it with `--pki-from`. Each writes a kubeconfig beside its certificates, server/admin.kubeconfig;
+with `--peer-servers` carob's own commands go on with another server when the first is gone.
 
 Examples:
   carob server --name default        # the server part of what `carob up` starts
@@ -36,6 +37,9 @@ def add_flags(flags: Flags) -> None:
     add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
+    )
+    flags.csv(
+        "peer-servers", meta="URL,...", help="the cluster's other servers, for the kubeconfig that this one writes"
     )
     flags.duration("leader-elect-lease-duration", default=15.0, help="how long a silent leader's lease is respected")
     flags.duration("leader-elect-renew-deadline", default=10.0, help="how long a leader that cannot renew goes on")
@@ -81,6 +85,7 @@ def _on_etcd(arguments: Arguments) -> Cluster:
         # two servers of one cluster may be on one machine: what they share lies in etcd alone
         cluster = Cluster(arguments.name, str(state), str(state / "run"), str(state / "log"))
     cluster.store = store_of(arguments)
+    cluster.store.peer_servers = [_server_url(text) for text in arguments.peer_servers]
     if "api-port" in arguments.changed:
         cluster.api_port = arguments.api_port
     if arguments.pki_from:
@@ -114,6 +119,15 @@ def store_of(arguments: Arguments) -> StoreLayout:
             raise CommandError(f"error: {file} is not a file")
     ca_file, certificate_file, key_file = (str(Path(file).absolute()) if file else "" for file in files)
     return StoreLayout(endpoints, ca_file, certificate_file, key_file)
+
+
+def _server_url(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname:
+        raise CommandError(f'error: --peer-servers: "{text}" is not https://HOST:PORT')
+    return text
 
 
 def _take_authority(source: Path, target: Path) -> None:

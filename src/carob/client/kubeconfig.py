@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from carob.transport.client import SocketTransport
+from carob.transport.failover import FailoverTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from carob.transport.http import Transport
 
 _KINDS = ("clusters", "contexts", "users")
 # Under this name a context of ours remembers which context was the current one before.
@@ -45,13 +48,16 @@ class Access:
     token_file: str = ""
     server_name: str = ""
     insecure: bool = False
+    further_servers: tuple[str, ...] = ()
+    """Servers of the same cluster that are asked when the first is gone: an extension of carob's."""
 
-    def transport(self) -> SocketTransport:
+    def transport(self) -> Transport:
         """The road there. Raises: KubeconfigError for certificates that cannot be used."""
         from carob.transport.tls import client_context
 
+        servers = (self.server, *self.further_servers)
         tls = None
-        if self.server.startswith("https://"):
+        if any(server.startswith("https://") for server in servers):
             try:
                 tls = client_context(
                     ca_data=self.ca_data.decode(),
@@ -62,11 +68,15 @@ class Access:
             except (OSError, ValueError) as error:
                 raise KubeconfigError(f"the certificates for {self.server} cannot be used: {error}") from error
         try:
-            return SocketTransport(
-                self.server, tls=tls, server_name=self.server_name, token=self.token, token_file=self.token_file
-            )
+            roads = [
+                SocketTransport(
+                    server, tls=tls, server_name=self.server_name, token=self.token, token_file=self.token_file
+                )
+                for server in servers
+            ]
         except ValueError as error:
             raise KubeconfigError(str(error)) from error
+        return FailoverTransport(roads) if len(roads) > 1 else roads[0]
 
 
 def files() -> list[Path]:
@@ -119,17 +129,34 @@ def access(context: str = "", config: dict[str, Any] | None = None) -> Access:
         token_file=user.get("tokenFile", ""),
         server_name=cluster.get("tls-server-name", ""),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        further_servers=tuple(further_servers(cluster)),
     )
 
 
+def further_servers(cluster: dict[str, Any]) -> list[str]:
+    """What a cluster's entry says in carob's extension of it."""
+    for extension in cluster.get("extensions") or []:
+        if extension.get("name") == _EXTENSION:
+            return [str(server) for server in extension.get("extension", {}).get("servers") or []]
+    return []
+
+
 def merge_context(
-    name: str, *, server: str, certificate_authority: bytes, client_certificate: bytes, client_key: bytes
+    name: str,
+    *,
+    server: str,
+    certificate_authority: bytes,
+    client_certificate: bytes,
+    client_key: bytes,
+    further: Sequence[str] = (),
+    file: Path | None = None,
 ) -> Path:
     """Put cluster, user and context `name` into the file and make the context the current one; returns the file.
 
-    Shape: certificates and key are PEM. Raises: KubeconfigError if what is there cannot be read; OSError.
+    Shape: certificates and key are PEM; `further` are servers to ask when `server` is gone.
+    Raises: KubeconfigError if what is there cannot be read; OSError.
     """
-    path = files()[0]
+    path = files()[0] if file is None else file
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         tree = _read(path) or {"apiVersion": "v1", "kind": "Config"}
@@ -139,7 +166,12 @@ def merge_context(
             previous = _previous_context(tree, name)
         if previous:
             context["extensions"] = [{"name": _EXTENSION, "extension": {"previous-context": previous}}]
-        cluster = {"certificate-authority-data": _base64(certificate_authority), "server": server}
+        cluster: dict[str, Any] = {
+            "certificate-authority-data": _base64(certificate_authority),
+            "server": server,
+        }
+        if further:
+            cluster["extensions"] = [{"name": _EXTENSION, "extension": {"servers": list(further)}}]
         user = {"client-certificate-data": _base64(client_certificate), "client-key-data": _base64(client_key)}
         _set(tree, "clusters", {"name": name, "cluster": cluster})
         _set(tree, "contexts", {"name": name, "context": context})

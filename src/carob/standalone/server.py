@@ -58,11 +58,28 @@ class ServerProcess:
     async def run(self) -> None:
         """Serve until cancelled; then close in the reverse order. Raises: OSError, StoreError when it cannot start."""
         pki = self._ensure_pki()
+        if self._cluster.store.endpoints:
+            self._write_kubeconfig(pki)
         store = await open_store(self._cluster, self._clock)
         try:
             await self._serve(store, pki)
         finally:
             await store.close()
+
+    def _write_kubeconfig(self, pki: Pki) -> None:
+        """For administrators of a server that no `carob up` started."""
+        from carob.client import kubeconfig
+
+        certificate, key = pki.admin.pem()
+        kubeconfig.merge_context(
+            f"carob-{self._cluster.name}",
+            server=f"https://{OUTER_ADDRESS}:{self._cluster.api_port}",
+            certificate_authority=pki.ca.certificate.read_bytes(),
+            client_certificate=certificate,
+            client_key=key,
+            further=self._cluster.store.peer_servers,
+            file=self._cluster.server_dir / "admin.kubeconfig",
+        )
 
     def _ensure_pki(self) -> Pki:
         cluster = self._cluster

@@ -60,6 +60,22 @@ def test_a_context_is_added_beside_what_is_there_and_taken_out_again(config: Pat
     assert yaml.safe_load(config.read_text()) == before
 
 
+def test_further_servers_are_kept_as_an_extension_that_kubectl_passes_over(config: Path) -> None:
+    others = ("https://127.0.0.1:7443", "https://127.0.0.1:7444")
+    kubeconfig.merge_context(
+        "x",
+        server="https://127.0.0.1:6443",
+        certificate_authority=b"",
+        client_certificate=b"",
+        client_key=b"",
+        further=others,
+    )
+    read = kubeconfig.access("x")
+    assert (read.server, read.further_servers) == ("https://127.0.0.1:6443", others)
+    merge("y")
+    assert kubeconfig.access("y").further_servers == ()
+
+
 def test_a_file_that_only_had_our_context_goes_with_it(config: Path) -> None:
     merge()
     assert config.exists()
