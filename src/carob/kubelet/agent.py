@@ -19,6 +19,7 @@ from carob.client.events import EventRecorder
 from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
 from carob.kubelet.adoption import adopt, orphan
+from carob.kubelet.callers import Callers
 from carob.kubelet.events import PodEvents
 from carob.kubelet.eviction.manager import REASON as EVICTED
 from carob.kubelet.eviction.manager import Eviction
@@ -95,7 +96,9 @@ class Kubelet:
         self._static = StaticSource(options.static_folder, options.node_name, clock, self._static_changed)
         self._mirrors = MirrorPods(client, clock, options.node_name, self._pods, self._static.by_key, self._statuses)
         self._worker.forgotten = self._make_room
-        self._server = KubeletServer(self._tools, self._records, self._statuses, self.node)
+        self._server = KubeletServer(
+            self._tools, self._records, self._statuses, self.node, Callers(client, clock, options.node_name)
+        )
         self.handler: Handler = self._server.handle
         self._eviction = Eviction(
             self._tools,

@@ -1,7 +1,7 @@
 """The kubelet's own HTTP server: logs, exec, attach, port-forward, Pods, statistics, metrics, health.
 
-One `Handler`. Only the API server and cluster admins may use it: by the client certificate that the transport has
-verified, or as the user that an in-memory road brings.
+One `Handler`. Who may use it `callers` says: by the client certificate that the transport has verified, by a token, or as
+the user that an in-memory road brings.
 Source: kubelet `server/server.go`; paths and words are upstream's.
 """
 
@@ -15,7 +15,6 @@ import orjson
 from carob.api import codec
 from carob.api.types import core_v1
 from carob.base.log import get_logger
-from carob.kubelet.callers import Callers
 from carob.kubelet.log_requests import LogRequests
 from carob.kubelet.metrics import Metrics
 from carob.kubelet.stream_requests import StreamRequests
@@ -24,6 +23,7 @@ from carob.transport.http import Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from carob.kubelet.callers import Callers
     from carob.kubelet.node_manager import NodeManager
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.status_manager import StatusManager
@@ -37,12 +37,17 @@ class KubeletServer:
     """`handle` answers one request."""
 
     def __init__(
-        self, tools: Tools, records: Mapping[str, PodRecord], statuses: StatusManager, node: NodeManager
+        self,
+        tools: Tools,
+        records: Mapping[str, PodRecord],
+        statuses: StatusManager,
+        node: NodeManager,
+        callers: Callers,
     ) -> None:
         self._tools = tools
         self._records = records
         self._statuses = statuses
-        self._callers = Callers()
+        self._callers = callers
         self._metrics = Metrics(tools, records, node.machine)
         self._logs = LogRequests(tools, records, statuses)
         self._streams = StreamRequests(tools, records)
@@ -60,8 +65,20 @@ class KubeletServer:
         parts = [unquote(part) for part in request.path.split("/") if part]
         head = parts[0] if parts else ""
         refused = self._callers.refuse(request, head)
+        if refused is None:
+            return self._allowed(request, head, parts)
+        return refused if isinstance(refused, Response) else self._then(refused, request, head, parts)
+
+    async def _then(
+        self, refusal: Awaitable[Response | None], request: Request, head: str, parts: list[str]
+    ) -> Response:
+        refused = await refusal
         if refused is not None:
             return refused
+        answer = self._allowed(request, head, parts)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _allowed(self, request: Request, head: str, parts: list[str]) -> Response | Awaitable[Response]:
         query = parse_qs(request.query, keep_blank_values=True)
         if head == "healthz":
             return text_response(200, "ok")

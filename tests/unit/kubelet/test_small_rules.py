@@ -9,10 +9,8 @@ import orjson
 import pytest
 
 from carob.api.types import core_v1
-from carob.api.user import UserInfo
 from carob.kubelet.adoption import adopt
 from carob.kubelet.backoff import Backoff, go_duration
-from carob.kubelet.callers import Callers
 from carob.kubelet.credentials import registry_auths
 from carob.kubelet.etc_files import hostname_and_domain, hosts_file, kernel_hostname
 from carob.kubelet.failures import Rejected, StepFailure
@@ -21,7 +19,6 @@ from carob.kubelet.security import security_context
 from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
 from carob.runtime.types import Image, SandboxConfig, SandboxState, SandboxStatus
-from carob.transport.http import Request
 from tests.unit.kubelet.pods import container, pod, running
 
 
@@ -221,17 +218,6 @@ def test_host_names() -> None:
         kernel_hostname(pod(hostname="h" * 60, subdomain="s", setHostnameAsFQDN=True), "cluster.local")
     assert hostname_and_domain(pod(metadata={"name": "a" * 62 + "-b"}), "c") == ("a" * 62, "")
     assert "10.1.1.1\th.s.default.svc.c\th\n" in hosts_file(named, ["10.1.1.1"], "c", "")
-
-
-def test_only_the_api_server_and_admins_may_call() -> None:
-    def ask(user: UserInfo | None) -> int:
-        refused = Callers().refuse(Request("GET", "/pods", user=user), "pods")
-        return refused.status if refused is not None else 200
-
-    assert ask(UserInfo("kube-apiserver-kubelet-client")) == 200
-    assert ask(UserInfo("me", ("system:masters",))) == 200
-    assert ask(UserInfo("system:node:n", ("system:nodes",))) == 403
-    assert ask(None) == 401
 
 
 def test_pods_are_found_again_by_their_labels() -> None:
