@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 class Bench:
     """`carob up` and `down`, load jobs, process figures."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         self.folder = folder
+        self.name = name
         self.data = folder / "data"
         self.environment = {**os.environ, "KUBECONFIG": str(folder / "kubeconfig")}
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -36,22 +37,24 @@ class Bench:
             raise SystemExit(f"carob {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def up(self) -> float:
+    def up(self, *flags: str) -> float:
         """Start the cluster; the seconds of wall time that the command took."""
         started = time.perf_counter()
-        self.carob("up", "--name", NAME, "--data-dir", str(self.data), "-q")
+        self.carob("up", "--name", self.name, "--data-dir", str(self.data), "-q", *flags)
         return time.perf_counter() - started
 
     def down(self, *flags: str) -> None:
-        self.carob("down", "--name", NAME, "--data-dir", str(self.data), "-q", *flags)
+        self.carob("down", "--name", self.name, "--data-dir", str(self.data), "-q", *flags)
 
     def image(self) -> None:
         """The web image on the node."""
-        self.carob("image", "build", "--name", NAME, "--data-dir", str(self.data), "--web", "-t", "carob.local/web:v1")
+        self.carob(
+            "image", "build", "--name", self.name, "--data-dir", str(self.data), "--web", "-t", "carob.local/web:v1"
+        )
 
     @property
     def cluster(self) -> Cluster:
-        return Cluster.load(self.data / NAME / "cluster.json")
+        return Cluster.load(self.data / self.name / "cluster.json")
 
     def pids(self) -> dict[str, int]:
         """Every carob process of the cluster."""

@@ -146,6 +146,10 @@ class SchedulingLoop:
         self._signal.set()
 
     def _pod_is_placed(self, new: PodView) -> None:
+        key = f"{new.metadata.namespace}/{new.metadata.name}"
+        if self._snapshot.confirm(key, new):
+            slim(new)
+            return
         info = PodInfo(new)
         slim(new)
         # most changes of a running Pod are none to us

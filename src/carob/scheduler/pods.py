@@ -92,6 +92,25 @@ class PodInfo:
     def node_name(self) -> str:
         return self.view.spec.node_name
 
+    def renewed_by(self, view: PodView) -> bool:
+        """Take over a newer view that changes nothing of what was worked out; False if it may change something.
+
+        Cheap on purpose: most changes of a Pod are of its status, and there are very many.
+        """
+        old, new = self.view.metadata, view.metadata
+        if (
+            new.uid != old.uid
+            or new.generation != old.generation
+            or new.deletion_timestamp != old.deletion_timestamp
+            or new.labels != old.labels
+            or any(status.allocated_resources or status.resources for status in view.status.container_statuses)
+        ):
+            return False
+        if view.status.start_time:
+            self.started = intern(view.status.start_time)
+        self.view = view
+        return True
+
     def fit_key(self) -> bytes:
         """Equal for Pods that fit on the same nodes."""
         spec = self.view.spec

@@ -20,7 +20,7 @@ from carob.scheduler.tallies import Tallies, UsedTerm, UsedTerms, add
 if TYPE_CHECKING:
     from carob.scheduler.budgets import Budget
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.views import NodeView
+    from carob.scheduler.views import NodeView, PodView
 
 
 MAX_CHANGES = 100_000
@@ -127,6 +127,14 @@ class Snapshot:
             return False
         self._assumed.pop(pod.key, None)
         pods[pod.key] = pod
+        return True
+
+    def confirm(self, key: str, view: PodView) -> bool:
+        """The API says that the Pod is where we count it, and nothing else that matters; False if it may matter."""
+        name = self._where.get(key)
+        if name is None or name != view.spec.node_name or not self._nodes[name].pods[key].renewed_by(view):
+            return False
+        self._assumed.pop(key, None)
         return True
 
     def remove_pod(self, key: str) -> str:

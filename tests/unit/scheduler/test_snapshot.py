@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worlds import node_view, pod, snapshot
+from worlds import node_view, pod, pod_view, snapshot
 
 
 def test_an_assumed_pod_counts_once_and_the_api_wins() -> None:
@@ -62,3 +62,19 @@ def test_a_change_that_counts_for_nothing_is_told_apart() -> None:
     assert not world.replace_same(pod("web", {"cpu": "2"}, nodeName="a"))
     assert world.set_pod(pod("web", {"cpu": "2"}, nodeName="a"))
     assert world.nodes()[0].requested == {"cpu": 2000}
+
+
+def test_a_newer_view_that_changes_nothing_is_taken_over() -> None:
+    world = snapshot(node_view("a"))
+    world.assume(pod("web", {"cpu": "1"}), "a")
+    status = {"startTime": "2026-01-01T00:00:00Z"}
+    assert not world.confirm("default/web", pod_view("web", {"cpu": "1"}, nodeName="b"))
+    assert world.confirm("default/web", pod_view("web", {"cpu": "1"}, nodeName="a", status=status))
+    assert not world.is_assumed("default/web")
+    known = world.placed("default/web")
+    assert known is not None
+    assert (known.started, known.node_name) == (status["startTime"], "a")
+    assert not world.confirm("default/web", pod_view("web", {"cpu": "1"}, nodeName="a", labels={"app": "x"}))
+    resized = {"containerStatuses": [{"name": "main", "allocatedResources": {"cpu": "2"}}]}
+    assert not world.confirm("default/web", pod_view("web", {"cpu": "1"}, nodeName="a", status=resized))
+    assert not world.confirm("default/other", pod_view("other", nodeName="a"))

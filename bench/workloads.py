@@ -1,0 +1,108 @@
+"""Pods of the workloads that upstream's scheduler_perf measures, and what must be there before them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`make` gives the n-th Pod. `before`: Pods that are placed first; `backlog`: those that can never be placed."""
+
+    make: Callable[[int], Tree]
+    before: Callable[[int], Tree] | None = None
+    backlog: Callable[[int], Tree] | None = None
+    cpu: str = "32"
+    """What a node offers."""
+    fills: bool = False
+    """Whether `before` fills every node."""
+    most_each_node: int = 0
+    """How many of the Pods a node can take at most; 0: as many as there is room for."""
+    priorities: dict[str, int] = field(default_factory=dict)
+
+
+def pod(number: int, prefix: str = "pod", labels: dict[str, str] | None = None, cpu: str = "100m", **spec: Any) -> Tree:
+    """A Pod as in upstream's pod-default.yaml."""
+    container = {
+        "name": "pause",
+        "image": "registry.k8s.io/pause:3.10",
+        "ports": [{"containerPort": 80}],
+        "resources": {"requests": {"cpu": cpu, "memory": "500Mi"}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"{prefix}-{number:06d}", "labels": labels or {}},
+        "spec": {"containers": [container], "automountServiceAccountToken": False} | spec,
+    }
+
+
+def _terms(kind: str, key: str, color: str, *, required: bool) -> Tree:
+    term = {"labelSelector": {"matchLabels": {"color": color}}, "topologyKey": key}
+    if required:
+        return {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    weighted = [{"weight": 1, "podAffinityTerm": term}]
+    return {kind: {"preferredDuringSchedulingIgnoredDuringExecution": weighted}}
+
+
+def _near(kind: str, key: str, color: str, *, required: bool, least: int = 0) -> Workload:
+    return Workload(
+        lambda n: pod(n, labels={"color": color}, affinity=_terms(kind, key, color, required=required)),
+        most_each_node=least,
+    )
+
+
+def _spread(when: str) -> Workload:
+    rule = {
+        "maxSkew": 5,
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": when,
+        "labelSelector": {"matchLabels": {"color": "blue"}},
+    }
+    return Workload(lambda n: pod(n, labels={"color": "blue"}, topologySpreadConstraints=[rule]))
+
+
+def _node_affinity(number: int) -> Tree:
+    expression = {"key": ZONE, "operator": "In", "values": ["zone-0", "zone-1"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return pod(number, affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+
+
+def _daemon(number: int) -> Tree:
+    expression = {"key": "metadata.name", "operator": "In", "values": [f"simulated-{number}"]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [expression]}]}
+    return pod(number, affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+
+
+WORKLOADS = {
+    "basic": Workload(pod),
+    "owned": Workload(lambda n: pod(n, labels={"app": f"app-{n % 10}"})),
+    "node-affinity": Workload(_node_affinity),
+    "spread": _spread("DoNotSchedule"),
+    "preferred-spread": _spread("ScheduleAnyway"),
+    "affinity": _near("podAffinity", ZONE, "blue", required=True),
+    "anti-affinity": _near("podAntiAffinity", HOST, "green", required=True, least=1),
+    "preferred-affinity": _near("podAffinity", HOST, "red", required=False),
+    "preferred-anti-affinity": _near("podAntiAffinity", HOST, "yellow", required=False),
+    "preemption": Workload(
+        lambda n: pod(n, cpu="3", priorityClassName="high"),
+        before=lambda n: pod(n, "low", cpu="900m"),
+        cpu="4",
+        fills=True,
+        most_each_node=1,
+        priorities={"high": 1000},
+    ),
+    "unschedulable": Workload(pod, backlog=lambda n: pod(n, "never", cpu="99")),
+    "daemonset": Workload(_daemon, most_each_node=1),
+}
+
+
+def encoded(tree: Tree) -> bytes:
+    """The body of its create."""
+    return json.dumps(tree).encode()
