@@ -43,7 +43,6 @@ class Member:
         command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         command += ["--initial-cluster", peers, "--initial-cluster-state", state]
-        command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
         if self.tls is not None:
             command += ["--cert-file", str(self.tls / "apiserver.crt"), "--key-file", str(self.tls / "apiserver.key")]
             command += ["--trusted-ca-file", str(self.tls / "ca.crt"), "--client-cert-auth"]

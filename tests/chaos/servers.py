@@ -27,8 +27,9 @@ from tests.etcd import Etcd
 from tests.ports import free_port
 
 PATIENCE_SECONDS = 60
-# short, so that a test sees leaders change; the order of the three is what matters
-TERMS = ("--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=250ms")
+# short, so that a test sees leaders change; a server that gets no turn on a busy machine for as long as the first two
+# differ would be found working beside its successor
+TERMS = ("--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=250ms")
 _LEADS = re.compile(r"^(\S+) \S+ +leader: (\S+): (\S+) (leads|no longer leads)$", re.M)
 
 
