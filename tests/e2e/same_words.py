@@ -305,6 +305,7 @@ get clusterroles view
 get pods --request-timeout=x
 get pods --server-print=false
 get pods --context nosuch
+get pods --cluster nosuch
 get pods --kubeconfig /nosuch
 get pods --subresource status
 get pod web --subresource status -o yaml

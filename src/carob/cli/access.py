@@ -169,7 +169,7 @@ def _from_context(config: Mapping[str, Any], context: Mapping[str, Any], argumen
     cluster_name = arguments.cluster or context.get("cluster", "")
     cluster = _named(config, "clusters", cluster_name, "cluster")
     if cluster is None and arguments.cluster:
-        raise CommandError(f'error: cluster "{cluster_name}" does not exist')
+        raise CommandError(f'error: no server found for cluster "{cluster_name}"')
     user_name = arguments.user or context.get("user", "")
     user = _named(config, "users", user_name, "user")
     if user is None and arguments.user:

@@ -72,7 +72,7 @@ def _resolve(connection: Connection, arguments: Arguments) -> tuple[Resource, li
     if arguments.api_version:
         other = TABLE.by_kind(arguments.api_version, row.kind)
         if other is None:
-            raise CommandError(f'error: couldn\'t find resource for "{arguments.api_version}, Kind={row.kind}"')
+            raise CommandError(f'error: couldn\'t find resource for "{arguments.api_version}, Resource={row.plural}"')
         row = other
     return row, fields
 

@@ -148,11 +148,12 @@ def _pods(connection: Connection, arguments: Arguments, words: list[str]) -> lis
 
 
 def _pods_behind(connection: Connection, arguments: Arguments, version: str, tree: Tree) -> list[Tree]:
-    from carob.cli.pods import SELECTING, matching
+    from carob.cli.pods import SELECTING, matching, need_selector
 
     if tree["kind"] not in SELECTING:
         go = f"*{version}.{tree['kind']}"
         raise CommandError(f"error: cannot get the logs from {go}: selector for {go} not implemented")
+    need_selector(tree, "cannot get the logs from")
     if arguments.all_pods:
         return pods_of(connection, tree)
     found = matching(connection, tree, arguments.pod_running_timeout)

@@ -40,6 +40,7 @@ def pod_of(connection: Connection, word: str, timeout_seconds: float = 0.0) -> T
     if selected.resource.kind not in SELECTING:
         go = f"*{selected.resource.version}.{selected.resource.kind}"
         raise CommandError(f"error: cannot attach to {go}: selector for {go} not implemented")
+    need_selector(tree, "cannot attach to")
     found = matching(connection, tree, timeout_seconds)
     if not found:
         raise CommandError("error: timed out waiting for the condition")
@@ -50,6 +51,13 @@ def get_pod(connection: Connection, name: str) -> Tree:
     """Raises: ApiError."""
     tree: Tree = connection.json("GET", f"/api/v1/namespaces/{connection.namespace}/pods/{name}")
     return tree
+
+
+def need_selector(tree: Tree, what: str) -> None:
+    """Raises: CommandError for a Service that selects nothing, not for one that selects everything."""
+    if tree["kind"] == "Service" and not (tree.get("spec") or {}).get("selector"):
+        name = tree["metadata"]["name"]
+        raise CommandError(f"error: {what} *v1.Service: invalid service '{name}': Service is defined without a selector")
 
 
 def selector_of(tree: Tree) -> str:

@@ -76,6 +76,10 @@ def _wait(connection: Connection, arguments: Arguments, conditions: list[_Condit
         for condition in conditions:
             if condition.kind == "delete" and trees.get(id(target)) is None:
                 continue
+            if target is not targets[0] and arguments.timeout and time.monotonic() >= deadline:
+                # one deadline for all: what comes behind it is not even looked at
+                problems.append(f"timed out waiting for the condition on {target.resource.plural}/{target.name}")
+                continue
             try:
                 tree = condition.wait(connection, target, trees.get(id(target)), deadline, once=not arguments.timeout)
             except CommandError as error:
