@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from bench.baselines import measure_machine, measure_wire
 from bench.cluster import Bench, cpu_seconds, memory_bytes, time_pods
 from bench.report import table, write_json, write_picture
 
@@ -37,6 +38,12 @@ def measure_up(bench: Bench, values: dict[str, float], runs: int) -> None:
     values["up_seconds"] = statistics.median(times)
 
 
+def measure_base(bench: Bench, values: dict[str, float], runs: int) -> None:
+    """The machine without carob."""
+    measure_machine(values, bench.folder)
+    measure_wire(bench, values, runs)
+
+
 def measure_idle(bench: Bench, values: dict[str, float], seconds: float) -> None:
     """Memory and CPU of a cluster that nobody asks anything."""
     time.sleep(3)
@@ -56,8 +63,11 @@ def measure_pods(bench: Bench, values: dict[str, float], runs: int) -> None:
     values["ready_p50_ms"] = 1000 * statistics.median(starts)
     values["ready_p99_ms"] = 1000 * sorted(starts)[int(0.99 * len(starts))]
     values["gone_p50_ms"] = 1000 * statistics.median(ends)
-    bursts = [uvloop.run(time_pods(bench, [f"burst-{r}-{i}" for i in range(30)], at_once=True))[2] for r in range(runs)]
-    values["burst_seconds"] = statistics.median(bursts)
+    bursts = [uvloop.run(time_pods(bench, [f"burst-{r}-{i}" for i in range(30)], at_once=True)) for r in range(runs)]
+    values["burst_seconds"] = statistics.median(whole for _, _, whole in bursts)
+    each = sorted(start for starts, _, _ in bursts for start in starts)
+    values["burst_p50_ms"] = 1000 * statistics.median(each)
+    values["burst_p99_ms"] = 1000 * each[int(0.99 * len(each))]
 
 
 def measure_api(bench: Bench, values: dict[str, float], runs: int) -> None:
@@ -104,7 +114,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="how many runs the medians are of (default: 3)")
     parser.add_argument("--idle-seconds", type=float, default=20.0, help="how long to look at an idle cluster")
     parser.add_argument(
-        "--only", default="up,idle,pods,api,scale", help="some of: up,idle,pods,api,scale (default: all)"
+        "--only", default="up,base,idle,pods,api,scale", help="some of: up,base,idle,pods,api,scale (default: all)"
     )
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
@@ -112,6 +122,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
         bench = Bench(Path(folder))
         parts: dict[str, Callable[[], None]] = {
+            "base": lambda: measure_base(bench, values, arguments.runs),
             "idle": lambda: measure_idle(bench, values, arguments.idle_seconds),
             "pods": lambda: measure_pods(bench, values, arguments.runs),
             "api": lambda: measure_api(bench, values, arguments.runs),

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from bench.figures import FIGURES, Figure
+from bench.figures import BASELINES, FIGURES, Figure
 
 
 def number(value: float) -> str:
@@ -18,16 +18,22 @@ def number(value: float) -> str:
 
 
 def table(values: dict[str, float]) -> str:
-    """A line a figure, with its bar and upstream's value."""
-    rows = [("figure", "carob", "bar", "upstream 1.36", "")]
+    """A line a figure, with its bar, upstream's value and the ratio to its baseline; then the baselines."""
+    rows = [("figure", "carob", "bar", "upstream 1.36", "× baseline", "")]
     for figure in FIGURES:
         if figure.key in values:
             value = values[figure.key]
-            rows.append(
-                (figure.title, f"{number(value)} {figure.unit}", _bar(figure), figure.upstream, _mark(figure, value))
-            )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)) + "  " + row[4] for row in rows]
+            ratio = figure.ratio(values)
+            shown = f"{number(value)} {figure.unit}"
+            times = "" if ratio is None else number(ratio)
+            rows.append((figure.title, shown, _bar(figure), figure.upstream, times, _mark(figure, value)))
+    rows += [
+        (f"baseline: {title}", f"{number(values[key])} {unit}", "", "", "", "")
+        for key, (title, unit) in BASELINES.items()
+        if key in values
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)) + "  " + row[5] for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -42,14 +48,15 @@ def _mark(figure: Figure, value: float) -> str:
 
 
 def write_json(values: dict[str, float], file: Path) -> None:
-    """The bare values."""
-    file.write_text(json.dumps(values, indent=1) + "\n")
+    """The bare values, the baselines among them, and the ratios."""
+    ratios = {f.key: f.ratio(values) for f in FIGURES if f.key in values and f.ratio(values) is not None}
+    file.write_text(json.dumps({**values, "ratios": ratios}, indent=1) + "\n")
 
 
 def write_picture(values: dict[str, float], file: Path) -> None:
     """Each figure against its bar on a logarithmic scale: right of the line is better than asked."""
     shown = [f for f in FIGURES if f.key in values and _bar(f)]
-    width, row, left, top = 900, 30, 360, 64
+    width, row, left, top = 1120, 30, 360, 64
     height = top + row * len(shown) + 40
     middle, scale = left + 190, 150.0
     parts = [
@@ -68,7 +75,9 @@ def write_picture(values: dict[str, float], file: Path) -> None:
         fill = "#3f9142" if figure.met(value) else "#ba2525"
         parts.append(f'<text x="{left - 10}" y="{y + 16}" text-anchor="end">{escape(figure.title)}</text>')
         parts.append(f'<rect x="{x:.0f}" y="{y + 4}" width="{max(w, 1):.0f}" height="16" rx="2" fill="{fill}"/>')
-        text = f"{number(value)} {figure.unit} ({ratio:.1f} ×)"
+        base = figure.ratio(values)
+        beside = "" if base is None else f"; {number(base)} × baseline"
+        text = f"{number(value)} {figure.unit} ({ratio:.1f} ×{beside})"
         at = max(x + w, middle) + 8
         parts.append(f'<text x="{at:.0f}" y="{y + 17}" fill="#1f2933">{escape(text)}</text>')
     parts.append("</svg>")

@@ -57,7 +57,9 @@ def need_selector(tree: Tree, what: str) -> None:
     """Raises: CommandError for a Service that selects nothing, not for one that selects everything."""
     if tree["kind"] == "Service" and not (tree.get("spec") or {}).get("selector"):
         name = tree["metadata"]["name"]
-        raise CommandError(f"error: {what} *v1.Service: invalid service '{name}': Service is defined without a selector")
+        raise CommandError(
+            f"error: {what} *v1.Service: invalid service '{name}': Service is defined without a selector"
+        )
 
 
 def selector_of(tree: Tree) -> str:
