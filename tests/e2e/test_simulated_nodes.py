@@ -10,6 +10,21 @@ from clusters import Cluster
 
 pytestmark = pytest.mark.root
 
+STATEFUL_SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: db, volumeMounts: [{name: data, mountPath: /data}]}]}
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
 
 def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
     cluster = Cluster(f"sim-{os.getpid() % 10000}", tmp_path)
@@ -32,6 +47,11 @@ def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
         cluster.kubectl("1.37", "rollout", "status", "deployment/web", "--timeout=60s").check()
         cluster.kubectl("1.37", "create", "job", "once", "--image=nginx").check()
         cluster.kubectl("1.37", "wait", "--for=condition=Complete", "job/once", "--timeout=60s").check()
+        cluster.kubectl("1.37", "apply", "-f", "-", stdin=STATEFUL_SET).check()
+        cluster.kubectl("1.37", "rollout", "status", "statefulset/db", "--timeout=60s").check()
+        cluster.kubectl("1.37", "delete", "statefulset,pvc", "--all").check()
+        cluster.kubectl("1.37", "wait", "--for=delete", "pv", "--all", "--timeout=60s")
+        assert cluster.kubectl("1.37", "get", "pv", "-o", "name").check().out == ""
         cluster.kubectl("1.37", "taint", "nodes", "--all", "busy=yes:NoSchedule").check()
         cluster.kubectl("1.37", "run", "late", "--image=nginx").check()
         why = cluster.carob("explain-scheduling", "late")

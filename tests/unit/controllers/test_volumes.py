@@ -222,7 +222,7 @@ def test_where_a_folder_is_made() -> None:
     assert made.spec.persistent_volume_reclaim_policy == "Delete"
     assert claims.refers_to(made, mine)
     assert claims.reaches(made, {claims.HOSTNAME: "host-b"}, "renamed")
-    assert node_of(made, nodes) == "b"
+    assert node_of(made, nodes) is nodes[1]
     assert choose_node(mine, usual, nodes, [made]).metadata.name == "c", "the one with fewer volumes"
     terms = [{"matchLabelExpressions": [{"key": claims.HOSTNAME, "values": ["host-b"]}]}]
     assert choose_node(mine, class_("t", allowedTopologies=terms), nodes, [made]).metadata.name == "b"

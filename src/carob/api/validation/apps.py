@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from carob.api import selectors
-from carob.api.types import apps_v1
+from carob.api.types import apps_v1, core_v1
 from carob.api.validation import field, meta, names, pod, quantities
 
 if TYPE_CHECKING:
-    from carob.api.types import core_v1, meta_v1
+    from carob.api.types import meta_v1
     from carob.api.validation.field import Cause
 
 MISMATCH = "`selector` does not match template `labels`"
@@ -212,7 +212,21 @@ def _stateful_set_spec(out: list[Cause], spec: apps_v1.StatefulSetSpec) -> None:
         out.append(field.invalid("spec.selector", spec.selector, ""))
         _always(out, spec.template, "StatefulSet")
     else:
-        _template(out, spec.template, selector, "StatefulSet")
+        _template(out, _with_claims(spec), selector, "StatefulSet")
+
+
+def _with_claims(spec: apps_v1.StatefulSetSpec) -> core_v1.PodTemplateSpec:
+    """The template with the volumes that its Pods get from the claim templates, so that mounts can be judged."""
+    own = spec.template.spec
+    claims = {claim.metadata.name: claim for claim in spec.volume_claim_templates if claim.metadata.name}
+    if not claims:
+        return spec.template
+    volumes = [volume for volume in own.volumes if volume.name not in claims]
+    volumes += [
+        core_v1.Volume(name=name, persistent_volume_claim=core_v1.PersistentVolumeClaimVolumeSource(claim_name=name))
+        for name in claims
+    ]
+    return msgspec.structs.replace(spec.template, spec=msgspec.structs.replace(own, volumes=volumes))
 
 
 def _stateful_strategy(out: list[Cause], strategy: apps_v1.StatefulSetUpdateStrategy) -> None:

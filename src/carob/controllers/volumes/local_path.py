@@ -68,8 +68,8 @@ def choose_node(
     counts = dict.fromkeys(present, 0)
     for volume in volumes:
         owner = node_of(volume, present.values())
-        if owner:
-            counts[owner] += 1
+        if owner is not None:
+            counts[owner.metadata.name] += 1
     usable = [n for n in present.values() if not n.spec.unschedulable and _ready(n) and _allowed(class_, n)]
     if not usable:
         raise Unprovisionable("no node is ready for a new volume")
@@ -86,13 +86,13 @@ def _allowed(class_: storage_v1.StorageClass, node: core_v1.Node) -> bool:
     return not terms or any(all(labels.get(e.key) in e.values for e in t.match_label_expressions) for t in terms)
 
 
-def node_of(volume: core_v1.PersistentVolume, nodes: Iterable[core_v1.Node]) -> str:
-    """The name of the node that one of our volumes lies on; empty when there is none such."""
+def node_of(volume: core_v1.PersistentVolume, nodes: Iterable[core_v1.Node]) -> core_v1.Node | None:
+    """The node that one of our volumes lies on; None when there is none such."""
     affinity = volume.spec.node_affinity
     if affinity is None or affinity.required is None:
-        return ""
+        return None
     terms = affinity.required.node_selector_terms
-    return next((n.metadata.name for n in nodes if claims.node_matches(terms, n.metadata.labels, n.metadata.name)), "")
+    return next((n for n in nodes if claims.node_matches(terms, n.metadata.labels, n.metadata.name)), None)
 
 
 def new_volume(
@@ -139,20 +139,28 @@ def new_volume(
     }
 
 
+def is_simulated(node: core_v1.Node) -> bool:
+    """Whether nobody is there who could be asked: Pods on it have no containers, so volumes need no folders."""
+    return node.status.node_info.container_runtime_version.startswith("simulated://")
+
+
 class LocalFolders:
     """Folders on nodes. Raises: Unprovisionable with the kubelet's or the proxy's words."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def make(self, node: str, volume: str) -> str:
-        """The path of the volume's folder, which exists when this returns."""
-        answer = await self._ask("PUT", node, volume)
+    async def make(self, node: core_v1.Node, volume: str) -> str:
+        """The path of the volume's folder, which exists when this returns, unless the node itself does not."""
+        if is_simulated(node):
+            return f"/simulated/{volume}"
+        answer = await self._ask("PUT", node.metadata.name, volume)
         return str(orjson.loads(answer)["path"])
 
-    async def remove(self, node: str, volume: str) -> None:
+    async def remove(self, node: core_v1.Node, volume: str) -> None:
         """The folder and all that is in it is gone when this returns."""
-        await self._ask("DELETE", node, volume)
+        if not is_simulated(node):
+            await self._ask("DELETE", node.metadata.name, volume)
 
     async def _ask(self, method: str, node: str, volume: str) -> bytes:
         path = f"/api/v1/nodes/{quote(node)}/proxy/localVolumes/{quote(volume)}"

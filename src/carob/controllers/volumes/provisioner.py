@@ -76,7 +76,7 @@ class Provisioner:
         try:
             check(claim, class_)
             node = choose_node(claim, class_, self._nodes.items(), self._volumes.values())
-            path = await self._folders.make(node.metadata.name, volume_name(claim))
+            path = await self._folders.make(node, volume_name(claim))
         except Unprovisionable as why:
             text = f'failed to provision volume with StorageClass "{class_.metadata.name}": {why}'
             await self._reschedule(claim)
@@ -147,7 +147,7 @@ class Provisioner:
         name = volume.metadata.name
         node = node_of(volume, self._nodes.items())
         try:
-            if not node:
+            if node is None:
                 raise Unprovisionable("the volume's node is not there")
             await self._folders.remove(node, name)
         except Unprovisionable as why:
