@@ -61,7 +61,6 @@ def run(arguments: Arguments) -> int:
     from carob import standalone
 
     clusters.need_no_words(arguments, "carob server")
-    cluster = _on_etcd(arguments) if arguments.store else clusters.existing(arguments)
     terms = (
         arguments.leader_elect_lease_duration,
         arguments.leader_elect_renew_deadline,
@@ -72,6 +71,7 @@ def run(arguments: Arguments) -> int:
             "error: --leader-elect-lease-duration must be longer than --leader-elect-renew-deadline, "
             "and that longer than --leader-elect-retry-period"
         )
+    cluster = _on_etcd(arguments) if arguments.store else clusters.existing(arguments)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 
