@@ -111,7 +111,7 @@ class World:
         """The Pod, as soon as it is as wanted."""
         last: Any = None
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 watch = self.client.watch(
                     core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
                 )
@@ -129,7 +129,7 @@ class World:
 
     async def gone(self, name: str) -> None:
         """Return when the API no longer has the Pod."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             watch = self.client.watch(
                 core_v1.Pod, "default", field_selector=f"metadata.name={name}", send_initial_events=True
             )
@@ -149,7 +149,7 @@ class World:
         """The first event of each reason, as soon as all are there."""
         found: dict[str, core_v1.Event] = {}
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 async with self.client.watch(core_v1.Event, "default", send_initial_events=True) as events:
                     async for event in events:
                         if isinstance(event.object, core_v1.Event):
@@ -208,7 +208,7 @@ def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
 
 async def eventually(holds: Callable[[], Any]) -> None:
     """Return when it is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - what is waited for is outside of the loop
             await asyncio.sleep(0.01)
 
@@ -564,7 +564,7 @@ def test_a_container_whose_hook_failed_never_counts_as_running(tmp_path: Path) -
         since = pod.metadata.resource_version
         await world.until("hello-pod", waiting("PostStartHookError"))
         async with (
-            asyncio.timeout(5),
+            asyncio.timeout(30),
             world.client.watch(core_v1.Pod, "default", resource_version=since) as watch,
         ):
             async for event in watch:

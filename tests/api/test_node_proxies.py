@@ -174,7 +174,7 @@ def test_a_followed_log_ends_at_the_kubelet_when_the_reader_leaves(in_world: InW
         request = Request("GET", f"{PODS}/p/log", "follow=true")
         async with await world.transport.stream(request) as stream:
             assert await stream.read() == b"first\n"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await world.kubelet.left.wait()
 
     in_world(body)

@@ -85,7 +85,7 @@ class World:
 
     async def until(self, kind: type[T], name: str, namespace: str, holds: Callable[[T | None], bool]) -> None:
         """Return as soon as the object (None: it does not exist) is as wanted."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     found: T | None = await self.client.get(kind, name, namespace)

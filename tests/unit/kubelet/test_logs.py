@@ -168,7 +168,7 @@ class FakeSink:
             callback()
 
     async def until(self, wanted: bytes) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.data != wanted:
                 self.changed.clear()
                 await self.changed.wait()
@@ -183,7 +183,7 @@ def following(folder: Path, body: Any) -> None:
         stream = LogStream(str(path), LogOptions(follow=True), sink, lambda: alive[0])
         task = asyncio.get_running_loop().create_task(stream.run())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await body(path, sink, stream, alive, task)
         finally:
             task.cancel()

@@ -89,7 +89,7 @@ class World:
         self.proxy = ServiceProxy(services, slices, self.table, lambda: place, Clock(), spared=["10.43.0.10"])
 
     async def settled(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.table.changed.wait()
         self.table.changed.clear()
 
