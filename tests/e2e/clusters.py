@@ -54,10 +54,10 @@ class Cluster:
     def carob(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> Result:
         """Run the carob command; verbs of the cluster get its name and folder."""
         extra: list[str] = []
-        if arguments[0] in ("up", "down", "status", "image"):
+        if arguments[0] in ("up", "down", "status", "image", "node", "token"):
             extra = ["--name", self.name, "--data-dir", str(self.data_dir)]
-        # `carob image` has verbs of its own in front of the flags
-        head = 2 if arguments[0] == "image" else 1
+        # these have verbs of their own in front of the flags
+        head = 2 if arguments[0] in ("image", "node", "token") else 1
         words = [*arguments[:head], *extra, *arguments[head:]]
         return self.run(sys.executable, "-m", "carob", *words, stdin=stdin, timeout=timeout)
 

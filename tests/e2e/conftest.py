@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from clusters import Cluster, start
-from machine import look
+from machine import left_behind, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = start(f"e2e-{os.getpid() % 10000}", tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.carob("down", timeout=120).check()
-    left = before.difference(look())
+    left = left_behind(before)
     assert not left, "carob down left the machine changed:\n" + "\n".join(left)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from carob.base.layout import known_clusters
-from carob.network.layout import interface_prefix
+from carob.network.layout import interface_prefix, segment_prefix
+
+SETTLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,19 @@ class Machine:
                 continue
             before, after = getattr(self, field.name), getattr(later, field.name)
             out += [f"{field.name}: new: {x}" for x in sorted(after - before)]
-            out += [f"{field.name}: gone: {x}" for x in sorted(before - after)]
+            if field.name != "processes":  # somebody else's may end whenever they like
+                out += [f"{field.name}: gone: {x}" for x in sorted(before - after)]
         return [line for line in out if not any(mark in line for mark in marks)]
+
+
+def left_behind(before: Machine) -> list[str]:
+    """What differs for good: clusters of others come and go, and the kernel needs a moment for a namespace."""
+    end = time.monotonic() + SETTLE_SECONDS
+    while left := before.difference(look()):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    return left
 
 
 def look() -> Machine:
@@ -64,7 +78,7 @@ def _marks_of_running_clusters() -> list[str]:
     for cluster in known_clusters():
         ranges = [cidr.removesuffix("0.0/16") for cidr in (cluster.pod_cidr, cluster.service_cidr)]
         marks += [f"carob-{cluster.name}", f"/carob/{cluster.name}", f"--name {cluster.name}"]
-        marks += [interface_prefix(cluster.name), *ranges]
+        marks += [interface_prefix(cluster.name), segment_prefix(cluster.name), *ranges]
         marks += ["conmon"] if cluster.nodes else []
     return marks
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster, start
-from machine import look
+from machine import left_behind, look
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -103,7 +103,7 @@ def test_down_after_kill_leaves_nothing(tmp_path: Path) -> None:
     for part in ("server", "node-0"):
         _kill(_pid(cluster, part))
     cluster.carob("down").check()
-    left = before.difference(look())
+    left = left_behind(before)
     assert not left, "\n".join(left)
 
 

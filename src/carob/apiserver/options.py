@@ -39,6 +39,8 @@ class ApiServerOptions:
     kubelet_client_key_pem: bytes = b""
     kubelet_ca_pem: bytes = b""
     """Who signs the kubelets' serving certificates."""
+    eviction_seconds: int = 300
+    """How long Pods stay on a node that is not ready or not reachable, unless they say otherwise."""
     local_provisioner: str = ""
     """Who provisions the default StorageClass `local-path`, which a new cluster then has; empty: there is none."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from _typeshed import DataclassInstance
 
 STATE_ROOT = Path("/var/lib/carob")
 RUN_ROOT = Path("/run/carob")
@@ -26,6 +28,8 @@ if os.geteuid() != 0:
     RUN_ROOT = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/carob-{os.geteuid()}") / "carob"
 
 DEFAULT_API_PORT = 6443
+MAX_NODES = 200
+"""What is left of the Pods' range is for nodes that join from other machines, and for services' addresses."""
 KUBELET_PORT = 10250
 
 
@@ -39,6 +43,10 @@ class NodeLayout:
     pod_cidr: str
     kubelet_port: int = KUBELET_PORT
     labels: dict[str, str] = field(default_factory=dict)
+    taints: list[str] = field(default_factory=list)
+    """`key=value:Effect`, for the Node when it is registered."""
+    apart: bool = False
+    """Whether it lives in a network namespace of its own, as if it were another machine."""
 
 
 @dataclass(slots=True)
@@ -71,6 +79,10 @@ class Cluster:
     store: StoreLayout = field(default_factory=StoreLayout)
     simulated: dict[str, Any] = field(default_factory=dict)
     """The simulated nodes' options by their names; empty where there are none."""
+    node_monitor_grace_seconds: float = 40.0
+    """How long a node may be silent before it counts as lost; it gives four signs of life in that time."""
+    eviction_seconds: int = 300
+    """How long Pods that do not say otherwise stay on a lost node."""
 
     @property
     def inside_address(self) -> str:
@@ -101,6 +113,37 @@ class Cluster:
         """Where LoadBalancer Services get their addresses: the end of the Pod range, which no node is given."""
         network = ipaddress.ip_network(self.pod_cidr)
         return f"{network[-256]}/24"
+
+    @property
+    def segment_range(self) -> str:
+        """The addresses of nodes in namespaces of their own: beside the load balancers', no node's Pods have them."""
+        network = ipaddress.ip_network(self.pod_cidr)
+        return f"{network[-512]}/24"
+
+    @property
+    def switch_netns(self) -> Path:
+        """The file that keeps the network namespace of the switch between nodes of this machine."""
+        return Path(self.run_dir) / "switch-netns"
+
+    def netns(self, node: str) -> Path:
+        """The file that keeps the network namespace of a node that lives apart."""
+        return Path(self.run_dir) / "netns" / node
+
+    def add_node(self, name: str, taken: Iterable[str] = ()) -> NodeLayout:
+        """One more node that lives apart, in the first range that neither our nodes nor `taken` (CIDR) have.
+
+        Raises: ValueError when there is no room.
+        """
+        network = ipaddress.ip_network(self.pod_cidr)
+        used = {node.pod_cidr for node in self.nodes} | set(taken)
+        for number in range(1, MAX_NODES):
+            pod_cidr = f"{network[number * 256]}/24"
+            if pod_cidr not in used:
+                address = str(ipaddress.ip_network(self.segment_range)[number + 1])
+                node = NodeLayout(name, address, pod_cidr, apart=True)
+                self.nodes.append(node)
+                return node
+        raise ValueError(f"cluster {self.name} has no room for one more node")
 
     def node_dir(self, node: str) -> Path:
         """Pods, containers and images of a node."""
@@ -133,11 +176,17 @@ class Cluster:
         """Raises: FileNotFoundError; ValueError when the file is no cluster's."""
         tree = json.loads(file.read_text())
         try:
-            tree["nodes"] = [NodeLayout(**node) for node in tree["nodes"]]
-            tree["store"] = StoreLayout(**tree.get("store", {}))
-            return cls(**tree)
+            tree["nodes"] = [NodeLayout(**_known(NodeLayout, node)) for node in tree["nodes"]]
+            tree["store"] = StoreLayout(**_known(StoreLayout, tree.get("store", {})))
+            return cls(**_known(cls, tree))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a cluster's description: {error}") from error
+
+
+def _known(kind: type[DataclassInstance], tree: dict[str, Any]) -> dict[str, Any]:
+    """Without what another release of carob has written there: its cluster's ranges are taken all the same."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in tree.items() if name in names}
 
 
 def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT, foreign: Iterable[str] = ()) -> Cluster:

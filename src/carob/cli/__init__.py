@@ -31,7 +31,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "The parts, in the foreground": {
         "server": ("server", "API server, scheduler and controllers"),
-        "node": ("node", "A node: kubelet, runtime, network"),
+        "node": ("node", "A node: kubelet, runtime, network; add, stop, start, cut, rm"),
     },
     "Look": {
         "get": ("get", "Display one or many resources"),

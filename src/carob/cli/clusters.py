@@ -64,6 +64,16 @@ def need_no_words(arguments: Arguments, command: str) -> None:
         )
 
 
+def save(cluster: Cluster) -> None:
+    """Raises: CommandError when it cannot be written."""
+    try:
+        cluster.save()
+    except OSError as error:
+        raise CommandError(
+            f"error: cannot keep the cluster's state in {cluster.state_dir}: {error.strerror}"
+        ) from error
+
+
 def need_root(what: str) -> None:
     """Raises: CommandError unless this is root."""
     if os.geteuid() != 0:

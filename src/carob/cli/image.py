@@ -41,13 +41,21 @@ VERBS = {
 def _node_flags(flags: Flags) -> None:
     flags.section = "Which node"
     clusters.add_name_flags(flags)
-    flags.text("node", default="node-0", meta="NODE", help="which node")
+    flags.text("node", meta="NODE", help="which node (default: all nodes of this machine)")
     flags.duration("timeout", help="give up after this time (default: never)")
 
 
-def _node(arguments: Arguments) -> Node:
+def _nodes(arguments: Arguments) -> dict[str, Node]:
+    """Those that are meant and run, by name."""
     cluster = clusters.existing(arguments)
-    return Node(str(cluster.node_run_dir(arguments.node) / "images.sock"), arguments.timeout or None)
+    names = [arguments.node] if arguments.node else [node.name for node in cluster.nodes]
+    sockets = {name: cluster.node_run_dir(name) / "images.sock" for name in names}
+    alive = {name: socket for name, socket in sockets.items() if socket.exists()} or sockets
+    return {name: Node(str(socket), arguments.timeout or None) for name, socket in alive.items()}
+
+
+def _node(arguments: Arguments) -> Nodes:
+    return Nodes(list(_nodes(arguments).values()))
 
 
 def _need(words: list[str], what: str) -> list[str]:
@@ -96,6 +104,18 @@ class Node:
         raise CommandError("error: the node closed the connection before it had answered")
 
 
+class Nodes:
+    """The same request to several nodes, one after the other."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._nodes = nodes
+
+    def ask(self, method: str, path: str, tree: Any = None) -> list[dict[str, Any]]:
+        """The images that the first node's answer is about. Raises: CommandError with the words of the first that failed."""
+        answers = [node.ask(method, path, tree) for node in self._nodes]
+        return answers[0]
+
+
 def _lines(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     while line := response.readline():
         yield json.loads(line)
@@ -110,10 +130,15 @@ class Ls:
 
     @staticmethod
     def run(arguments: Arguments) -> int:
-        rows = [["IMAGE", "ID", "SIZE"]]
-        for image in _node(arguments).ask("GET", "/images"):
-            for name in image.get("tags") or image.get("digests") or ["<none>"]:
-                rows.append([name, image["id"].removeprefix("sha256:")[:12], human_size(image.get("size_bytes", 0))])
+        nodes = _nodes(arguments)
+        several = len(nodes) > 1
+        rows = [[*(["NODE"] if several else []), "IMAGE", "ID", "SIZE"]]
+        for node, images in nodes.items():
+            for image in images.ask("GET", "/images"):
+                for name in image.get("tags") or image.get("digests") or ["<none>"]:
+                    size = human_size(image.get("size_bytes", 0))
+                    row = [name, image["id"].removeprefix("sha256:")[:12], size]
+                    rows.append([node, *row] if several else row)
         for line in Columns().lines(rows):
             print(line)
         return 0

@@ -1,8 +1,10 @@
-"""A node in the foreground: kubelet, container runtime and Pod network. Needs root.
+"""Nodes of a cluster on this machine; without a verb, a node in the foreground: kubelet, runtime, network. Needs root.
 
 Containers outlive this process: end it and start it again, and it finds them.
 
 Examples:
+  carob node add node-3                       # one more node of the running cluster
+  carob node cut node-1                       # unplug its network cable; `start` plugs it in again
   carob node --name default --node node-0     # the node part of what `carob up` starts
 """
 
@@ -15,6 +17,14 @@ from carob.cli.errors import CommandError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from carob.cli.flags import Arguments, Flags
+
+VERBS = {
+    "add": ("nodes:Add", "Add a node to the running cluster"),
+    "stop": ("nodes:Stop", "Switch a node off"),
+    "start": ("nodes:Start", "Switch a node on again, or end a cut"),
+    "cut": ("nodes:Cut", "Cut a node off from the network"),
+    "rm": ("nodes:Remove", "Take a node away for good"),
+}
 
 
 def add_flags(flags: Flags) -> None:

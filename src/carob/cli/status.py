@@ -17,6 +17,7 @@ from carob.cli.printers.columns import Columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from carob.base.layout import NodeLayout
     from carob.cli.flags import Arguments, Flags
 
 
@@ -37,13 +38,22 @@ def run(arguments: Arguments) -> int:
     rows = [["CLUSTER", "PART", "STATUS", "PID", "MEMORY", "CPU", "AGE"]]
     whole = True
     for cluster in found:
+        apart = {node.name: node for node in cluster.nodes if node.apart}
         for part in ("server", *(node.name for node in cluster.nodes)):
             row, running = _row(cluster, part)
+            if running and part in apart and _is_cut(cluster, apart[part]):
+                row[2], running = "Cut off", False
             rows.append(row)
             whole = whole and running
     for line in Columns().lines(rows):
         print(line)
     return 0 if whole or not arguments.name else 1
+
+
+def _is_cut(cluster: Cluster, node: NodeLayout) -> bool:
+    from carob.standalone import traces
+
+    return traces.is_cut(cluster, node)
 
 
 def _row(cluster: Cluster, part: str) -> tuple[list[str], bool]:

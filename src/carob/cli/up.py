@@ -6,6 +6,7 @@ Returns when a Pod could run: the node is Ready, the default ServiceAccount is t
 Examples:
   carob up                                   # the cluster "default"
   carob up --name test --api-port 7443       # a second one beside it
+  carob up --nodes 3                         # three nodes on this machine
   carob up --nodes 0 --simulated-nodes 1000  # nodes that run no containers; needs no root
   carob up --registry-mirror docker.io=http://127.0.0.1:5000
 """
@@ -19,10 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from carob.base.layout import Cluster, NodeLayout, known_clusters, new_cluster
-from carob.base.readiness import LISTENING, READY
+from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
 from carob.cli import clusters, processes, simulated
 from carob.cli.errors import CommandError
+from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
 
 TYPE_CHECKING = False
@@ -30,13 +31,23 @@ if TYPE_CHECKING:
     from carob.cli.flags import Arguments, Flags
 
 FIRST_NODE = "node-0"
+LEAST_GRACE_SECONDS = 1.0
 
 
 def add_flags(flags: Flags) -> None:
     """The verb's flags."""
     clusters.add_name_flags(flags)
     flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
-    flags.number("nodes", default=1, meta="K", help="how many nodes")
+    flags.number(
+        "nodes", default=1, meta="K", help="how many nodes; all but the first in network namespaces of their own"
+    )
+    flags.duration(
+        "node-monitor-grace-period",
+        default=40.0,
+        meta="T",
+        help="how long a node may be silent before it counts as lost",
+    )
+    flags.duration("pod-eviction-timeout", default=300.0, meta="T", help="how long Pods stay on a node that is lost")
     simulated.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
@@ -51,8 +62,10 @@ def run(arguments: Arguments) -> int:
     """Start or find the cluster."""
     clusters.need_no_words(arguments, "carob up")
     clusters.check_name(arguments.name)
-    if arguments.nodes not in (0, 1):
-        raise CommandError("error: --nodes: one node for now; several nodes on one machine come with a later release")
+    if not 0 <= arguments.nodes <= MAX_NODES:
+        raise CommandError(f"error: --nodes: {arguments.nodes} is not between 0 and {MAX_NODES}")
+    if arguments.node_monitor_grace_period < LEAST_GRACE_SECONDS:
+        raise CommandError("error: --node-monitor-grace-period: at least one second")
     simulated_nodes = simulated.options(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
@@ -67,8 +80,9 @@ def run(arguments: Arguments) -> int:
             cluster = clusters.load(arguments) or _decide(arguments)
             if simulated_nodes:
                 _simulate(cluster, simulated_nodes)
-            _save(cluster)
-        running = _start_parts(cluster, progress, deadline)
+            _add_nodes(cluster, arguments)
+            clusters.save(cluster)
+        running = start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:
         progress.note(f'Cluster "{cluster.name}" is running already.')
@@ -107,9 +121,10 @@ def _decide(arguments: Arguments) -> Cluster:
                 f'error: --registry-mirror: "{mirror}" is not HOST=URL, such as docker.io=127.0.0.1:5000'
             )
         cluster.registry_mirrors[host] = url
-    first_range = cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24"
+    cluster.node_monitor_grace_seconds = arguments.node_monitor_grace_period
+    cluster.eviction_seconds = round(arguments.pod_eviction_timeout)
     if arguments.nodes:
-        cluster.nodes = [NodeLayout(FIRST_NODE, cluster.inside_address, first_range)]
+        cluster.nodes = [_first_node(cluster)]
     return cluster
 
 
@@ -122,13 +137,27 @@ def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
     cluster.simulated = options
 
 
-def _save(cluster: Cluster) -> None:
-    try:
-        cluster.save()
-    except OSError as error:
+def _first_node(cluster: Cluster) -> NodeLayout:
+    """The one on the machine's own network."""
+    return NodeLayout(FIRST_NODE, cluster.inside_address, cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24")
+
+
+def _add_nodes(cluster: Cluster, arguments: Arguments) -> None:
+    """As many as are asked for; those that are there stay."""
+    if "nodes" not in arguments.changed:
+        return
+    if arguments.nodes and not cluster.nodes:
+        cluster.nodes = [_first_node(cluster)]
+    if arguments.nodes < len(cluster.nodes):
         raise CommandError(
-            f"error: cannot keep the cluster's state in {cluster.state_dir}: {error.strerror}"
-        ) from error
+            f"error: --nodes: the cluster has {len(cluster.nodes)} nodes already; `carob node rm` takes one away"
+        )
+    number = 1
+    while len(cluster.nodes) < arguments.nodes:
+        name = f"node-{number}"
+        if name not in {node.name for node in cluster.nodes}:
+            add_node(cluster, name)
+        number += 1
 
 
 def _own_routes() -> list[str]:
@@ -163,30 +192,6 @@ def _need_machine() -> None:
     from carob.cli.doctor import need_tools
 
     need_tools()
-
-
-def _start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:
-    """Start whatever does not run; True if everything ran already."""
-    cluster_arguments = ["--name", cluster.name, "--data-dir", str(Path(cluster.state_dir).parent)]
-    server = None
-    if processes.find(cluster.run_dir, "server") is None:
-        arguments = ["server", *cluster_arguments]
-        server = processes.start("server", arguments, cluster.run_dir, cluster.log_dir)
-    nodes = []
-    for node in cluster.nodes:
-        if processes.find(cluster.run_dir, node.name) is None:
-            arguments = ["node", *cluster_arguments, "--node", node.name]
-            nodes.append(processes.start(node.name, arguments, cluster.run_dir, cluster.log_dir))
-    if server is not None:
-        with progress.step("API server listening"):
-            server.wait(LISTENING, deadline)
-    for child in nodes:
-        child.go()
-    for child in ([server] if server is not None else []) + nodes:
-        with progress.step(f"{child.part} ready"):
-            child.wait(READY, deadline)
-        child.let_live()
-    return server is None and not nodes
 
 
 def _write_kubeconfig(cluster: Cluster) -> None:

@@ -67,7 +67,9 @@ class NodeLifecycle:
         pods: Informer[PodView],
         recorder: EventRecorder,
         clock: Clock,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
+        self._grace_seconds = grace_seconds
         self._client = client
         self._nodes = nodes
         self._leases = leases
@@ -103,13 +105,13 @@ class NodeLifecycle:
             return
         self._seen[name] = (sign, self._clock.monotonic())
         # one timer a node: it asks again when it rings, however many signs there were meanwhile
-        self._queue.add_after(name, GRACE_SECONDS)
+        self._queue.add_after(name, self._grace_seconds)
 
     async def _sync(self, key: str) -> None:
         node, seen = self._nodes.get(key), self._seen.get(key)
         if node is None or seen is None:
             return
-        left = seen[1] + GRACE_SECONDS - self._clock.monotonic()
+        left = seen[1] + self._grace_seconds - self._clock.monotonic()
         if left > 0:
             self._queue.add_after(key, left)
             return

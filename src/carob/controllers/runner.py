@@ -18,7 +18,7 @@ from carob.controllers.endpoints import EndpointsController
 from carob.controllers.garbage_collector import GarbageCollector
 from carob.controllers.load_balancers import LoadBalancerController
 from carob.controllers.namespaces import NamespaceController
-from carob.controllers.node_lifecycle import LEASE_NAMESPACE, NodeLifecycle
+from carob.controllers.node_lifecycle import GRACE_SECONDS, LEASE_NAMESPACE, NodeLifecycle
 from carob.controllers.node_taints import NodeTaintController
 from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
@@ -48,6 +48,8 @@ class ControllerOptions:
     ca_key: Path
     service_account_key: Path | None = None
     """None: Secrets that ask for a token are not filled."""
+    node_monitor_grace_seconds: float = GRACE_SECONDS
+    """How long a node may be silent before it counts as lost."""
     load_balancer_range: str = ""
     """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
 
@@ -92,7 +94,9 @@ class Controllers:
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
             "namespaces": NamespaceController(client, namespaces, pods, clock).run,
             "node taints": NodeTaintController(client, nodes, clock).run,
-            "node lifecycle": NodeLifecycle(client, nodes, leases, pods, node_events, clock).run,
+            "node lifecycle": NodeLifecycle(
+                client, nodes, leases, pods, node_events, clock, options.node_monitor_grace_seconds
+            ).run,
             "taint eviction": TaintEviction(client, pods, nodes, eviction_events, clock).run,
             "pod garbage collector": PodGarbageCollector(client, pods, nodes, clock).run,
             "garbage collector": partial(self._later, GarbageCollector(client, clock, pods).run),

@@ -64,11 +64,13 @@ RTM_NEWQDISC = 36
 
 IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
 IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 2, 1, 1
+IFLA_MASTER = 10
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 4, 7, 15
 RTA_PREFSRC = 7
 NDA_DST, NDA_LLADDR = 1, 2
 RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
-NUD_PERMANENT = 0x80
+NUD_NOARP, NUD_PERMANENT, NTF_SELF = 0x40, 0x80, 0x02
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
 TC_H_ROOT, LINKLAYER_ETHERNET = 0xFFFFFFFF, 1
@@ -131,6 +133,34 @@ def add_veth(
     body = _ifinfo() + _text(IFLA_IFNAME, name) + _attribute(IFLA_ADDRESS, _mac(mac)) + size
     body += _attribute(IFLA_LINKINFO, info)
     return Message(f"add veth {name} with peer {peer_name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def add_bridge(name: str, alias: str = "") -> Message:
+    """A switch between interfaces. The message fails when the name is taken."""
+    body = _ifinfo() + _text(IFLA_IFNAME, name) + (_attribute(IFLA_IFALIAS, alias.encode()) if alias else b"")
+    body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
+    return Message(f"add bridge {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def add_vxlan(name: str, mac: str, number: int, local: str, port: int, mtu: int) -> Message:
+    """A tunnel end that learns nothing by itself: `replace_forwarding` says who is behind which machine."""
+    data = _number(IFLA_VXLAN_ID, number) + _attribute(IFLA_VXLAN_LOCAL, socket.inet_aton(local))
+    data += _attribute(IFLA_VXLAN_PORT, struct.pack("!H", port)) + _attribute(IFLA_VXLAN_LEARNING, b"\0")
+    info = _text(IFLA_INFO_KIND, "vxlan") + _attribute(IFLA_INFO_DATA, data)
+    body = _ifinfo() + _text(IFLA_IFNAME, name) + _attribute(IFLA_ADDRESS, _mac(mac)) + _number(IFLA_MTU, mtu)
+    body += _attribute(IFLA_LINKINFO, info)
+    return Message(f"add vxlan {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def set_master(index: int, master: int) -> Message:
+    """Plug an interface into a bridge."""
+    body = _ifinfo(index) + _number(IFLA_MASTER, master)
+    return Message(f"plug interface {index} into {master}", RTM_NEWLINK, 0, body)
+
+
+def set_down(index: int) -> Message:
+    """Switch an interface off."""
+    return Message(f"set interface {index} down", RTM_NEWLINK, 0, _ifinfo(index, 0, IFF_UP))
 
 
 def set_up(index: int, *, alias: str = "", ipv4: Mapping[str, int] | None = None) -> Message:
@@ -237,6 +267,13 @@ def replace_neighbour(index: int, address: str, mac: str) -> Message:
     return Message(what, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
+def replace_forwarding(index: int, mac: str, machine: str) -> Message:
+    """Say behind which machine a VXLAN interface finds a hardware address."""
+    body = struct.pack("=BxxxiHBB", socket.AF_BRIDGE, index, NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0)
+    body += _attribute(NDA_DST, socket.inet_aton(machine)) + _attribute(NDA_LLADDR, _mac(mac))
+    return Message(f"forward {mac} to {machine}", RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
 class Netlink:
     """A socket into the network namespace that its maker was in.
 
@@ -312,6 +349,12 @@ class Netlink:
         head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         routes = [decode_route(body) for body in self._dump("list routes", RTM_GETROUTE, RTM_NEWROUTE, head)]
         return [route for route in routes if route.table == RT_TABLE_MAIN]
+
+    def way_to(self, address: str) -> Route:
+        """The route that a packet of ours to this address takes. Raises: NetlinkError when there is none."""
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+        body += _attribute(RTA_DST, socket.inet_aton(address))
+        return decode_route(self._ask(Message(f"find a way to {address}", RTM_GETROUTE, 0, body), RTM_NEWROUTE)[0])
 
     def _dump(self, what: str, kind: int, answer: int, body: bytes) -> list[bytes]:
         return self._ask(Message(what, kind, NLM_F_ROOT_MATCH, body), answer)

@@ -21,13 +21,19 @@ class NetworkFailure(Exception):
     """The Pod network could not do it; the text says what and why."""
 
 
-def _short_hash(text: str, length: int) -> str:
+def short_hash(text: str, length: int) -> str:
+    """Letters and digits that stand for a text in names that may not be long."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:length]
 
 
 def interface_prefix(cluster: str) -> str:
     """How the names of all host-side Pod interfaces of a cluster begin: `carob` and four letters of a hash."""
-    return INTERFACE_PREFIX + _short_hash(cluster, 4)
+    return INTERFACE_PREFIX + short_hash(cluster, 4)
+
+
+def segment_prefix(cluster: str) -> str:
+    """How the names of what joins a cluster's nodes begin: never like Pod interfaces, which other rules are for."""
+    return f"{INTERFACE_PREFIX}-{short_hash(cluster, 4)}"
 
 
 def table_name(cluster: str, part: str) -> str:
@@ -46,7 +52,11 @@ class NetworkLayout:
     """This node's part of the Pods' range."""
     cluster_range: str = "10.42.0.0/16"
     service_range: str = "10.43.0.0/16"
+    segment_range: str = ""
+    """Where nodes on this machine that live apart have their addresses; what they send to the world leaves here."""
     api_service_address: str = "10.43.0.1"
+    api_address: str = ""
+    """Where the API server is; empty: at the inside address."""
     api_port: int = API_PORT
     dns_address: str = ""
     """Where the cluster's DNS is asked: an address of the service range that each node answers itself."""
@@ -67,9 +77,14 @@ class NetworkLayout:
         """The hardware address that every host-side interface has, so that Pods need not ask for their gateway's."""
         return mac_of(self.inside_address)
 
+    @property
+    def vxlan_name(self) -> str:
+        """The interface to nodes that are not on our segment."""
+        return segment_prefix(self.cluster) + "x"
+
     def interface_name(self, sandbox_id: str) -> str:
         """The host-side interface of a sandbox: 15 characters, always the same for one sandbox."""
-        return self.interface_prefix + _short_hash(sandbox_id, 6)
+        return self.interface_prefix + short_hash(sandbox_id, 6)
 
 
 def mac_of(address: str) -> str:

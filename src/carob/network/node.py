@@ -19,6 +19,7 @@ May touch: netlink, nftables, /proc/sys/net/ipv4/ip_forward, of the namespace of
 from __future__ import annotations
 
 import errno
+import ipaddress
 import re
 import shutil
 from pathlib import Path
@@ -30,15 +31,17 @@ from carob.host.conntrack import Conntrack
 from carob.host.nftables import NftablesError, open_nftables
 from carob.network.addresses import AddressBook
 from carob.network.host_ports import HostPorts, render_elements
-from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, table_name
+from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, segment_prefix, table_name
 from carob.network.pods import PodNetwork
 from carob.network.policy import PolicyTable
+from carob.network.routes import NodeRoutes
 from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from carob.base.clock import Clock
+    from carob.host.netlink_answers import Route
     from carob.host.nftables import Nftables
     from carob.network.addresses import Lease
     from carob.network.layout import NetworkLayout
@@ -46,9 +49,10 @@ if TYPE_CHECKING:
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 PARTS = ("node", "services", "policy")
 LOOPBACK_INDEX = 1
+SEGMENT_KINDS = ("veth", "vxlan")
 
 _COMMENT = re.compile(
-    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?( balancers=(?P<balancers>[0-9./]+))?"
+    r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?( balancers=(?P<balancers>[0-9./]+))?( of=(?P<of>[0-9]+))?"
 )
 _log = get_logger("network")
 
@@ -63,11 +67,12 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
     # a Pod that reaches itself through a service or a host port would answer itself directly: it must not see its own
     # address as the sender. nftables cannot compare two fields, but it can look the pair up.
     itself = ", ".join(f"{address} . {address}" for address in layout.pod_network.hosts())
+    ours = ", ".join(filter(None, (layout.pod_range, layout.segment_range)))
     base = f"""
 add table {table}
 delete table {table}
 table {table} {{
-  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}{dns}{balancers}"
+  comment "inside={inside} services={layout.service_range} pods={layout.pod_range} forward={forward_before}{dns}{balancers} of={layout.cluster_range.partition("/")[2]}"
   set itself {{
     type ipv4_addr . ipv4_addr
     elements = {{ {itself} }}
@@ -97,8 +102,8 @@ table {table} {{
   chain postrouting {{
     type nat hook postrouting priority 100
     ct status dnat ip saddr . ip daddr @itself snat ip to {inside}
-    ip saddr 127.0.0.0/8 oifname {pods} snat ip to {inside}
-    ip saddr {layout.pod_range} ip daddr != {layout.cluster_range} oifname != "lo" masquerade fully-random
+    ip saddr 127.0.0.0/8 oifname != "lo" snat ip to {inside}
+    ip saddr {{ {ours} }} ip daddr != {layout.cluster_range} oifname != "lo" masquerade fully-random
   }}
 }}
 """
@@ -178,6 +183,7 @@ class Network:
         self.node = NodeNetwork(layout, node, nftables)
         self.services = ServiceTable(layout, nftables, flows)
         self.policies = PolicyTable(layout, nftables)
+        self.routes = NodeRoutes(layout, node)
         self.pods = PodNetwork(layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu())
 
     def set_up(self) -> None:
@@ -213,7 +219,7 @@ class Network:
 
 def kubernetes_service(layout: NetworkLayout) -> dict[ServicePort, Backends]:
     """The service through which Pods reach the API server, until the service proxy hears of it from there."""
-    api = Endpoint(layout.inside_address, layout.api_port)
+    api = Endpoint(layout.api_address or layout.inside_address, layout.api_port)
     return {ServicePort(layout.api_service_address, "tcp", 443): Backends((api,))}
 
 
@@ -287,12 +293,15 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
     mine = comments.pop(table_name(cluster, "node"), None)
     prefix = interface_prefix(cluster)
     for link in node.links():
-        if link.name.startswith(prefix) and link.kind == "veth":
+        ours = link.kind == "veth" and link.name.startswith(prefix)
+        if ours or (link.kind in SEGMENT_KINDS and link.name.startswith(segment_prefix(cluster))):
             _attempt(node, netlink.delete_link(link.index), failures)
     if mine:
         ranges = {mine["services"], mine["pods"], mine["balancers"]}
         for route in node.routes():
-            if route.protocol == ROUTE_PROTOCOL and f"{route.destination}/{route.prefix_length}" in ranges:
+            if route.protocol == ROUTE_PROTOCOL and (
+                f"{route.destination}/{route.prefix_length}" in ranges or _within(route, mine["pods"], mine["of"])
+            ):
                 _attempt(node, netlink.delete_route(route), failures)
         for address in filter(None, (mine["inside"], mine["dns"])):
             _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 32), failures)
@@ -307,6 +316,14 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
                 nftables.run(f"delete table {table['family']} {table['name']}")
             except NftablesError as error:
                 failures.append(f"table {table['name']}: {error}")
+
+
+def _within(route: Route, pods: str, cluster_length: str | None) -> bool:
+    """Whether the route leads to Pods of another node of the cluster."""
+    if not cluster_length or not route.gateway:
+        return False
+    cluster = ipaddress.IPv4Network(pods).supernet(new_prefix=int(cluster_length))
+    return ipaddress.IPv4Address(route.destination) in cluster
 
 
 def _attempt(node: netlink.Netlink, message: netlink.Message, failures: list[str]) -> None:

@@ -224,7 +224,7 @@ table {table} {{
   }}
   chain postrouting {{
     type nat hook postrouting priority 100
-    ct status dnat ip daddr {layout.cluster_range} ip saddr != {layout.cluster_range} oifname != "{layout.interface_prefix}*" oifname != "lo" fib saddr type != local masquerade fully-random
+    ct status dnat ip daddr {layout.cluster_range} ip daddr != {layout.pod_range} ip saddr != {layout.pod_range} oifname != "lo" fib saddr type != local masquerade fully-random
   }}
   chain refusal {{
     meta l4proto tcp reject with tcp reset

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from carob.base.layout import Cluster
+    from carob.base.layout import Cluster, NodeLayout
 
 
 def run_server(cluster: Cluster, log_level: str, terms: tuple[float, float, float]) -> int:
@@ -26,15 +26,16 @@ def run_server(cluster: Cluster, log_level: str, terms: tuple[float, float, floa
 
 def run_node(cluster: Cluster, node: str, log_level: str) -> int:
     """A node's process, until SIGTERM or SIGINT; the exit code."""
+    from carob.network.layout import NetworkFailure
     from carob.runtime.types import RuntimeFailure
     from carob.standalone import node as role
     from carob.standalone.process import cannot_go_on, run
 
     try:
         lock = role.own(cluster, node)
-        # before any thread or loop exists: a mount namespace belongs to threads
-        role.enter_mount_namespace(cluster, node)
-    except (OSError, RuntimeFailure) as error:
+        # before any thread or loop exists: namespaces belong to threads
+        role.enter_namespaces(cluster, node)
+    except (OSError, RuntimeFailure, NetworkFailure) as error:
         return cannot_go_on(error)
     with lock:
         return run(lambda: role.NodeProcess(cluster, node).run(), log_level)
@@ -45,3 +46,13 @@ def remove_traces(cluster: Cluster) -> list[str]:
     from carob.standalone.traces import remove_traces as remove
 
     return remove(cluster)
+
+
+def introduce_node(cluster: Cluster, node: NodeLayout) -> None:
+    """Make the certificates of a new node of this machine, whose server may be running."""
+    import time
+
+    from carob.apiserver.pki import Pki
+    from carob.standalone.server import ensure_local_node
+
+    ensure_local_node(Pki(cluster.pki_dir), node, time.time())

@@ -14,6 +14,7 @@ from carob.client.informer import Informer
 from carob.kubelet.cluster_dns import ClusterDns
 from carob.kubelet.dns_upstreams import Upstreams
 from carob.kubelet.health_ports import HealthPorts
+from carob.kubelet.node_routes import NodeRouteAgent
 from carob.kubelet.policy_agent import PolicyAgent
 from carob.kubelet.service_ports import Place
 from carob.kubelet.service_proxy import ServiceProxy
@@ -57,6 +58,7 @@ class NetworkAgent:
         )
         self._health = HealthPorts(kubelet.services, self._slices, self._place)
         self._policies = PolicyAgent(client, network.policies, node, clock)
+        self._routes = NodeRouteAgent(client, network.routes, node, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
         self._names = ClusterDns(kubelet.services, self._slices, zone)
         self._upstreams = Upstreams(client, self._resolvers, clock)
@@ -77,6 +79,7 @@ class NetworkAgent:
             "DNS": self._dns.run,
             "DNS upstreams": self._upstreams.run,
             "policies": self._policies.run,
+            "routes to nodes": self._routes.run,
             "health ports": self._health.run,
         }
         try:

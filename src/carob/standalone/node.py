@@ -20,16 +20,17 @@ from carob.host.threads import Threads
 from carob.host.types import MNT_DETACH, MS_BIND, MS_REC
 from carob.kubelet.agent import Kubelet
 from carob.kubelet.options import KubeletOptions
+from carob.network import segment
 from carob.network.layout import NetworkLayout
 from carob.network.node import open_network
 from carob.runtime.embedded import mount_namespace
-from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.runtime import EmbeddedRuntime
 from carob.runtime.images.images import Images
 from carob.runtime.images.skopeo import Mirror
 from carob.runtime.types import RuntimeFailure
 from carob.standalone.image_server import ImageServer
 from carob.standalone.network_agent import NetworkAgent
+from carob.standalone.places import apart_node, node_cgroup, runtime_places
 from carob.standalone.process import settle_memory
 from carob.transport.client import SocketTransport
 from carob.transport.server import Server
@@ -47,11 +48,8 @@ _log = get_logger("node")
 
 IMAGE_THREADS = 2
 RECONNECT_SECONDS = 0.05
-
-
-def runtime_places(cluster: Cluster, node: str) -> Places:
-    """Where the node's runtime keeps its things."""
-    return Places(str(cluster.node_dir(node) / "runtime"), str(cluster.node_run_dir(node)))
+SIGNS_OF_LIFE = 4
+"""How many a node gives while it may be silent. Source: kubelet, nodeLeaseRenewIntervalFraction."""
 
 
 def image_socket(cluster: Cluster, node: str) -> Path:
@@ -75,9 +73,16 @@ def own(cluster: Cluster, node: str) -> BinaryIO:
     return lock
 
 
-def enter_mount_namespace(cluster: Cluster, node: str) -> None:
-    """Move this process into the node's mount namespace. Call it before any thread exists."""
-    mount_namespace.enter(RealHost(), runtime_places(cluster, node))
+def enter_namespaces(cluster: Cluster, node: str) -> None:
+    """Move this process into the node's mount and network namespaces. Call it before any thread exists."""
+    host, layout = RealHost(), cluster.node(node)
+    apart = apart_node(cluster, layout) if layout.apart else None
+    if apart is not None:
+        # its file lies outside of the mount namespace, where the next process finds it
+        segment.connect(apart, host)
+    mount_namespace.enter(host, runtime_places(cluster, node))
+    if apart is not None:
+        segment.enter(apart, host)
 
 
 def mirror_of(url: str) -> Mirror:
@@ -146,8 +151,10 @@ class NodeProcess:
         cluster = self._cluster
         return NetworkLayout(
             cluster=cluster.name,
-            inside_address=cluster.inside_address,
+            inside_address=self._node.address,
             pod_range=self._node.pod_cidr,
+            segment_range="" if self._node.apart else cluster.segment_range,
+            api_address=cluster.inside_address,
             cluster_range=cluster.pod_cidr,
             service_range=cluster.service_cidr,
             api_service_address=cluster.kubernetes_service_address,
@@ -173,13 +180,16 @@ class NodeProcess:
             node_name=node.name,
             root=str(self._folder / "kubelet"),
             log_root=str(self._folder / "pod-logs"),
-            cgroup_root=f"/carob-{cluster.name}",
+            cgroup_root=node_cgroup(cluster, node),
             static_folder=str(self._folder / "manifests"),
             node_ip=node.address,
             server_port=node.kubelet_port,
             cluster_domain=cluster.domain,
             cluster_dns=(cluster.dns_address,),
             labels=node.labels,
+            taints=tuple(node.taints),
+            lease_seconds=max(1, round(cluster.node_monitor_grace_seconds)),
+            lease_renew_seconds=cluster.node_monitor_grace_seconds / SIGNS_OF_LIFE,
             pod_cidr=node.pod_cidr,
         )
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from carob.apiserver.pki import Pki
-    from carob.base.layout import Cluster
+    from carob.base.layout import Cluster, NodeLayout
     from carob.standalone.election import Terms
     from carob.store.types import Store
 
@@ -43,6 +43,14 @@ MASTERS = ("system:masters", "system:authenticated")
 NODE_NETWORK_GROUP = "system:carob:node-network"
 LEASES = ("kube-scheduler", "kube-controller-manager", "carob-simulated-nodes")
 OUTER_ADDRESS = "127.0.0.1"
+
+
+def ensure_local_node(pki: Pki, node: NodeLayout, now: float) -> None:
+    """The certificates of a node of this machine."""
+    ensure_node_pki(pki, node.name, (node.address,), now)
+    # who programs a node's network sees every Service and Pod, which the node itself may not
+    network = (f"node-{node.name}-network", f"system:carob:network:{node.name}", (NODE_NETWORK_GROUP,))
+    ensure_client(pki, *network, now)
 
 
 class ServerProcess:
@@ -87,10 +95,7 @@ class ServerProcess:
         now = self._clock.now()
         pki = ensure_pki(cluster.pki_dir, PkiOptions(cluster_name=cluster.name, addresses=addresses), now)
         for node in cluster.nodes:
-            ensure_node_pki(pki, node.name, (node.address,), now)
-            # who programs a node's network sees every Service and Pod, which the node itself may not
-            network = (f"node-{node.name}-network", f"system:carob:network:{node.name}", (NODE_NETWORK_GROUP,))
-            ensure_client(pki, *network, now)
+            ensure_local_node(pki, node, now)
         return pki
 
     def _options(self, pki: Pki, store: Store) -> ApiServerOptions:
@@ -105,6 +110,7 @@ class ServerProcess:
             kubelet_client_key_pem=pki.kubelet_client.key.read_bytes(),
             kubelet_ca_pem=pki.ca.certificate.read_bytes(),
             local_provisioner=PROVISIONER,
+            eviction_seconds=self._cluster.eviction_seconds,
         )
 
     async def _serve(self, store: Store, pki: Pki) -> None:
@@ -140,6 +146,7 @@ class ServerProcess:
                 ca_key=pki.ca.key,
                 service_account_key=pki.service_account_key,
                 load_balancer_range=self._cluster.load_balancer_range,
+                node_monitor_grace_seconds=self._cluster.node_monitor_grace_seconds,
             ),
         )
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [

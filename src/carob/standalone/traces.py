@@ -1,4 +1,7 @@
-"""What is left of a cluster outside of its files: cgroups, processes, mounts, addresses, rules. For `carob down`."""
+"""What is left of a cluster, or of one node, outside of its files: cgroups, processes, mounts, addresses, rules, wires.
+
+For `carob down`, and for nodes that are switched off or taken away.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,58 @@ from typing import TYPE_CHECKING
 
 from carob.host.real import RealHost
 from carob.network import node as network
+from carob.network import segment
 from carob.network.layout import NetworkFailure
 from carob.runtime.embedded.cleanup import remove_everything
+from carob.standalone.places import apart_node, node_cgroup
 
 if TYPE_CHECKING:
-    from carob.base.layout import Cluster
+    from carob.base.layout import Cluster, NodeLayout
 
 
 def remove_traces(cluster: Cluster) -> list[str]:
     """Remove them; what could not be removed, a line each. Idempotent; also after kill -9 of everything."""
     left = list(remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir))
     # the network's traces are found by the cluster's name, also when nobody knows its nodes any more
-    for node in [n.name for n in cluster.nodes] or ["node-0"]:
+    for node in [n.name for n in cluster.nodes if not n.apart] or ["node-0"]:
         try:
             network.remove_everything(cluster.name, cluster.node_dir(node) / "network")
         except NetworkFailure as error:
             left.append(str(error))
     return left
+
+
+def remove_node_containers(cluster: Cluster, node: NodeLayout) -> list[str]:
+    """What happens to a node's containers when its machine is switched off. Its agent must have ended."""
+    name = f"{node_cgroup(cluster, node)}/kubepods".removeprefix("/carob-")
+    folders = str(cluster.node_dir(node.name)), str(cluster.node_run_dir(node.name))
+    return list(remove_everything(RealHost(), name, *folders))
+
+
+def remove_node(cluster: Cluster, node: NodeLayout) -> list[str]:
+    """Everything of a node that lives apart, but for its files. Its agent must have ended."""
+    folders = str(cluster.node_dir(node.name)), str(cluster.node_run_dir(node.name))
+    left = list(remove_everything(RealHost(), node_cgroup(cluster, node).removeprefix("/carob-"), *folders))
+    try:
+        segment.remove(apart_node(cluster, node), RealHost())
+    except NetworkFailure as error:
+        left.append(str(error))
+    return left
+
+
+def cut_node(cluster: Cluster, node: NodeLayout) -> None:
+    """Unplug a node that lives apart. Raises: NetworkFailure."""
+    segment.cut(apart_node(cluster, node), RealHost())
+
+
+def plug_node(cluster: Cluster, node: NodeLayout) -> None:
+    """Plug a node that lives apart in again. Raises: NetworkFailure."""
+    segment.connect(apart_node(cluster, node), RealHost())
+
+
+def is_cut(cluster: Cluster, node: NodeLayout) -> bool:
+    """Whether a node that lives apart is unplugged; False for who may not look."""
+    try:
+        return segment.is_cut(apart_node(cluster, node), RealHost())
+    except OSError:
+        return False

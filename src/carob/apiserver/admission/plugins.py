@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def default_plugins(
-    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission
+    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission, eviction_seconds: int
 ) -> list[AdmissionPlugin]:
-    """Every plugin, ready to be put into the chain."""
+    """Every plugin, ready to be put into the chain. `eviction_seconds`: how long Pods stay on a lost node."""
     return [
         NamespaceLifecycle(reader),
         LimitRanger(reader),
@@ -43,7 +43,7 @@ def default_plugins(
         TaintNodesByCondition(),
         PodSecurity(reader),
         PriorityAdmission(reader),
-        DefaultTolerationSeconds(),
+        DefaultTolerationSeconds(eviction_seconds),
         DefaultStorageClass(reader),
         StorageObjectInUseProtection(),
         ClaimResize(reader),

@@ -14,32 +14,34 @@ from carob.apiserver.authn.service_accounts import NODES
 if TYPE_CHECKING:
     from carob.apiserver.types import Attributes
 
-_SECONDS = 300
+DEFAULT_SECONDS = 300
 NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
-# all Pods share these: they are encoded with each of them and nobody changes them
-_FIVE_MINUTES = [
-    core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=_SECONDS)
-    for key in (NOT_READY, _UNREACHABLE)
-]
 
 
 class DefaultTolerationSeconds:
-    """A Pod stays five minutes on a node that is not ready or not reachable, unless it says otherwise."""
+    """A Pod stays a while (five minutes) on a node that is not ready or not reachable, unless it says otherwise."""
 
     name = "DefaultTolerationSeconds"
     phases = ("admit",)
     handles = frozenset((("", "pods"),))
+
+    def __init__(self, seconds: int = DEFAULT_SECONDS) -> None:
+        # all Pods share these: they are encoded with each of them and nobody changes them
+        self._added = [
+            core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=seconds)
+            for key in (NOT_READY, _UNREACHABLE)
+        ]
 
     def admit(self, attributes: Attributes) -> None:
         """Add the tolerations that are missing."""
         if not writes(attributes, PODS):
             return
         spec: core_v1.PodSpec = attributes.obj.spec
-        added = _FIVE_MINUTES
+        added = self._added
         if spec.tolerations:
             given = [t.key for t in spec.tolerations if t.effect in ("NoExecute", "")]
-            added = [] if "" in given else [t for t in _FIVE_MINUTES if t.key not in given]
+            added = [] if "" in given else [t for t in self._added if t.key not in given]
         spec.tolerations = [*spec.tolerations, *added]
 
     def validate(self, attributes: Attributes) -> None:

@@ -1,0 +1,35 @@
+"""Where the parts of one node keep their things, and where it lives: names and paths that several processes must agree on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carob.network.segment import ApartNode
+from carob.runtime.embedded.places import Places
+
+if TYPE_CHECKING:
+    from carob.base.layout import Cluster, NodeLayout
+
+
+def runtime_places(cluster: Cluster, node: str) -> Places:
+    """Where the node's runtime keeps its things."""
+    return Places(str(cluster.node_dir(node) / "runtime"), str(cluster.node_run_dir(node)))
+
+
+def apart_node(cluster: Cluster, node: NodeLayout) -> ApartNode:
+    """The namespace and the wire of a node that lives apart."""
+    return ApartNode(
+        cluster=cluster.name,
+        name=node.name,
+        address=node.address,
+        pod_range=node.pod_cidr,
+        segment_range=cluster.segment_range,
+        machine_address=cluster.inside_address,
+        pin=str(cluster.netns(node.name)),
+        switch_pin=str(cluster.switch_netns),
+    )
+
+
+def node_cgroup(cluster: Cluster, node: NodeLayout) -> str:
+    """Under which control group the node's Pods live."""
+    return f"/carob-{cluster.name}" + (f"/{node.name}" if node.apart else "")

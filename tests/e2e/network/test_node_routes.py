@@ -1,0 +1,133 @@
+"""Pods of two nodes reach each other with real packets: on one segment by a route, behind a router by VXLAN."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from namespaces import Namespace, stop
+from test_packets import Request, World
+
+from carob.host import netlink
+from carob.network.layout import NetworkLayout
+from carob.network.node import remove_everything
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@dataclass
+class Pair:
+    """Two nodes, and the namespace of whatever is between them."""
+
+    one: World
+    other: World
+    router: Namespace
+
+
+def layout(address: str, number: int) -> NetworkLayout:
+    return NetworkLayout(cluster="pair", inside_address=address, pod_range=f"10.42.{number}.0/29")
+
+
+def wire(one: Namespace, address: str, other: Namespace, peer_address: str, name: str, gateway: str = "") -> None:
+    """A cable between two namespaces; `one` calls its end `eth0`, `other` calls it `name`."""
+    descriptor = other.descriptor()
+
+    def near() -> None:
+        with netlink.Netlink() as node:
+            number = bytes(map(int, address.split("."))).hex(":")
+            node.send(netlink.add_veth("eth0", f"02:01:{number}", name, f"02:02:{number}", descriptor))
+            link = node.link("eth0")
+            assert link is not None
+            node.send(netlink.set_up(1), netlink.set_up(link.index), netlink.replace_address(link.index, address, 24))
+            if gateway:
+                node.send(netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway))
+
+    def far() -> None:
+        with netlink.Netlink() as node:
+            link = node.link(name)
+            assert link is not None
+            node.send(netlink.set_up(1), netlink.replace_address(link.index, peer_address, 24))
+            node.send(netlink.set_up(link.index, ipv4={"forwarding": 1}))
+
+    one.call(near)
+    other.call(far)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(World(tmp_path / "one"), World(tmp_path / "other"), Namespace())
+    yield made
+    for world in (made.one, made.other):
+        for server in world.servers:
+            stop(server)
+        if world.network is not None:
+            world.network.close()
+        for namespace in (*world.made, world.outside, world.node):
+            namespace.close()
+    made.router.close()
+
+
+def meet(pair: Pair, address: str, other_address: str) -> None:
+    """Both nodes hear of each other, and a Pod of each greets one of the other."""
+    for world, own, number in ((pair.one, address, 1), (pair.other, other_address, 2)):
+        world.start(layout(own, number))
+    one, other = pair.one.network, pair.other.network
+    assert one is not None
+    assert other is not None
+    one.routes.apply({"10.42.2.0/29": other_address})
+    other.routes.apply({"10.42.1.0/29": address})
+    pod, ip = pair.one.pod(Request("one"))
+    other_pod, other_ip = pair.other.pod(Request("other"))
+    pair.one.servers.append(pod.serve(ip, 80, b"one"))
+    pair.other.servers.append(other_pod.serve(other_ip, 80, b"other"))
+    # the address of the caller is the Pod's own: nobody translates within the cluster
+    assert pod.fetch(other_ip, 80) == f"other {ip}"
+    assert other_pod.fetch(ip, 80) == f"one {other_ip}"
+    # a node itself reaches Pods of the other node
+    assert pair.one.node.fetch(other_ip, 80).startswith("other ")
+
+
+def names(world: World) -> set[str]:
+    def look() -> set[str]:
+        with netlink.Netlink() as node:
+            return {link.name for link in node.links()}
+
+    found: set[str] = world.node.call(look)
+    return found
+
+
+def routes(world: World) -> set[str]:
+    def look() -> set[str]:
+        with netlink.Netlink() as node:
+            return {f"{route.destination}/{route.prefix_length}" for route in node.routes()}
+
+    found: set[str] = world.node.call(look)
+    return found
+
+
+def test_nodes_on_one_segment_route_to_each_other(pair: Pair) -> None:
+    wire(pair.one.node, "192.0.2.1", pair.other.node, "192.0.2.2", "eth0")
+    meet(pair, "192.0.2.1", "192.0.2.2")
+    assert layout("192.0.2.1", 1).vxlan_name not in names(pair.one)
+    network = pair.one.network
+    assert network is not None
+    network.routes.apply({})
+    assert "10.42.2.0/29" not in routes(pair.one)
+
+
+def test_nodes_behind_a_router_tunnel_to_each_other(pair: Pair) -> None:
+    wire(pair.one.node, "192.0.2.1", pair.router, "192.0.2.254", "left", gateway="192.0.2.254")
+    wire(pair.other.node, "198.51.100.1", pair.router, "198.51.100.254", "right", gateway="198.51.100.254")
+    meet(pair, "192.0.2.1", "198.51.100.1")
+    tunnel = layout("192.0.2.1", 1).vxlan_name
+    assert tunnel in names(pair.one)
+    pair.one.node.call(lambda: remove_everything("pair", pair.one.folder))
+    assert tunnel not in names(pair.one)
+    assert "10.42.2.0/29" not in routes(pair.one)

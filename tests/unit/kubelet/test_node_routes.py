@@ -1,0 +1,31 @@
+"""Which ranges lead to which nodes."""
+
+from __future__ import annotations
+
+from carob.api import codec
+from carob.api.types import core_v1
+from carob.kubelet.node_routes import wanted_routes
+
+
+def node(name: str, cidrs: list[str], *addresses: tuple[str, str]) -> core_v1.Node:
+    tree = {
+        "metadata": {"name": name},
+        "spec": {"podCIDR": cidrs[0] if cidrs else "", "podCIDRs": cidrs},
+        "status": {"addresses": [{"type": kind, "address": address} for kind, address in addresses]},
+    }
+    return codec.from_tree(core_v1.Node, tree)
+
+
+def test_each_other_node_that_has_a_range_and_an_address() -> None:
+    nodes = [
+        node("me", ["10.42.0.0/24"], ("InternalIP", "192.0.2.1")),
+        node("one", ["10.42.1.0/24"], ("Hostname", "one"), ("InternalIP", "192.0.2.2")),
+        node("silent", ["10.42.2.0/24"], ("Hostname", "silent")),
+        node("rangeless", [], ("InternalIP", "192.0.2.4")),
+    ]
+    assert wanted_routes(nodes, "me") == {"10.42.1.0/24": "192.0.2.2"}
+
+
+def test_only_ipv4_for_now() -> None:
+    both = node("both", ["fd00:1::/64", "10.42.3.0/24"], ("InternalIP", "fd00::5"), ("InternalIP", "192.0.2.5"))
+    assert wanted_routes([both], "me") == {"10.42.3.0/24": "192.0.2.5"}
