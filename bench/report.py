@@ -77,7 +77,7 @@ def write_picture(values: dict[str, float], file: Path) -> None:
         parts.append(f'<rect x="{x:.0f}" y="{y + 4}" width="{max(w, 1):.0f}" height="16" rx="2" fill="{fill}"/>')
         base = figure.ratio(values)
         beside = "" if base is None else f"; {number(base)} × baseline"
-        text = f"{number(value)} {figure.unit} ({ratio:.1f} ×{beside})"
+        text = f"{number(value)} {figure.unit} ({'> 1,000' if ratio > 1000 else f'{ratio:.1f}'} ×{beside})"
         at = max(x + w, middle) + 8
         parts.append(f'<text x="{at:.0f}" y="{y + 17}" fill="#1f2933">{escape(text)}</text>')
     parts.append("</svg>")
