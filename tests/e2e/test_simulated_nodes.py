@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from clusters import Cluster
+
+PACKER = """
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- schedulerName: default-scheduler
+- schedulerName: packer
+  pluginConfig:
+  - name: NodeResourcesFit
+    args: {scoringStrategy: {type: MostAllocated}}
+"""
 
 pytestmark = pytest.mark.root
 
@@ -28,6 +40,11 @@ spec:
 
 def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
     cluster = Cluster(f"sim-{os.getpid() % 10000}", tmp_path)
+    config = tmp_path / "scheduler.yaml"
+    config.write_text(PACKER)
+    wrong = cluster.carob("up", "--nodes", "0", "--simulated-nodes", "1", "--scheduler-config", "/dev/null")
+    assert wrong.code == 1
+    assert "no KubeSchedulerConfiguration" in wrong.err
     flags = (
         "--nodes",
         "0",
@@ -39,7 +56,7 @@ def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
         "disk=ssd",
     )
     try:
-        cluster.carob("up", *flags, timeout=120).check()
+        cluster.carob("up", *flags, "--scheduler-config", config, timeout=120).check()
         nodes = cluster.kubectl("1.37", "get", "nodes", "-l", "disk=ssd", "--no-headers").check().out.splitlines()
         assert len(nodes) == 20
         assert all(" Ready " in line for line in nodes)
@@ -52,6 +69,11 @@ def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
         cluster.kubectl("1.37", "delete", "statefulset,pvc", "--all").check()
         cluster.kubectl("1.37", "wait", "--for=delete", "pv", "--all", "--timeout=60s")
         assert cluster.kubectl("1.37", "get", "pv", "-o", "name").check().out == ""
+        overrides = json.dumps({"spec": {"schedulerName": "packer"}})
+        for number in range(2):
+            packed = (f"packed-{number}", "--image=x", f"--overrides={overrides}")
+            cluster.kubectl("1.37", "run", *packed).check()
+            cluster.kubectl("1.37", "wait", "--for=condition=Ready", f"pod/packed-{number}", "--timeout=60s").check()
         cluster.kubectl("1.37", "taint", "nodes", "--all", "busy=yes:NoSchedule").check()
         cluster.kubectl("1.37", "run", "late", "--image=nginx").check()
         why = cluster.carob("explain-scheduling", "late")

@@ -153,6 +153,11 @@ class Cluster:
         return Path(self.run_dir) / node
 
     @property
+    def scheduler_file(self) -> Path:
+        """The scheduler's configuration, where the user gave one."""
+        return Path(self.state_dir) / "scheduler.yaml"
+
+    @property
     def file(self) -> Path:
         return Path(self.state_dir) / "cluster.json"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
-from carob.cli import clusters, processes, simulated
+from carob.cli import clusters, processes, scheduler_config, simulated
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
@@ -49,6 +49,7 @@ def add_flags(flags: Flags) -> None:
     )
     flags.duration("pod-eviction-timeout", default=300.0, meta="T", help="how long Pods stay on a node that is lost")
     simulated.add_flags(flags)
+    flags.text("scheduler-config", meta="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, weights")
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -67,6 +68,7 @@ def run(arguments: Arguments) -> int:
     if arguments.node_monitor_grace_period < LEAST_GRACE_SECONDS:
         raise CommandError("error: --node-monitor-grace-period: at least one second")
     simulated_nodes = simulated.options(arguments)
+    scheduler = scheduler_config.read(arguments.scheduler_config)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -82,6 +84,7 @@ def run(arguments: Arguments) -> int:
                 _simulate(cluster, simulated_nodes)
             _add_nodes(cluster, arguments)
             clusters.save(cluster)
+            scheduler_config.keep(cluster, scheduler)
         running = start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:

@@ -33,8 +33,7 @@ class Alike:
         self._snapshot = snapshot
         self._checks: list[Check] = filters.local(pod, snapshot)
         self._total: Rate = scores.own(pod, snapshot)
-        made = [(make(pod, snapshot), weight, reverse) for _, make, weight, reverse in scores.SCALED]
-        self._scaled = [(rate, weight, reverse) for rate, weight, reverse in made if rate is not None]
+        self._scaled = [(rate, weight, reverse) for _, rate, weight, reverse in scores.scaled(pod, snapshot)]
         self._epoch = -1
         self._read = 0
         self.rejections: list[Rejection | None] = []

@@ -135,10 +135,8 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         if any(raw):
             scores.add(sums, normalized(raw, reverse=reverse), weight)
     chosen_from = [nodes[i] for i in feasible]
-    for _, compare, weight in scores.COMPARED:
-        compared = compare(pod, chosen_from, snapshot)
-        if compared is not None:
-            scores.add(sums, compared, weight)
+    for _, weight, compared in scores.compared(pod, chosen_from, snapshot):
+        scores.add(sums, compared, weight)
     return chosen_from[sums.index(max(sums))]
 
 

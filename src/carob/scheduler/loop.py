@@ -10,6 +10,7 @@ once, because the API server refuses a second binding; the number of requests un
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
@@ -30,11 +31,14 @@ from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
 from carob.scheduler.wakeups import Happenings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
     from carob.scheduler.pod_volumes import Plan
     from carob.scheduler.preemption import Nomination
+    from carob.scheduler.profiles import Profile
 
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
@@ -51,17 +55,17 @@ _log = get_logger("scheduler")
 class SchedulingLoop:
     """One life of the scheduler: what it knows begins empty and is never used after `run` has ended."""
 
-    def __init__(self, client: Client, clock: Clock, randomness: Randomness, name: str) -> None:
+    def __init__(self, client: Client, clock: Clock, randomness: Randomness, profiles: Mapping[str, Profile]) -> None:
         self._client = client
         self._clock = clock
-        self._name = name
         self._snapshot = Snapshot()
+        self._snapshot.profiles = dict(profiles)
         self._queue = SchedulingQueue()
         self._happenings = Happenings(self._snapshot)
         self._signal = Signal()
         self._requests = 0
         self._timer: asyncio.Task[None] | None = None
-        self._recorder = EventRecorder(client, name, clock, randomness)
+        self._recorders = {name: EventRecorder(client, name, clock, randomness) for name in profiles}
         self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
         self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
         self._namespaces = Informer(client, NamespaceView, clock, name="scheduler namespaces")
@@ -83,7 +87,8 @@ class SchedulingLoop:
             *self._storage.informers,
         )
         async with TaskGroup() as group:
-            group.spawn(self._recorder.run(), "scheduler events")
+            for name, recorder in self._recorders.items():
+                group.spawn(recorder.run(), f"{name} events")
             group.spawn(self._retry_sleepers(), "scheduler retries")
             for informer in informers:
                 group.spawn(informer.run(), informer.name)
@@ -162,7 +167,7 @@ class SchedulingLoop:
         self._signal.set()
 
     def _is_ours(self, pod: PodView) -> bool:
-        return pod.spec.scheduler_name == self._name
+        return pod.spec.scheduler_name in self._recorders
 
     def _touch(self, node_name: str) -> None:
         """The node may fit more Pods than before."""
@@ -244,7 +249,14 @@ class SchedulingLoop:
     async def _preempt(self, waiting: Waiting, nomination: Nomination) -> None:
         pod = waiting.pod
         try:
-            await evict(self._client, self._clock, self._name, pod, nomination, self._event)
+            await evict(
+                self._client,
+                self._clock,
+                pod.view.spec.scheduler_name,
+                pod,
+                nomination,
+                partial(self._tell_victim, pod),
+            )
         except (ApiError, ConnectionError) as error:
             _log.warning("cannot make room for %s on %s: %s", pod.key, nomination.node, error)
             for victim in nomination.victims:
@@ -381,7 +393,10 @@ class SchedulingLoop:
             self._requests -= 1
             self._signal.set()
 
-    def _event(self, pod: PodInfo, kind: str, reason: str, message: str) -> None:
+    def _tell_victim(self, preemptor: PodInfo, pod: PodInfo, kind: str, reason: str, message: str) -> None:
+        self._event(pod, kind, reason, message, preemptor.view.spec.scheduler_name)
+
+    def _event(self, pod: PodInfo, kind: str, reason: str, message: str, name: str = "") -> None:
         metadata = pod.view.metadata
         regarding = core_v1.ObjectReference(
             kind="Pod",
@@ -391,7 +406,7 @@ class SchedulingLoop:
             uid=metadata.uid,
             resource_version=metadata.resource_version,
         )
-        self._recorder.event(regarding, kind, reason, _shortened(message))
+        self._recorders[name or pod.view.spec.scheduler_name].event(regarding, kind, reason, _shortened(message))
 
 
 def _shortened(message: str) -> str:

@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.scheduler.loop import SchedulingLoop
+from carob.scheduler.profiles import DEFAULT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
-
-DEFAULT_NAME = "default-scheduler"
+    from carob.scheduler.profiles import Profile
 
 
 class Scheduler:
-    """Gives nodes to the Pods whose `schedulerName` is `name`."""
+    """Gives nodes to the Pods whose `schedulerName` is that of one of the profiles."""
 
-    def __init__(self, client: Client, clock: Clock, randomness: Randomness, *, name: str = DEFAULT_NAME) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, randomness: Randomness, profiles: Mapping[str, Profile] | None = None
+    ) -> None:
         self._client = client
         self._clock = clock
         self._randomness = randomness
-        self._name = name
+        self._profiles = profiles or {DEFAULT.name: DEFAULT}
 
     async def run(self) -> None:
         """Schedule until cancelled; a second run starts from nothing but the API."""
-        await SchedulingLoop(self._client, self._clock, self._randomness, self._name).run()
+        await SchedulingLoop(self._client, self._clock, self._randomness, self._profiles).run()

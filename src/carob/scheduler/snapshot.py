@@ -15,6 +15,7 @@ from carob.scheduler.alike import AlikePods
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.nominations import Nominations
 from carob.scheduler.pod_terms import NO_TERMS
+from carob.scheduler.profiles import DEFAULT, Profile
 from carob.scheduler.tallies import Tallies, UsedTerm, UsedTerms, add
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MAX_CHANGES = 100_000
+ZONE = "topology.kubernetes.io/zone"
 
 
 class Snapshot:
@@ -44,6 +46,9 @@ class Snapshot:
         self.changes: list[int] = []
         """Positions of the nodes that have changed in this epoch, in order, again and again."""
         self.alike = AlikePods()
+        self.profiles: dict[str, Profile] = {}
+        """By their scheduler names; who is not named here has the default one."""
+        self._zones: dict[object, dict[str, int]] = {}
         self.tallies = Tallies()
         self.terms = UsedTerms()
         self.nominations = Nominations()
@@ -52,6 +57,10 @@ class Snapshot:
         self._priorities: dict[int, int] = {}
         self.next_start = 0
         """Where the search for a node begins next time, so that large clusters are filled evenly."""
+
+    def profile(self, pod: PodInfo) -> Profile:
+        """How the Pod is judged."""
+        return self.profiles.get(pod.view.spec.scheduler_name, DEFAULT)
 
     def nodes(self) -> list[NodeInfo]:
         """The nodes that exist; not to be changed."""
@@ -71,6 +80,17 @@ class Snapshot:
         """A node's labels; none if it does not exist."""
         node = self._nodes.get(name)
         return node.labels if node is not None else {}
+
+    def zones_of(self, group: object) -> dict[str, int]:
+        """How many Pods of a group are in each zone."""
+        found = self._zones.get(group)
+        if found is None:
+            found = self._zones[group] = {}
+            for name, count in self.groups.get(group, {}).items():
+                zone = self.labels(name).get(ZONE)
+                if zone is not None:
+                    add(found, zone, count)
+        return found
 
     def term_values(self, used: UsedTerm) -> dict[str, int]:
         """How many Pods have the term, by the value of its topology key."""
@@ -232,12 +252,17 @@ class Snapshot:
             if counts is None:
                 counts = self.groups[group] = {}
             add(counts, node.name, sign)
+            zones, zone = self._zones.get(group), node.labels.get(ZONE)
+            if zones is not None and zone is not None:
+                add(zones, zone, sign)
             if not counts:
                 del self.groups[group]
+                self._zones.pop(group, None)
 
     def _topology_changed(self) -> None:
         self.tallies.clear()
         self.terms.labels_changed()
+        self._zones.clear()
 
     def _node(self, name: str) -> NodeInfo:
         node = self._nodes.get(name)

@@ -21,8 +21,6 @@ from carob.client.rest import Client
 from carob.controllers.runner import ControllerOptions, Controllers
 from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
-from carob.simulated.fleet import SimulatedNodes
-from carob.simulated.options import SimulatedOptions
 from carob.standalone.process import settle_memory
 from carob.standalone.stores import open_store
 from carob.transport.memory import MemoryTransport
@@ -30,7 +28,7 @@ from carob.transport.server import Server
 from carob.transport.tls import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from carob.apiserver.pki import Pki
     from carob.base.layout import Cluster, NodeLayout
@@ -59,7 +57,6 @@ class ServerProcess:
     def __init__(self, cluster: Cluster, terms: Terms) -> None:
         self._cluster = cluster
         self._terms = terms
-        self._simulated = SimulatedOptions(**cluster.simulated) if cluster.simulated else None
         self._clock = SystemClock()
         self._randomness = SystemRandomness()
 
@@ -136,7 +133,7 @@ class ServerProcess:
             transport = MemoryTransport(api.handle, UserInfo(user, groups or MASTERS))
             return Client(transport, user_agent=user.removeprefix("system:"))
 
-        scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness)
+        scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness, self._profiles())
         controllers = Controllers(
             client("system:kube-controller-manager"),
             self._clock,
@@ -153,7 +150,7 @@ class ServerProcess:
             ("scheduler", scheduler.run),
             ("controllers", controllers.run),
         ]
-        simulated = SimulatedNodes(client("system:carob"), self._clock, self._simulated) if self._simulated else None
+        simulated = self._simulated_nodes(client("system:carob"))
         if simulated is not None:
             parts.append(("simulated nodes", simulated.run))
         if store.shared:
@@ -175,6 +172,23 @@ class ServerProcess:
             settle_memory()
             say(READY)
             await asyncio.get_running_loop().create_future()
+
+    def _profiles(self) -> Mapping[str, Profile] | None:
+        """The scheduler's, where the user gave a configuration."""
+        file = self._cluster.scheduler_file
+        if not file.exists():
+            return None
+        from carob.scheduler.configuration import load
+
+        return load(file.read_text())
+
+    def _simulated_nodes(self, client: Client) -> SimulatedNodes | None:
+        if not self._cluster.simulated:
+            return None
+        from carob.simulated.fleet import SimulatedNodes
+        from carob.simulated.options import SimulatedOptions
+
+        return SimulatedNodes(client, self._clock, SimulatedOptions(**self._cluster.simulated))
 
     async def _wait_usable(self, client: Client) -> None:
         """Return when a Pod could be created: the default ServiceAccount is there."""

@@ -26,6 +26,7 @@ from carob.scheduler.filter import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 _LOCAL = (node_unschedulable, node_name, taint_toleration, node_affinity, node_ports, node_resources_fit)
 _FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity)
-_MAKE_LOCAL = tuple(module.prepare for module in _LOCAL)
-_MAKE_FAR_SIGHTED = tuple(module.prepare for module in _FAR_SIGHTED)
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
@@ -45,17 +44,26 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
 
 def local(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
     """Those that look at one node alone."""
-    return [check for check in (make(pod, snapshot) for make in _MAKE_LOCAL) if check is not None]
+    return [check for _, check in _made(_LOCAL, pod, snapshot) if check is not None]
 
 
 def far_sighted(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
-    """The others."""
-    return [check for check in (make(pod, snapshot) for make in _MAKE_FAR_SIGHTED) if check is not None]
+    """The others; the user's too, because nobody knows what they look at."""
+    return [check for _, check in (*_made(_FAR_SIGHTED, pod, snapshot), *_own(pod, snapshot)) if check is not None]
+
+
+def _made(modules: Sequence[ModuleType], pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Check | None]]:
+    disabled = snapshot.profile(pod).disabled_filters
+    return [(module.NAME, module.prepare(pod, snapshot)) for module in modules if module.NAME not in disabled]
+
+
+def _own(pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Check | None]]:
+    return [(name, prepare(pod, snapshot)) for name, prepare in snapshot.profile(pod).own_filters]
 
 
 def named(pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Check | None]]:
     """Every filter by its name, in order; None where the Pod gives it nothing to check."""
-    return [(module.NAME, module.prepare(pod, snapshot)) for module in (*_LOCAL, *_FAR_SIGHTED)]
+    return [*_made((*_LOCAL, *_FAR_SIGHTED), pod, snapshot), *_own(pod, snapshot)]
 
 
 def first_rejection(checks: Sequence[Check], node: NodeInfo) -> Rejection | None:

@@ -2,7 +2,7 @@
 
 Pure. A score is a number from 0 to 100 for every node; the weighted sum decides. Three sorts: rates of a node by itself
 (`OWN`), rates that are scaled over the nodes to choose from (`SCALED`), and comparisons that look at other nodes and
-Pods too (`COMPARED`). Source: scheduler `getDefaultPlugins` for the weights.
+Pods too (`COMPARED`). The weights are the profile's; what has none is not asked.
 """
 
 from __future__ import annotations
@@ -13,40 +13,42 @@ from carob.scheduler.score import (
     balanced_allocation,
     image_locality,
     inter_pod_affinity,
-    least_allocated,
     node_affinity,
     pod_topology_spread,
+    resources_fit,
     taint_toleration,
 )
 from carob.scheduler.score.normalize import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.score.rating import Compare, MakeRate, Rate
     from carob.scheduler.snapshot import Snapshot
 
-OWN: tuple[tuple[str, MakeRate, int], ...] = (
-    ("NodeResourcesFit", least_allocated.rate, 1),
-    ("NodeResourcesBalancedAllocation", balanced_allocation.rate, 1),
-    ("ImageLocality", image_locality.rate, 1),
+OWN: tuple[tuple[str, MakeRate], ...] = (
+    ("NodeResourcesFit", resources_fit.rate),
+    ("NodeResourcesBalancedAllocation", balanced_allocation.rate),
+    ("ImageLocality", image_locality.rate),
 )
-# the fourth: whether less is better
-SCALED: tuple[tuple[str, MakeRate, int, bool], ...] = (
-    ("TaintToleration", taint_toleration.rate, 3, True),
-    ("NodeAffinity", node_affinity.rate, 2, False),
+# the third: whether less is better
+SCALED: tuple[tuple[str, MakeRate, bool], ...] = (
+    ("TaintToleration", taint_toleration.rate, True),
+    ("NodeAffinity", node_affinity.rate, False),
 )
-COMPARED: tuple[tuple[str, Compare, int], ...] = (
-    ("PodTopologySpread", pod_topology_spread.score, 2),
-    ("InterPodAffinity", inter_pod_affinity.score, 2),
+COMPARED: tuple[tuple[str, Compare], ...] = (
+    ("PodTopologySpread", pod_topology_spread.score),
+    ("InterPodAffinity", inter_pod_affinity.score),
 )
 
 
 def own(pod: PodInfo, snapshot: Snapshot) -> Rate:
     """The weighted sum of the rates that look at a node by itself."""
-    rates = [(rate, weight) for rate, weight in ((make(pod, snapshot), w) for _, make, w in OWN) if rate is not None]
+    weights = snapshot.profile(pod).weights
+    made = [(make(pod, snapshot), weights[name]) for name, make in _own_rates(pod, snapshot) if weights.get(name)]
+    rates = [(rate, weight) for rate, weight in made if rate is not None]
 
     def total(node: NodeInfo) -> int:
         return sum(weight * rate(node) for rate, weight in rates)
@@ -54,22 +56,42 @@ def own(pod: PodInfo, snapshot: Snapshot) -> Rate:
     return total
 
 
+def _own_rates(pod: PodInfo, snapshot: Snapshot) -> tuple[tuple[str, MakeRate], ...]:
+    """Ours, and those that the profile takes from the user."""
+    return (*OWN, *snapshot.profile(pod).own_scores)
+
+
+def scaled(pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Rate, int, bool]]:
+    """The rates that are scaled over the nodes to choose from, their weight, and whether less is better."""
+    weights = snapshot.profile(pod).weights
+    made = [(name, make(pod, snapshot), weights.get(name, 0), reverse) for name, make, reverse in SCALED]
+    return [(name, rate, weight, reverse) for name, rate, weight, reverse in made if rate is not None and weight]
+
+
+def compared(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> Iterator[tuple[str, int, list[int]]]:
+    """The comparisons that have something to judge: name, weight and a value a node."""
+    weights = snapshot.profile(pod).weights
+    for name, compare in COMPARED:
+        weight = weights.get(name, 0)
+        values = compare(pod, nodes, snapshot) if weight else None
+        if values is not None:
+            yield name, weight, values
+
+
 def by_name(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> dict[str, tuple[int, list[int]]]:
     """Every score with its weight; what had nothing to judge is left out."""
     found: dict[str, tuple[int, list[int]]] = {}
-    for name, make, weight in OWN:
-        rate = make(pod, snapshot)
+    weights = snapshot.profile(pod).weights
+    for name, make in _own_rates(pod, snapshot):
+        rate = make(pod, snapshot) if weights.get(name) else None
         if rate is not None:
-            found[name] = (weight, [rate(node) for node in nodes])
-    for name, make, weight, reverse in SCALED:
-        rate = make(pod, snapshot)
-        values = [rate(node) for node in nodes] if rate is not None else []
+            found[name] = (weights[name], [rate(node) for node in nodes])
+    for name, own_rate, weight, reverse in scaled(pod, snapshot):
+        values = [own_rate(node) for node in nodes]
         if any(values):
             found[name] = (weight, normalized(values, reverse=reverse))
-    for name, compare, weight in COMPARED:
-        compared = compare(pod, nodes, snapshot)
-        if compared is not None:
-            found[name] = (weight, compared)
+    for name, weight, values in compared(pod, nodes, snapshot):
+        found[name] = (weight, values)
     return found
 
 

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.snapshot import Snapshot
 
-HARD_WEIGHT = 1
-"""What another Pod's required affinity counts. Source: InterPodAffinityArgs.hardPodAffinityWeight."""
-
 
 def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
     """Source: scheduler `interpodaffinity/scoring.go`."""
+    hard_weight = snapshot.profile(pod).hard_affinity_weight
     parts: list[tuple[str, Mapping[str, int], int]] = []
     for term, weight in pod.terms.preferred:
         tally = tally_of_term(term, snapshot)
@@ -28,7 +26,7 @@ def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[i
             parts.append((term.topology_key, tally.counts, weight))
     for used in snapshot.terms:
         if used.kind != ANTI and used.term.matches(pod, snapshot.namespaces):
-            weight = HARD_WEIGHT if used.kind == AFFINITY else used.weight
+            weight = hard_weight if used.kind == AFFINITY else used.weight
             parts.append((used.term.topology_key, snapshot.term_values(used), weight))
     if not parts:
         return None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler.score.normalize import MAX_SCORE
 from carob.scheduler.spread_rules import HOSTNAME, PREFERRED, ZONE, rules_of, tally_of
-from carob.scheduler.tallies import add
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from carob.scheduler.snapshot import Snapshot
 
 # Source: podtopologyspread `systemDefaultConstraints`.
-CLUSTER_DEFAULTS = ((HOSTNAME, 3), (ZONE, 5))
+HOST_SKEW, ZONE_SKEW = 3, 5
 
 
 def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
@@ -39,15 +38,21 @@ def _by_default(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> 
     hosts = snapshot.groups.get(pod.group) if pod.group is not None else None
     if not hosts:
         return None
-    by_host: dict[str, int] = {}
-    by_zone: dict[str, int] = {}
-    for name, count in hosts.items():
-        labels = snapshot.labels(name)
-        for key, counts in ((HOSTNAME, by_host), (ZONE, by_zone)):
-            if key in labels:
-                add(counts, labels[key], count)
-    counted = {HOSTNAME: by_host, ZONE: by_zone}
-    return _scores(nodes, [False] * len(nodes), [(key, skew, counted[key]) for key, skew in CLUSTER_DEFAULTS])
+    host_weight = log(len(nodes) + 2)
+    sums = [hosts.get(node.name, 0) * host_weight + (HOST_SKEW - 1) for node in nodes]
+    zones = [node.labels.get(ZONE) for node in nodes]
+    known = set(zones) - {None}
+    if known:
+        zone_weight = log(len(known) + 2)
+        by_zone = snapshot.zones_of(pod.group)
+        values = {zone: by_zone.get(zone or "", 0) * zone_weight + (ZONE_SKEW - 1) for zone in known}
+        sums = [total + values.get(zone, 0.0) for total, zone in zip(sums, zones, strict=True)]
+    # to the nearest, halves away from zero, as Go rounds
+    rounded = [int(one + 0.5) for one in sums]
+    least, most = min(rounded), max(rounded)
+    if most == 0 or least == most:
+        return None
+    return [MAX_SCORE * (most + least - one) // most for one in rounded]
 
 
 def _scores(

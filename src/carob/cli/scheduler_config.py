@@ -1,0 +1,43 @@
+"""The scheduler's configuration, for `carob up`: checked before anything starts, then kept with the cluster's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from carob.cli import processes
+from carob.cli.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from carob.base.layout import Cluster
+
+
+def read(file: str) -> str:
+    """The text of the file; empty where none is named. Raises: CommandError when it is no good."""
+    if not file:
+        return ""
+    from carob.scheduler.configuration import load
+    from carob.scheduler.profiles import ProfileError
+
+    try:
+        text = Path(file).read_text()
+        load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"error: --scheduler-config: cannot read {file}: {error}") from error
+    except ProfileError as error:
+        raise CommandError(f"error: --scheduler-config: {file}: {error}") from error
+    return text
+
+
+def keep(cluster: Cluster, text: str) -> None:
+    """Put it where the server finds it. Raises: CommandError when a server runs with another one."""
+    place = cluster.scheduler_file
+    if not text or (place.exists() and place.read_text() == text):
+        return
+    if processes.find(cluster.run_dir, "server") is not None:
+        raise CommandError(
+            f'error: cluster "{cluster.name}" runs with another scheduler configuration; `carob down --name '
+            f"{cluster.name} --keep-data` stops it, then it can be started with this one"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
