@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from carob.apiserver.pki import Pki
     from carob.base.layout import Cluster, NodeLayout
+    from carob.scheduler.profiles import Profile
+    from carob.simulated.fleet import SimulatedNodes
     from carob.standalone.election import Terms
     from carob.store.types import Store
 
