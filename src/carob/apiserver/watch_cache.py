@@ -24,31 +24,60 @@ if TYPE_CHECKING:
 
 _METADATA = b'"metadata":{'
 
+_OWNERS = b'"managedFields":[{'
+
+# managedFields that are remembered, for each resource, so that equal ones are kept once.
+MAX_SHARED = 256
+
 # Recent events that are kept to resume watches without asking the store: whichever limit is reached first.
 RING_EVENTS = 1024
 RING_BYTES = 4 << 20
 
 
 class Entry:
-    """One object at one revision."""
+    """One object at one revision.
 
-    __slots__ = ("fields", "labels", "name", "namespace", "revision", "tail")
+    Objects of one origin have equal managedFields, which are long: where `owners` is given, the tail is `tail`, the
+    owners and `rest` behind each other, and the owners are shared.
+    """
+
+    __slots__ = ("_owners", "_rest", "_tail", "fields", "labels", "name", "namespace", "revision")
 
     def __init__(
-        self, namespace: str, name: str, tail: bytes, revision: int, labels: dict[str, str], fields: tuple[str, ...]
+        self,
+        namespace: str,
+        name: str,
+        tail: bytes,
+        revision: int,
+        labels: dict[str, str],
+        fields: tuple[str, ...],
+        owners: bytes = b"",
+        rest: bytes = b"",
     ) -> None:
         self.namespace = namespace
         self.name = name
-        self.tail = tail
+        self._tail = tail
+        self._owners = owners
+        self._rest = rest
         self.revision = revision
         self.labels = labels
         self.fields = fields
 
+    @property
+    def tail(self) -> bytes:
+        """The object's JSON behind its head."""
+        return b"%b%b%b" % (self._tail, self._owners, self._rest) if self._owners else self._tail
+
+    @property
+    def size(self) -> int:
+        """The length of the tail."""
+        return len(self._tail) + len(self._owners) + len(self._rest)
+
     def at(self, revision: int) -> Entry:
         """The same object with another resourceVersion: what a deletion's event carries."""
         start = len(_METADATA) + len(f'"resourceVersion":"{self.revision}",')
-        tail = spliced(self.tail[start:], revision)
-        return Entry(self.namespace, self.name, tail, revision, self.labels, self.fields)
+        tail = spliced(self._tail[start:], revision)
+        return Entry(self.namespace, self.name, tail, revision, self.labels, self.fields, self._owners, self._rest)
 
 
 def spliced(rest: bytes, revision: int) -> bytes:
@@ -84,10 +113,10 @@ class Ring:
     def add(self, change: Change) -> None:
         """Keep a change; the oldest go when there are too many."""
         self._changes.append(change)
-        self._bytes += len(change.new.tail)
+        self._bytes += change.new.size
         while len(self._changes) > RING_EVENTS or (self._bytes > RING_BYTES and len(self._changes) > 1):
             gone = self._changes.popleft()
-            self._bytes -= len(gone.new.tail)
+            self._bytes -= gone.new.size
             self.floor = gone.revision
 
     def after(self, revision: int) -> list[Change] | None:
@@ -121,13 +150,25 @@ class ResourceCache:
         self._namespaces: dict[str, _Names] = {}
         self._order: list[str] = []
         self._start = len(self.head) + len(_METADATA)
+        self._shared: dict[bytes, bytes] = {}
 
     def entry(self, namespace: str, name: str, value: bytes, revision: int) -> Entry:
         """An entry from stored bytes. Raises: ValueError if they are not of this row's form."""
         if not value.startswith(self.head) or value[len(self.head) : self._start] != _METADATA:
             raise ValueError(f"{namespace}/{name} is stored in a form that does not begin with {self.head!r}")
         index = self._index(value)
-        return Entry(namespace, name, spliced(value[self._start :], revision), revision, index.labels, index.fields)
+        start = self._start
+        first = value.find(_OWNERS, start)
+        last = value.find(b"}]}", first) + 1 if first > 0 else 0
+        if not last:
+            return Entry(namespace, name, spliced(value[start:], revision), revision, index.labels, index.fields)
+        # `last` is the list's end, or what looks like it: wherever the bytes are cut, together they are the same
+        owners = value[first:last]
+        if len(self._shared) >= MAX_SHARED:
+            self._shared.clear()
+        owners = self._shared.setdefault(owners, owners)
+        tail = spliced(value[start:first], revision)
+        return Entry(namespace, name, tail, revision, index.labels, index.fields, owners, value[last:])
 
     def tail(self, value: bytes, revision: int) -> bytes:
         """The tail of stored bytes at a revision."""

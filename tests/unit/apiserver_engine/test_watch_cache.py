@@ -49,6 +49,25 @@ def test_bytes_of_another_form_are_refused() -> None:
         ResourceCache(PODS, 0).apply("d", "p", b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}', 1)
 
 
+@pytest.mark.parametrize("tricky", ["", "}]}", '"managedFields":[{', ',"managedFields":[{}]}'])
+def test_equal_owners_are_kept_once_and_every_byte_stays(tricky: str) -> None:
+    cache = ResourceCache(PODS, 0)
+    owners = [{"manager": "m", "fieldsV1": {"f:x": {}}}, {"manager": tricky}]
+    for number in (1, 2):
+        metadata = {"name": f"p{number}", "namespace": "d", "annotations": {"a": tricky}, "managedFields": owners}
+        stored = value(f"p{number}", metadata=metadata, spec={"hostname": tricky, "managedFields": [{"b": 1}]})
+        cache.apply("d", f"p{number}", stored, number)
+        entry = cache.get("d", f"p{number}")
+        assert entry is not None
+        for one in (entry, entry.at(number + 10**9)):
+            assert one.tail == cache.tail(stored, one.revision if one is entry else number + 10**9)
+            assert one.size == len(one.tail)
+    if not tricky:
+        first, second = cache.entries()
+        assert first._owners is second._owners
+        assert first._owners
+
+
 NAMES = st.text("abc-.", min_size=1, max_size=4)
 
 

@@ -148,7 +148,7 @@ class _Stream:
             return
         self._from = self._watcher.start_revision = self._backend.objects.revision
         entries = self._selected()
-        if sum(len(entry.tail) for entry in entries) <= INITIAL_BYTES:
+        if sum(entry.size for entry in entries) <= INITIAL_BYTES:
             self._send_initial(entries)
             self._initial_end()
             self._join()
