@@ -8,6 +8,7 @@ May touch: the store. It opens no socket, authenticates and authorizes nobody: t
 from __future__ import annotations
 
 import asyncio
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import bad_request, method_not_supported, page_not_found, unavailable
@@ -21,7 +22,7 @@ from carob.apiserver.presenters import Presenters
 from carob.apiserver.registry import Strategies
 from carob.apiserver.registry.special import special
 from carob.apiserver.resetting import Resetting
-from carob.base.tasks import supervise
+from carob.base.tasks import begin, supervise
 from carob.store.types import StoreError
 from carob.transport.http import Response
 
@@ -88,7 +89,11 @@ class Engine:
             info.namespace = ""  # a path below namespaces/x names x twice
         if self._store is not None and not _names_version(info):
             return self._when_fresh(self._store, info, request, user)
-        return self._answer(info, request, user)
+        answer = self._answer(info, request, user)
+        if self._store is None and isinstance(answer, CoroutineType) and info.verb in _BEGUN:
+            # a store of our own takes writes in at once: they join this turn's transaction, without a task
+            return begin(answer)
+        return answer
 
     async def _when_fresh(self, store: Store, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """Answer from a cache that shows all that was acknowledged before, by whichever server."""
@@ -128,6 +133,9 @@ class Engine:
         return await update.update_internal(self._backend, resource, obj, namespace, SERVER)
 
 
+WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+# deleting a collection begins with a group of tasks, which needs one around it
+_BEGUN = frozenset(("create", "update", "patch"))
 _WRITERS = {
     "create": create.create,
     "update": update.update,

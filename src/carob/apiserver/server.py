@@ -33,7 +33,7 @@ from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
-from carob.apiserver.engine import Engine
+from carob.apiserver.engine import WRITES, Engine
 from carob.apiserver.failures import answer_of
 from carob.apiserver.in_flight import InFlight
 from carob.apiserver.metrics import Metrics
@@ -219,6 +219,8 @@ class ApiServer:
                 authorize_creation(self.authorizer, self.engine.reader, user, info, request)
             if len(request.body) > MAX_REQUEST_BODY_BYTES:
                 raise _too_large()
+            if info.verb in WRITES:
+                self._in_flight.check(user)
             answer = self._dispatcher.answer(info, request, user)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
@@ -227,7 +229,8 @@ class ApiServer:
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
             return answer
         try:
-            self._in_flight.check(user)
+            if info.verb not in WRITES:
+                self._in_flight.check(user)
         except ApiError as error:
             getattr(answer, "close", _nothing)()
             response = answer_of(error, request)

@@ -2,18 +2,19 @@
 
 - `TaskGroup`: as asyncio's, but a part that fails is named, and `spawn` cannot be called on a group that is closing.
 - `supervise`: runs a part again with back-off when it crashes, and says so once per crash.
+- `begin`: runs a coroutine at once, up to the first thing that it waits for.
 - `Signal`: wakes waiters when state may have changed; level-triggered, so a wake-up is never lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from carob.base.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
     from types import TracebackType
 
     from carob.base.clock import Clock
@@ -21,6 +22,48 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = get_logger("tasks")
+
+
+class Begun(Generic[T]):
+    """A coroutine that `begin` has begun: await it once for the rest."""
+
+    __slots__ = ("_coroutine", "_first")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        coroutine, waited = self._coroutine, self._first
+        while True:
+            error: BaseException | None = None
+            try:
+                if waited is None or not waited.done():
+                    yield waited
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - the coroutine's business, like all that reaches a wait
+                error = thrown
+            try:
+                waited = coroutine.send(None) if error is None else coroutine.throw(error)
+            except StopIteration as returned:
+                value: T = returned.value
+                return value
+
+
+def begin(coroutine: Coroutine[Any, Any, T]) -> T | Begun[T]:
+    """Run a coroutine up to its first wait; what it returned, if it never waits. It raises what the coroutine raises.
+
+    A task would begin it one turn of the loop later, and hear of its future's end in another. What runs here runs in no
+    task: until its first wait the coroutine may not use what needs one, such as `asyncio.timeout`.
+    """
+    try:
+        first = coroutine.send(None)
+    except StopIteration as returned:
+        value: T = returned.value
+        return value
+    return Begun(coroutine, first)
 
 
 class TaskGroup:

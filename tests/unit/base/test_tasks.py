@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from carob.base.clock import VirtualClock
-from carob.base.tasks import Signal, TaskGroup, supervise
+from carob.base.tasks import Begun, Signal, TaskGroup, begin, supervise
 
 
 class Broken(Exception):
@@ -136,5 +136,90 @@ def test_a_crashed_part_is_run_again_with_growing_delays() -> None:
             await task
         gaps = [round(b - a, 3) for a, b in itertools.pairwise(runs)]
         assert gaps == [0.1, 0.2, 0.4]
+
+    asyncio.run(main())
+
+
+def test_begin_runs_until_the_first_wait_and_awaiting_it_gives_the_rest() -> None:
+    async def main() -> None:
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        seen = []
+
+        async def work() -> int:
+            seen.append("begun")
+            first = await ready
+            await asyncio.sleep(0)
+            return first + 1
+
+        begun = begin(work())
+        assert seen == ["begun"]
+        assert isinstance(begun, Begun)
+        asyncio.get_running_loop().call_soon(ready.set_result, 1)
+        assert await begun == 2
+
+    asyncio.run(main())
+
+
+def test_what_never_waits_is_its_own_result_and_raises_at_once() -> None:
+    async def main() -> None:
+        async def answer() -> int:
+            return 7
+
+        async def fail() -> int:
+            raise ValueError("no")
+
+        assert begin(answer()) == 7
+        with pytest.raises(ValueError, match="no"):
+            begin(fail())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_begun_coroutine_meets_the_failure_that_it_waits_for(late: bool) -> None:
+    async def main() -> None:
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def work() -> str:
+            try:
+                await ready
+            except LookupError as error:
+                return f"met {error.args[0]}"
+            return "met nothing"
+
+        begun = begin(work())
+        assert isinstance(begun, Begun)
+        if late:
+            asyncio.get_running_loop().call_soon(ready.set_exception, LookupError("it"))
+        else:
+            ready.set_exception(LookupError("it"))
+        assert await begun == "met it"
+
+    asyncio.run(main())
+
+
+def test_cancelling_who_awaits_a_begun_coroutine_cancels_it() -> None:
+    async def main() -> None:
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen = []
+
+        async def work() -> None:
+            try:
+                await ready
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+        async def wait(begun: Begun[None]) -> None:
+            await begun
+
+        begun = begin(work())
+        assert isinstance(begun, Begun)
+        task = asyncio.get_running_loop().create_task(wait(begun))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert seen == ["cancelled"]
 
     asyncio.run(main())

@@ -7,10 +7,12 @@ there (upstream tries ten times, about 150 ms apart), and asks again. Only the a
 from __future__ import annotations
 
 import asyncio
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from carob.apiserver.admission.service_accounts import DEFAULT, ServiceAccountMissing
 from carob.apiserver.authn.service_accounts import SERVICE_ACCOUNTS
+from carob.transport.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from carob.apiserver.dispatch import Answer, Answerer
     from carob.apiserver.types import Reader, RequestInfo
     from carob.base.clock import Clock
-    from carob.transport.http import Request, Response
+    from carob.transport.http import Request
 
 WAIT_SECONDS = 1.5
 # waiting requests; more are refused at once
@@ -44,10 +46,13 @@ class Patience:
 
     def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Answer:
         """The answer; for creations it may come a little later."""
-        answer = self._answerer(info, request, user)
-        if info.verb != "create" or not hasattr(answer, "__await__"):
-            return answer
-        return self._patiently(answer, info, request, user)
+        try:
+            answer = self._answerer(info, request, user)
+        except ServiceAccountMissing as missing:
+            return self._again(missing, info, request, user)
+        if info.verb == "create" and isinstance(answer, CoroutineType):
+            return self._patiently(answer, info, request, user)
+        return answer  # what has been begun has met admission
 
     async def _patiently(
         self, answer: Awaitable[Response], info: RequestInfo, request: Request, user: UserInfo
@@ -55,11 +60,16 @@ class Patience:
         try:
             return await answer
         except ServiceAccountMissing as missing:
-            if missing.account != DEFAULT or self._count >= LIMIT:
-                raise
-            await self._wait(missing.namespace)
+            return await self._again(missing, info, request, user)
+
+    async def _again(
+        self, missing: ServiceAccountMissing, info: RequestInfo, request: Request, user: UserInfo
+    ) -> Response:
+        if missing.account != DEFAULT or self._count >= LIMIT:
+            raise missing
+        await self._wait(missing.namespace)
         again = self._answerer(info, request, user)
-        return await again if hasattr(again, "__await__") else again
+        return again if isinstance(again, Response) else await again
 
     async def _wait(self, namespace: str) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
