@@ -34,6 +34,23 @@ def test_a_pod_that_writes_more_than_its_volume_may_hold_is_evicted(tmp_path: Pa
     in_world(tmp_path, body)
 
 
+def test_what_a_container_says_counts_as_what_it_writes(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        limited = {"limits": {"ephemeral-storage": "1Mi"}}
+        main = {"name": "c", "image": "web:latest", "imagePullPolicy": "IfNotPresent", "resources": limited}
+        await world.pod(containers=[main])
+        pod = await world.until("hello-pod", ready)
+        folder = world.folder / f"logs/default_hello-pod_{pod.metadata.uid}/c"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "0.log").write_bytes(b"x" * (2 << 20))
+        await world.kubelet._eviction.look()
+        gone = await world.until("hello-pod", evicted)
+        words = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "
+        assert gone.status.message == words
+
+    in_world(tmp_path, body)
+
+
 def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_path: Path) -> None:
     def short(root: str) -> Usage:
         usage = read_usage(root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.base.disk_use import disk_usage
+from carob.kubelet.sandbox_config import log_directory
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
@@ -16,6 +17,16 @@ class DiskUse(NamedTuple):
 
     used_bytes: int
     inodes_used: int
+
+
+NOTHING = DiskUse(0, 0)
+
+
+def log_use(log_root: str, pod: core_v1.Pod) -> dict[str, DiskUse]:
+    """By the container's name: what it has written to its standard output and error, as far as that is kept."""
+    folder = log_directory(log_root, pod)
+    containers = [*pod.spec.init_containers, *pod.spec.containers]
+    return {container.name: DiskUse(*disk_usage(f"{folder}/{container.name}")) for container in containers}
 
 
 def volume_use(places: Places, pod: core_v1.Pod) -> dict[str, DiskUse]:

@@ -243,7 +243,9 @@ def test_counters_of_v1() -> None:
     groups.create(POD)
     host.files |= {
         f"/sys/fs/cgroup/memory{POD}/memory.usage_in_bytes": "5000\n",
-        f"/sys/fs/cgroup/memory{POD}/memory.stat": "cache 9\ntotal_inactive_file 1000\ntotal_rss 700\ntotal_pgfault 3\n",
+        f"/sys/fs/cgroup/memory{POD}/memory.stat": "cache 9\ntotal_inactive_file 1000\ntotal_rss 700\ntotal_pgfault 3\n"
+        "total_cache 8\ntotal_swap 7\n",
+        f"/sys/fs/cgroup/cpu,cpuacct{POD}/cpu.stat": "nr_periods 6\nnr_throttled 5\nthrottled_time 4000\n",
         f"/sys/fs/cgroup/memory{POD}/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
         f"/sys/fs/cgroup/cpu,cpuacct{POD}/cpuacct.usage": "123\n",
         f"/sys/fs/cgroup/pids{POD}/pids.current": "4\n",
@@ -252,6 +254,8 @@ def test_counters_of_v1() -> None:
     assert stats is not None
     assert (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes) == (5000, 4000, 700)
     assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.oom_kills, stats.page_faults) == (123, 4, 2, 3)
+    assert (stats.cpu_periods, stats.cpu_throttled_periods, stats.cpu_throttled_nanoseconds) == (6, 5, 4000)
+    assert (stats.memory_cache_bytes, stats.swap_usage_bytes) == (8, 7)
 
 
 def test_counters_of_v2() -> None:
@@ -261,14 +265,17 @@ def test_counters_of_v2() -> None:
     folder = f"/sys/fs/cgroup{POD}"
     host.files |= {
         f"{folder}/memory.current": "5000\n",
-        f"{folder}/memory.stat": "anon 700\ninactive_file 6000\npgfault 3\npgmajfault 1\n",
-        f"{folder}/cpu.stat": "usage_usec 123\nuser_usec 1\n",
+        f"{folder}/memory.stat": "anon 700\nfile 8\ninactive_file 6000\npgfault 3\npgmajfault 1\n",
+        f"{folder}/memory.swap.current": "7\n",
+        f"{folder}/cpu.stat": "usage_usec 123\nuser_usec 1\nnr_periods 6\nnr_throttled 5\nthrottled_usec 4\n",
         f"{folder}/pids.current": "4\n",
     }
     stats = groups.stats(POD)
     assert stats is not None
     assert (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes) == (5000, 0, 700)
     assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.major_page_faults) == (123_000, 4, 1)
+    assert (stats.cpu_periods, stats.cpu_throttled_periods, stats.cpu_throttled_nanoseconds) == (6, 5, 4000)
+    assert (stats.memory_cache_bytes, stats.swap_usage_bytes) == (8, 7)
     assert groups.oom_kills(POD) == 1
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import Signal
-from carob.kubelet.disk_use import volume_use
+from carob.kubelet.disk_use import NOTHING, log_use, volume_use
 from carob.kubelet.eviction import image_gc, ranking, thresholds
 from carob.kubelet.eviction.ranking import ContainerUse, PodUse
 from carob.kubelet.machine import read_usage
@@ -160,12 +160,13 @@ class Eviction:
             running = record.running()
             if not running or record.deleting or not wanted(record):
                 continue
+            logs = await asyncio.to_thread(log_use, self._tools.options.log_root, record.pod) if disk else {}
             containers = [
                 ContainerUse(
                     status.name,
                     memory_bytes=stats.memory_working_set_bytes,
-                    disk_bytes=stats.rootfs_used_bytes,
-                    inodes=stats.rootfs_inodes_used,
+                    disk_bytes=stats.rootfs_used_bytes + logs.get(status.name, NOTHING).used_bytes,
+                    inodes=stats.rootfs_inodes_used + logs.get(status.name, NOTHING).inodes_used,
                     processes=stats.process_count,
                 )
                 for status in running
