@@ -264,6 +264,13 @@ def test_tallies_say_what_a_plain_look_says(arrivals: list[tuple[str, Any, Any, 
         if isinstance(found, NodeInfo):
             assert found.name in expected
             world.assume(new, found.name)
+        for group, hosts in world.groups.items():
+            by_zone: dict[str, int] = {}
+            for node, one in reference.everybody(world):
+                if one.group == group and not one.deleting and ZONE in node.labels:
+                    by_zone[node.labels[ZONE]] = by_zone.get(node.labels[ZONE], 0) + 1
+            assert world.zones_of(group) == by_zone
+            assert sum(hosts.values()) >= sum(by_zone.values())
         if event == 0:
             world.remove_pod(f"default/pod-{number // 2}")
         elif event == 1:
