@@ -17,8 +17,15 @@ _UNLIMITED = -1
 def inherit_cpuset(host: Host, parent: str, folder: str) -> None:
     """A new cpuset group has no CPU and no memory node and takes no process until both are set."""
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not host.read(f"{folder}/{name}").strip():
-            host.write(f"{folder}/{name}", host.read(f"{parent}/{name}").strip())
+        if host.read(f"{folder}/{name}").strip():
+            continue
+        value = host.read(f"{parent}/{name}").strip()
+        above = parent.rpartition("/")[0]
+        if not value and host.exists(f"{above}/{name}"):
+            # another thread has made the parent this moment and has not come to this yet
+            inherit_cpuset(host, above, parent)
+            value = host.read(f"{parent}/{name}").strip()
+        host.write(f"{folder}/{name}", value)
 
 
 class Version1:
