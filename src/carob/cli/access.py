@@ -169,6 +169,9 @@ def _from_context(config: Mapping[str, Any], context: Mapping[str, Any], argumen
     cluster_name = arguments.cluster or context.get("cluster", "")
     cluster = _named(config, "clusters", cluster_name, "cluster")
     if cluster is None and arguments.cluster:
+        # kubectl asks for the namespace first, and finds it wanting in other words
+        if arguments.namespace:
+            raise CommandError(f'error: cluster "{cluster_name}" does not exist')
         raise CommandError(f'error: no server found for cluster "{cluster_name}"')
     user_name = arguments.user or context.get("user", "")
     user = _named(config, "users", user_name, "user")

@@ -102,14 +102,15 @@ class ObjectPrinter:
             return "".join(name_of(item) + "\n" for item in (tree["items"] if _is_list(tree) else [tree]))
         from carob.cli.printers import structured
 
-        if not self._managed_fields:
-            structured.without_managed_fields(tree)
         if self._template is not None:
             return self._filled_in(tree)
         if self._path is not None:
             if self.format == "jsonpath-as-json":
                 return "".join(structured.to_json(values) for values in self._path.results(tree))
             return str(self._path.render(tree))
+        # only here: templates and paths see managedFields, as with kubectl
+        if not self._managed_fields:
+            structured.without_managed_fields(tree)
         if self.format == "json":
             return structured.to_json(tree, sort=not typed)
         if self.format == "kyaml":
