@@ -276,6 +276,9 @@ def test_the_nodes_statistics(cluster: Cluster, gone: Any) -> None:
     assert pods["counted"]["memory"]["workingSetBytes"] > 0
     metrics = cluster.kubectl(KUBECTL, "get", "--raw", "/api/v1/nodes/node-0/proxy/metrics/resource").check().out
     assert 'container_memory_working_set_bytes{container="c0",namespace="default",pod="counted"}' in metrics
+    end = time.monotonic() + 60
+    while "NotFound" in cluster.kubectl(KUBECTL, "top", "pod", "counted").err:
+        assert time.monotonic() < end, "a Pod that runs is never measured"
     top = cluster.kubectl(KUBECTL, "top", "pod", "counted", "--containers").check().out.splitlines()
     assert top[0].split() == ["POD", "NAME", "CPU(cores)", "MEMORY(bytes)"]
     assert top[1].split()[:2] == ["counted", "c0"]

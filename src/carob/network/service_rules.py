@@ -164,8 +164,13 @@ def _choose(how: How, count: int, offset: int) -> Iterator[str]:
     service = "meta l4proto . th dport" if how.node else "ip daddr . meta l4proto . th dport"
     lead = f"dnat ip to {service} . ct mark map @{node}endpoints"
     draw = f"ct mark set numgen random mod {count}" + (f" offset {offset}" if offset else "")
+    # a packet that meets a change on its way may have been sent here by the old state and look up in the new one, where
+    # there are fewer; the first is there as long as any is
+    first = f"ct mark set {offset}"
     if not how.sticky_seconds:
         yield draw
+        yield lead
+        yield first
         yield lead
         return
     client = f"ip saddr . {service}"
@@ -175,9 +180,10 @@ def _choose(how: How, count: int, offset: int) -> Iterator[str]:
     # the timeout of what is there, so that must go first
     yield f"ct mark != 0 {remember} {lead}"
     yield f"ct mark != 0 delete @{node}affinity {{ {client} : ct mark }}"
-    yield draw
-    yield f"ct mark set {service} . ct mark map @{node}choices"
-    yield f"{remember} {lead}"
+    for number in (draw, first):
+        yield number
+        yield f"ct mark set {service} . ct mark map @{node}choices"
+        yield f"{remember} {lead}"
 
 
 def needed_chains(how: How) -> list[How]:

@@ -164,3 +164,10 @@ def test_flows_to_an_endpoint_that_has_gone_are_forgotten(table: ServiceTable, k
     assert kernel.flows == [to_two, of_others, to_one._replace(protocol=6)]
     table.apply({DNS: None})
     assert kernel.flows == [of_others, to_one._replace(protocol=6)]
+
+
+def test_a_packet_that_meets_a_change_falls_back_to_the_first_endpoint() -> None:
+    """It came by the old number of endpoints, and what it drew may have gone: e2e/network proves it with packets."""
+    lead = "dnat ip to ip daddr . meta l4proto . th dport . ct mark map @endpoints"
+    rules = [line.split(" pick_4 ")[1] for line in render_chains(LAYOUT, [How(False, 4)]).splitlines()[2:]]
+    assert rules == ["ct mark set numgen random mod 4", lead, "ct mark set 0", lead]
