@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,11 +91,30 @@ def lock_file(name: str) -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Only one `up` or `down` of a cluster at a time; the second one waits."""
-    RUN_ROOT.mkdir(parents=True, exist_ok=True)
-    fd = os.open(lock_file(name), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """Only one `up` or `down` of a cluster at a time; the second one waits. Nothing is left of the lock itself."""
+    path = lock_file(name)
+    fd = _lock(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+        with suppress(OSError):
+            RUN_ROOT.rmdir()  # only where nobody else has anything
+
+
+def _lock(path: Path) -> int:
+    """The lock's descriptor. Who waited for a file that is gone by then has to begin anew."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except (FileNotFoundError, FileExistsError):
+            if path.parent.is_file():
+                raise
+            continue  # the folder went between two looks at it
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.fstat(fd).st_ino == path.stat().st_ino:
+                return fd
         os.close(fd)

@@ -50,10 +50,6 @@ def run(arguments: Arguments) -> int:
         _stop(cluster, progress)
         left = _clean(cluster, progress)
         _remove_files(cluster, keep_data=arguments.keep_data)
-    clusters.lock_file(arguments.name).unlink(missing_ok=True)
-    deciding = clusters.lock_file(clusters.DECIDING)
-    if RUN_ROOT.exists() and list(RUN_ROOT.iterdir()) == [deciding]:
-        deciding.unlink(missing_ok=True)
     _remove_if_empty(RUN_ROOT, LOG_ROOT, Path(arguments.data_dir))
     if left:
         raise CommandError("error: this could not be removed:\n" + "\n".join(f"  {line}" for line in left))
