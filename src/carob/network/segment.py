@@ -19,7 +19,6 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,12 +26,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from carob.host import netlink
+from carob.host.apart import apart
 from carob.host.types import CLONE_NEWNET, MNT_DETACH, MS_BIND
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of, segment_prefix, short_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from carob.host.netlink_answers import Link
     from carob.host.types import Host
 
@@ -173,7 +171,7 @@ def _make_namespace(pin: str, host: Host) -> None:
         host.unshare(CLONE_NEWNET)
         host.mount("/proc/thread-self/ns/net", pin, flags=MS_BIND)
 
-    _in_thread(make)
+    apart(make, "carob-segment")
 
 
 @contextmanager
@@ -185,25 +183,9 @@ def _inside(pin: str, host: Host) -> Iterator[netlink.Netlink]:
         host.setns(pin, CLONE_NEWNET)
         made.append(netlink.Netlink())
 
-    _in_thread(open_socket)
+    apart(open_socket, "carob-segment")
     with made[0] as opened:
         yield opened
-
-
-def _in_thread(work: Callable[[], None]) -> None:
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            failures.append(error)
-
-    thread = threading.Thread(target=body, name="carob-segment")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _make_switch(node: ApartNode, machine: netlink.Netlink, switch: netlink.Netlink) -> int:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 
+from carob.host.apart import apart
 from carob.host.cgroup import Cgroups, Layout, claim_hybrid, claimed_point, detect, unmounted
 from carob.host.types import CLONE_NEWNS, MNT_DETACH, MS_REC, MS_SLAVE, Host, Identity
 
@@ -35,7 +35,7 @@ def remove_everything(host: Host, cluster_name: str, state_dir: str, run_dir: st
     left: list[str] = []
     cgroup = f"/carob-{cluster_name}"
     # in a mount namespace of our own every hierarchy can be seen, also those that only the agent had mounted
-    _apart(lambda: left.extend(_remove_cgroup(host, cgroup)))
+    apart(lambda: left.extend(_remove_cgroup(host, cgroup)), "carob-cleanup")
     left += _end_monitors(host, folders)
     _unmount_below(host, folders)
     with suppress(OSError):
@@ -45,23 +45,6 @@ def remove_everything(host: Host, cluster_name: str, state_dir: str, run_dir: st
     except OSError as error:
         left.append(f"{run_dir}: {error}")
     return left
-
-
-def _apart(work: Callable[[], None]) -> None:
-    """In a thread that may change its mount namespace. What it raises is raised here."""
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            failures.append(error)
-
-    thread = threading.Thread(target=body, name="carob-cleanup")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _remove_cgroup(host: Host, path: str) -> list[str]:
@@ -185,5 +168,5 @@ def _alone(host: Host, layout: Layout, names: list[str]) -> bool:
             point = claimed_point(layout, name)
             children.extend(host.folders(point))
 
-    _apart(look)
+    apart(look, "carob-cleanup")
     return not children
