@@ -111,7 +111,7 @@ class ApiServer:
         await self._bootstrap(options)
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
-        lease = IdentityLease(self.engine, options.hostname, self._clock)
+        lease = IdentityLease(self.engine, options, self._clock, self._randomness)
         self._spawn(supervise("identity lease", lease.run, self._clock), "identity lease")
         self._spawn(supervise("quotas", ledger.run, self._clock), "quotas")
         if key is not None:

@@ -22,6 +22,7 @@ from carob.controllers.node_lifecycle import GRACE_SECONDS, LEASE_NAMESPACE, Nod
 from carob.controllers.node_taints import NodeTaintController
 from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
+from carob.controllers.server_leases import ServerLeaseCollector
 from carob.controllers.service_accounts import ServiceAccountController
 from carob.controllers.taint_eviction import TaintEviction
 from carob.controllers.token_secrets import TokenSecretController
@@ -114,8 +115,10 @@ class Controllers:
             ).run
         bootstrap_tokens = BootstrapTokenController(client, clock)
         parts["bootstrap tokens"] = bootstrap_tokens.run
+        server_leases = ServerLeaseCollector(client, clock)
+        parts["server leases"] = server_leases.run
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
-        informers += bootstrap_tokens.informers
+        informers += [*bootstrap_tokens.informers, *server_leases.informers]
         informers += [services, slices, endpoints]
         informers += [*workloads.informers, *volumes.informers]
         if options.service_account_key is not None:
