@@ -101,7 +101,9 @@ class World:
         await self.until(kind, name, namespace, lambda found: found is None)
 
 
-def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
+def in_world(pki: Pki, body: Callable[[World], Awaitable[None]], **more: Any) -> None:
+    """Run the body against a server whose controllers have these options as well."""
+
     async def main() -> None:
         clock, randomness = SystemClock(), SystemRandomness()
         key_file = pki.service_account_key
@@ -109,7 +111,7 @@ def in_world(pki: Pki, body: Callable[[World], Awaitable[None]]) -> None:
         api = ApiServer(MemoryStore(), served, clock, randomness)
         await api.start()
         world = World(api, VirtualClock(clock.now()))
-        options = ControllerOptions(pki.ca.certificate, pki.ca.key, key_file)
+        options = ControllerOptions(pki.ca.certificate, pki.ca.key, key_file, **more)
         controllers = Controllers(world.manager(), world.clock, randomness, options)
         task = asyncio.get_running_loop().create_task(controllers.run())
         try:

@@ -73,6 +73,8 @@ class Cluster:
     api_port: int = DEFAULT_API_PORT
     pod_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
+    node_mask_size: int = 24
+    """How many bits of an address name the node whose Pod has it."""
     domain: str = "cluster.local"
     registry_mirrors: dict[str, str] = field(default_factory=dict)
     nodes: list[NodeLayout] = field(default_factory=list)

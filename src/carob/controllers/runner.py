@@ -19,6 +19,7 @@ from carob.controllers.garbage_collector import GarbageCollector
 from carob.controllers.load_balancers import LoadBalancerController
 from carob.controllers.namespaces import NamespaceController
 from carob.controllers.node_lifecycle import GRACE_SECONDS, LEASE_NAMESPACE, NodeLifecycle
+from carob.controllers.node_ranges import NodeRangeController, Ranges
 from carob.controllers.node_taints import NodeTaintController
 from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
@@ -53,6 +54,8 @@ class ControllerOptions:
     """How long a node may be silent before it counts as lost."""
     load_balancer_range: str = ""
     """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
+    node_ranges: Ranges | None = None
+    """Of what nodes are given their Pod ranges; None: nobody gives any."""
 
 
 class Controllers:
@@ -113,6 +116,9 @@ class Controllers:
             parts["load balancers"] = LoadBalancerController(
                 client, services, options.load_balancer_range, service_events, clock
             ).run
+        range_events = EventRecorder(client, "cidrAllocator", clock, self._randomness)
+        if options.node_ranges is not None:
+            parts["node ranges"] = NodeRangeController(client, nodes, options.node_ranges, range_events, clock).run
         bootstrap_tokens = BootstrapTokenController(client, clock)
         parts["bootstrap tokens"] = bootstrap_tokens.run
         server_leases = ServerLeaseCollector(client, clock)
@@ -129,6 +135,7 @@ class Controllers:
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
             group.spawn(service_events.run(), "service events")
+            group.spawn(range_events.run(), "node range events")
             group.spawn(eviction_events.run(), "eviction events")
             for component, recorder in {**workloads.recorders, **volumes.recorders}.items():
                 group.spawn(recorder.run(), f"events {component}")

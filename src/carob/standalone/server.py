@@ -18,6 +18,7 @@ from carob.base.log import get_logger
 from carob.base.readiness import LISTENING, READY, say
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.rest import Client
+from carob.controllers.node_ranges import Ranges
 from carob.controllers.runner import ControllerOptions, Controllers
 from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
@@ -146,6 +147,7 @@ class ServerProcess:
                 service_account_key=pki.service_account_key,
                 load_balancer_range=self._cluster.load_balancer_range,
                 node_monitor_grace_seconds=self._cluster.node_monitor_grace_seconds,
+                node_ranges=self._node_ranges(),
             ),
         )
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
@@ -174,6 +176,11 @@ class ServerProcess:
             settle_memory()
             say(READY)
             await asyncio.get_running_loop().create_future()
+
+    def _node_ranges(self) -> Ranges:
+        """For nodes of other machines: a local one is given its range when it is added."""
+        cluster = self._cluster
+        return Ranges(cluster.pod_cidr, cluster.node_mask_size, (cluster.load_balancer_range, cluster.segment_range))
 
     def _profiles(self) -> Mapping[str, Profile] | None:
         """The scheduler's, where the user gave a configuration."""
