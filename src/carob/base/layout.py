@@ -47,6 +47,8 @@ class NodeLayout:
     """`key=value:Effect`, for the Node when it is registered."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
+    kubelet: dict[str, Any] = field(default_factory=dict)
+    """What its kubelet is set to beside what holds for the whole cluster: a KubeletConfiguration's fields."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,8 @@ class Cluster:
     """How long a node may be silent before it counts as lost; it gives four signs of life in that time."""
     eviction_seconds: int = 300
     """How long Pods that do not say otherwise stay on a lost node."""
+    kubelet: dict[str, Any] = field(default_factory=dict)
+    """What the kubelets of this machine's nodes are set to: a KubeletConfiguration's fields."""
 
     @property
     def inside_address(self) -> str:

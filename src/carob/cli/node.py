@@ -10,7 +10,7 @@ Examples:
 
 from __future__ import annotations
 
-from carob.cli import clusters
+from carob.cli import clusters, node_config
 from carob.cli.doctor import need_tools
 from carob.cli.errors import CommandError
 
@@ -32,6 +32,7 @@ def add_flags(flags: Flags) -> None:
     clusters.add_name_flags(flags)
     flags.text("node", default="node-0", meta="NODE", help="which node")
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
+    node_config.add_flags(flags)
 
 
 def run(arguments: Arguments) -> int:
@@ -42,8 +43,9 @@ def run(arguments: Arguments) -> int:
     clusters.need_root("carob node")
     need_tools()
     cluster = clusters.existing(arguments)
+    settings = node_config.read(arguments)
     try:
-        cluster.node(arguments.node)
+        cluster.node(arguments.node).kubelet |= settings
     except LookupError as error:
         raise CommandError(f"error: {error}") from error
     return standalone.run_node(cluster, arguments.node, arguments.log_level)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carob.cli import clusters, processes
+from carob.cli import clusters, node_config, processes
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_node, start_parts, wait_ready
 from carob.cli.progress import Progress
@@ -70,12 +70,14 @@ class Add:
         _flags(flags)
         flags.csv("labels", meta="KEY=VALUE,...", help="labels of the Node")
         flags.csv("taints", meta="KEY=VALUE:EFFECT,...", help="taints of the Node")
+        node_config.add_flags(flags)
         flags.duration("wait", default=60.0, help="how long to wait until it is ready")
 
     @staticmethod
     def run(arguments: Arguments) -> int:
         clusters.need_root("carob node add")
         labels, taints = parse_labels(arguments.labels), parse_taints(arguments.taints)
+        settings = node_config.read(arguments)
         deadline = time.monotonic() + arguments.wait
         with clusters.locked(arguments.name):
             cluster = clusters.existing(arguments)
@@ -89,7 +91,7 @@ class Add:
                 if any(name == node.name for node in cluster.nodes):
                     raise CommandError(f"error: there is a node {name} already")
                 node = add_node(cluster, name)
-                node.labels, node.taints = labels, taints
+                node.labels, node.taints, node.kubelet = labels, taints, settings
             clusters.save(cluster)
             start_parts(cluster, Progress(arguments.quiet), deadline)
         return 0

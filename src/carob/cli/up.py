@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
-from carob.cli import clusters, processes, scheduler_config, simulated
+from carob.cli import clusters, node_config, processes, scheduler_config, simulated
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
@@ -50,6 +50,7 @@ def add_flags(flags: Flags) -> None:
     flags.duration("pod-eviction-timeout", default=300.0, meta="T", help="how long Pods stay on a node that is lost")
     simulated.add_flags(flags)
     flags.text("scheduler-config", meta="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, weights")
+    node_config.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -69,6 +70,7 @@ def run(arguments: Arguments) -> int:
         raise CommandError("error: --node-monitor-grace-period: at least one second")
     simulated_nodes = simulated.options(arguments)
     scheduler = scheduler_config.read(arguments.scheduler_config)
+    kubelet = node_config.read(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -82,6 +84,8 @@ def run(arguments: Arguments) -> int:
             cluster = clusters.load(arguments) or _decide(arguments)
             if simulated_nodes:
                 _simulate(cluster, simulated_nodes)
+            if kubelet:
+                node_config.keep(cluster, kubelet)
             _add_nodes(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
@@ -91,6 +95,8 @@ def run(arguments: Arguments) -> int:
         progress.note(f'Cluster "{cluster.name}" is running already.')
     else:
         progress.note(f'Cluster "{cluster.name}" is up in {time.monotonic() - started:.2f} s.')
+    if node_config.ignored(kubelet):
+        progress.note(node_config.ignored(kubelet))
     progress.note(f"kubectl uses the context carob-{cluster.name}; try: carob get pods -A")
     return 0
 

@@ -278,7 +278,8 @@ class Kubelet:
             return
         others = [r.sized_pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
         try:
-            node_features.check(pod, apparmor=self.node.machine.apparmor)
+            unsafe = self._options.allowed_unsafe_sysctls
+            node_features.check(pod, apparmor=self.node.machine.apparmor, unsafe_sysctls=unsafe)
             admit(pod, others, self.node.facts.allocatable, self.node.labels)
             held = self.node.pressures.holding(self._clock.monotonic())
             refused = keeps_out(pod, qos_class(pod) == BEST_EFFORT, held)

@@ -32,6 +32,7 @@ class Machine:
     boot_id: str
     hugepages: Mapping[str, int]
     apparmor: bool = False
+    max_processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def read_machine() -> Machine:
         system_uuid=read_text("/sys/class/dmi/id/product_uuid").strip() or read_text("/etc/machine-id").strip(),
         boot_id=read_text("/proc/sys/kernel/random/boot_id").strip(),
         hugepages=_hugepages(),
+        max_processes=int(read_text("/proc/sys/kernel/pid_max") or 0),
         apparmor=read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
     )
 

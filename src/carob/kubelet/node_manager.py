@@ -55,7 +55,7 @@ class NodeManager:
         )
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
-        self.pressures = Pressures()
+        self.pressures = Pressures(options.eviction_transition_seconds)
         self._thresholds = thresholds(options.eviction_hard, options.eviction_soft, options.eviction_soft_grace_seconds)
         self._lease: coordination_v1.Lease | None = None
         self.facts = NodeFacts(self.machine.memory_bytes, {}, (options.node_ip,), options.node_name)

@@ -59,8 +59,15 @@ def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[st
         "ephemeral-storage": Quantity(f"{usage.disk_capacity_bytes >> 10}Ki"),
         **{name: from_bytes(size) for name, size in machine.hugepages.items()},
         "memory": Quantity(f"{machine.memory_bytes >> 10}Ki"),
-        "pods": Quantity(str(options.max_pods)),
+        "pods": Quantity(str(most_pods(options, machine))),
     }
+
+
+def most_pods(options: KubeletOptions, machine: Machine) -> int:
+    """How many Pods the node takes."""
+    if options.pods_per_core:
+        return min(options.max_pods, options.pods_per_core * machine.cpus)
+    return options.max_pods
 
 
 def allocatable(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
@@ -71,6 +78,7 @@ def allocatable(options: KubeletOptions, machine: Machine, usage: Usage) -> dict
     out["cpu"] = from_millicores(max(0, machine.cpus * 1000 - reserved_cpu_millicores(options)))
     out["memory"] = Quantity(f"{max(0, memory) >> 10}Ki")
     disk = usage.disk_capacity_bytes - _kept(options, NODE_DISK, usage.disk_capacity_bytes)
+    disk -= options.system_reserved_disk_bytes + options.kube_reserved_disk_bytes
     out["ephemeral-storage"] = Quantity(str(max(0, disk)))
     return out
 

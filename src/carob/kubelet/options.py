@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from carob.kubelet.eviction.thresholds import DEFAULT_HARD
+from carob.kubelet.eviction.image_gc import HIGH_PERCENT, LOW_PERCENT, MIN_AGE_SECONDS
+from carob.kubelet.eviction.thresholds import DEFAULT_HARD, TRANSITION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,17 +38,32 @@ class KubeletOptions:
     register_node: bool = True
     pod_cidr: str = ""
     max_pods: int = 110
+    pods_per_core: int = 0
+    """At most so many Pods for each processor; 0: only `max_pods` counts."""
     system_reserved_cpu_millicores: int = 0
     system_reserved_memory_bytes: int = 0
+    system_reserved_disk_bytes: int = 0
     pod_pids_limit: int = 0
     """How many processes a Pod may have; 0: as many as the node."""
     kube_reserved_cpu_millicores: int = 0
     kube_reserved_memory_bytes: int = 0
+    kube_reserved_disk_bytes: int = 0
+    reserved_pids: int = 0
+    """Process numbers that all Pods together leave to others."""
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_HARD))
     """Signals and how much must be left of each: a quantity or a percentage."""
     eviction_soft: Mapping[str, str] = field(default_factory=dict)
     eviction_soft_grace_seconds: Mapping[str, float] = field(default_factory=dict)
     eviction_max_pod_grace_seconds: float = 0.0
+    eviction_minimum_reclaim: Mapping[str, str] = field(default_factory=dict)
+    """Signals, and how much more than the threshold is to be free once it was crossed."""
+    eviction_transition_seconds: float = TRANSITION_SECONDS
+    """How long a pressure's condition stays after its cause."""
+    image_gc_high_percent: int = HIGH_PERCENT
+    image_gc_low_percent: int = LOW_PERCENT
+    image_gc_min_age_seconds: float = MIN_AGE_SECONDS
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    """Names with dots, or prefixes with a `*` behind, that Pods may set beside the safe ones."""
     static_folder: str = ""
     """Files of Pods that run here without the API; empty: there are none."""
     lease_seconds: int = 40

@@ -46,6 +46,7 @@ def all_pods_size(options: KubeletOptions, machine: Machine) -> Resources:
     return Resources(
         cpu_shares=shares(millicores),
         memory_limit=max(0, machine.memory_bytes - reserved) if reserved else 0,
+        pids_limit=max(1, machine.max_processes - options.reserved_pids) if options.reserved_pids else 0,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from carob.api.types import core_v1
 from carob.base.clock import SystemClock
@@ -176,7 +176,13 @@ class NodeProcess:
 
     def _options(self) -> KubeletOptions:
         cluster, node = self._cluster, self._node
+        settings: dict[str, Any] = {}
+        if cluster.kubelet or node.kubelet:
+            from carob.kubelet.configuration import changes
+
+            settings = changes({**cluster.kubelet, **node.kubelet})
         return KubeletOptions(
+            **settings,
             node_name=node.name,
             root=str(self._folder / "kubelet"),
             log_root=str(self._folder / "pod-logs"),

@@ -32,19 +32,25 @@ class Ages:
         self.used = {i: now if i in in_use else self.used.get(i, 0.0) for i in ids}
 
 
-def bytes_to_free(disk: FilesystemUsage) -> int:
-    """How much must go; 0 while the disk is less than 85 % full."""
+def bytes_to_free(disk: FilesystemUsage, high_percent: int = HIGH_PERCENT, low_percent: int = LOW_PERCENT) -> int:
+    """How much must go so that `low_percent` are used; 0 while the disk is less than `high_percent` full."""
     if disk.capacity_bytes <= 0:
         return 0
     available = min(disk.available_bytes, disk.capacity_bytes)
     full = 100 - available * 100 // disk.capacity_bytes
-    if full < HIGH_PERCENT:
+    if full < high_percent:
         return 0
-    return disk.capacity_bytes * (100 - LOW_PERCENT) // 100 - available
+    return disk.capacity_bytes * (100 - low_percent) // 100 - available
 
 
 def unused(
-    images: Iterable[Image], in_use: Collection[str], ages: Ages, now: float, *, wanted_bytes: int | None
+    images: Iterable[Image],
+    in_use: Collection[str],
+    ages: Ages,
+    now: float,
+    *,
+    wanted_bytes: int | None,
+    min_age_seconds: float = MIN_AGE_SECONDS,
 ) -> list[Image]:
     """Images to remove, longest unused first; `wanted_bytes` None: all that may go."""
     # what was loaded or built here has no digest of a registry: nobody could pull it again
@@ -54,7 +60,7 @@ def unused(
     for image in candidates:
         if wanted_bytes is not None and freed >= wanted_bytes:
             break
-        if wanted_bytes is not None and now - ages.detected.get(image.id, now) < MIN_AGE_SECONDS:
+        if wanted_bytes is not None and now - ages.detected.get(image.id, now) < min_age_seconds:
             continue
         out.append(image)
         freed += image.size_bytes

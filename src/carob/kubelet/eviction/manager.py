@@ -54,8 +54,12 @@ class Eviction:
         self._tell_node = tell_node
         self._usage = usage
         self._thresholds = thresholds.thresholds(
-            options.eviction_hard, options.eviction_soft, options.eviction_soft_grace_seconds
+            options.eviction_hard,
+            options.eviction_soft,
+            options.eviction_soft_grace_seconds,
+            options.eviction_minimum_reclaim,
         )
+        self._met: list[Met] = []
         self._ages = image_gc.Ages()
         self._images_at = 0.0
         self._awake = Signal()
@@ -94,7 +98,9 @@ class Eviction:
         wanted = {one.signal for one in self._thresholds}
         need_images = thresholds.IMAGE_DISK in wanted and _is_short(usage)
         images = await self._tools.runtime.image_filesystem() if need_images else None
-        return thresholds.crossed(self._thresholds, thresholds.observations(self._memory_bytes, usage, images))
+        seen = thresholds.observations(self._memory_bytes, usage, images)
+        self._met = thresholds.crossed(self._thresholds, seen, self._met)
+        return self._met
 
     # -- what can be had without ending anybody
 
@@ -107,7 +113,7 @@ class Eviction:
 
     async def _collect_images(self, *, everything: bool) -> int:
         """How many were removed."""
-        runtime, now = self._tools.runtime, self._tools.clock.monotonic()
+        runtime, now, options = self._tools.runtime, self._tools.clock.monotonic(), self._tools.options
         self._images_at = now
         disk = await runtime.image_filesystem()
         images = await runtime.list_images()
@@ -115,11 +121,16 @@ class Eviction:
         names |= {image.id for record in self._records.values() for image in record.images.values()}
         in_use = {i.id for i in images if names.intersection((i.id, *i.tags, *i.digests))}
         self._ages.note(images, in_use, now)
-        wanted = None if everything else image_gc.bytes_to_free(disk)
+        wanted = (
+            None
+            if everything
+            else image_gc.bytes_to_free(disk, options.image_gc_high_percent, options.image_gc_low_percent)
+        )
         if wanted is not None and wanted <= 0:
             return 0
         removed = 0
-        for image in image_gc.unused(images, in_use, self._ages, now, wanted_bytes=wanted):
+        age = options.image_gc_min_age_seconds
+        for image in image_gc.unused(images, in_use, self._ages, now, wanted_bytes=wanted, min_age_seconds=age):
             try:
                 await runtime.remove_image(image.id)
                 removed += 1

@@ -42,17 +42,27 @@ TRANSITION_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """`value` is a quantity or a percentage; `grace_seconds` 0: a hard one."""
+    """`value` is a quantity or a percentage, `reclaim` too; `grace_seconds` 0: a hard one."""
 
     signal: str
     value: str
     grace_seconds: float = 0.0
+    reclaim: str = "0"
+    """How much more is to be left before it counts as no longer crossed."""
 
     def amount(self, capacity: int) -> int:
         """How much must be left. Units: bytes or counts."""
-        if self.value.endswith("%"):
-            return int(capacity * float(self.value.rstrip("%")) / 100)
-        return quantity.whole(self.value)
+        return _share(self.value, capacity)
+
+    def enough(self, capacity: int) -> int:
+        """How much must be left again once it was crossed. Units: bytes or counts."""
+        return self.amount(capacity) + _share(self.reclaim, capacity)
+
+
+def _share(value: str, capacity: int) -> int:
+    if value.endswith("%"):
+        return int(capacity * float(value.rstrip("%")) / 100)
+    return quantity.whole(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,16 @@ class Met:
 
 
 def thresholds(
-    hard: Mapping[str, str], soft: Mapping[str, str] | None = None, grace: Mapping[str, float] | None = None
+    hard: Mapping[str, str],
+    soft: Mapping[str, str] | None = None,
+    grace: Mapping[str, float] | None = None,
+    reclaim: Mapping[str, str] | None = None,
 ) -> list[Threshold]:
     """From the options; 0 and 0% switch one off."""
-    out = [Threshold(signal, value) for signal, value in hard.items()]
-    out += [Threshold(signal, value, (grace or {}).get(signal, 0.0)) for signal, value in (soft or {}).items()]
+    more = reclaim or {}
+    out = [Threshold(signal, value, reclaim=more.get(signal, "0")) for signal, value in hard.items()]
+    for signal, value in (soft or {}).items():
+        out.append(Threshold(signal, value, (grace or {}).get(signal, 0.0), more.get(signal, "0")))
     return [one for one in out if one.value not in ("0", "0%") and one.signal in CONDITIONS]
 
 
@@ -104,12 +119,15 @@ def observations(memory_bytes: int, usage: Usage, images: FilesystemUsage | None
     return out
 
 
-def crossed(all_of_them: Iterable[Threshold], seen: Mapping[str, Observation]) -> list[Met]:
-    """Those below which something has fallen."""
+def crossed(all_of_them: Iterable[Threshold], seen: Mapping[str, Observation], before: Iterable[Met] = ()) -> list[Met]:
+    """Those below which something has fallen; one that was crossed `before` stays so until enough is left again."""
     out = []
+    earlier = {met.threshold for met in before}
     for one in all_of_them:
         found = seen.get(one.signal)
-        if found is not None and found.available < one.amount(found.capacity):
+        if found is None:
+            continue
+        if found.available < (one.enough if one in earlier else one.amount)(found.capacity):
             out.append(Met(one, found))
     return out
 
@@ -118,6 +136,7 @@ def crossed(all_of_them: Iterable[Threshold], seen: Mapping[str, Observation]) -
 class Pressures:
     """Which conditions hold, and since when thresholds are crossed. A condition stays for a while after its cause."""
 
+    transition_seconds: float = TRANSITION_SECONDS
     _seen_at: dict[str, float] = field(default_factory=dict)
     _since: dict[tuple[str, float], float] = field(default_factory=dict)
 
@@ -139,5 +158,5 @@ class Pressures:
 
     def holding(self, now: float) -> set[str]:
         """The conditions that are true now."""
-        self._seen_at = {c: at for c, at in self._seen_at.items() if now - at < TRANSITION_SECONDS}
+        self._seen_at = {c: at for c, at in self._seen_at.items() if now - at < self.transition_seconds}
         return set(self._seen_at)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.kubelet.configuration import allowed
 from carob.kubelet.failures import Rejected
 
 if TYPE_CHECKING:
@@ -33,19 +34,19 @@ SAFE_SYSCTLS = frozenset(
 _OF_THE_IPC_NAMESPACE = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
-def check(pod: core_v1.Pod, *, apparmor: bool) -> None:
-    """Raises: Rejected."""
-    _sysctls(pod)
+def check(pod: core_v1.Pod, *, apparmor: bool, unsafe_sysctls: Iterable[str] = ()) -> None:
+    """Raises: Rejected. `unsafe_sysctls`: those that Pods may set beside the safe ones, as the options have them."""
+    _sysctls(pod, unsafe_sysctls)
     if not apparmor and any(profile.type in ("Localhost", "RuntimeDefault") for profile in _apparmor_profiles(pod)):
         raise Rejected("AppArmor", "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host")
 
 
-def _sysctls(pod: core_v1.Pod) -> None:
+def _sysctls(pod: core_v1.Pod, unsafe: Iterable[str]) -> None:
     wanted = pod.spec.security_context.sysctls if pod.spec.security_context is not None else []
     for sysctl in wanted:
         name = sysctl.name.replace("/", ".")
         why = ""
-        if name not in SAFE_SYSCTLS:
+        if name not in SAFE_SYSCTLS and not allowed(name, unsafe):
             why = "not allowlisted"
         elif pod.spec.host_network and name.startswith("net."):
             why = "not allowed with host net enabled"
