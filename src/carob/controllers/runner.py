@@ -12,6 +12,7 @@ from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.controllers.bootstrap_tokens import BootstrapTokenController
 from carob.controllers.csr import CsrController
+from carob.controllers.devices.controller import ResourceClaimController
 from carob.controllers.endpoint_mirroring import EndpointMirroring
 from carob.controllers.endpoint_slices import EndpointSliceController, prepare_services
 from carob.controllers.endpoints import EndpointsController
@@ -93,6 +94,8 @@ class Controllers:
         signing = (options.ca_certificate, options.ca_key)
         workloads = Workloads(client, clock, self._randomness, pods, nodes)
         volumes = VolumeControllers(client, clock, self._randomness, pods, nodes)
+        claim_events = EventRecorder(client, "resource_claim", clock, self._randomness)
+        resource_claims = ResourceClaimController(client, pods, claim_events, clock)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
@@ -110,6 +113,7 @@ class Controllers:
             "endpoint mirroring": EndpointMirroring(client, services, endpoints, slices, clock).run,
             **workloads.parts,
             **volumes.parts,
+            "resource claims": resource_claims.run,
         }
         service_events = EventRecorder(client, "service-controller", clock, self._randomness)
         if options.load_balancer_range:
@@ -126,7 +130,7 @@ class Controllers:
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
         informers += [*bootstrap_tokens.informers, *server_leases.informers]
         informers += [services, slices, endpoints]
-        informers += [*workloads.informers, *volumes.informers]
+        informers += [*workloads.informers, *volumes.informers, *resource_claims.informers]
         if options.service_account_key is not None:
             key_file = options.service_account_key
             token_secrets = TokenSecretController(client, accounts, key_file, certificate.encode(), clock)
@@ -136,6 +140,7 @@ class Controllers:
             group.spawn(node_events.run(), "node events")
             group.spawn(service_events.run(), "service events")
             group.spawn(range_events.run(), "node range events")
+            group.spawn(claim_events.run(), "claim events")
             group.spawn(eviction_events.run(), "eviction events")
             for component, recorder in {**workloads.recorders, **volumes.recorders}.items():
                 group.spawn(recorder.run(), f"events {component}")

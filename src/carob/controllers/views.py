@@ -82,6 +82,16 @@ class PodVolumeView(Struct, kw_only=True, frozen=True, gc=False):
     ephemeral: NoteView | None = None
 
 
+class PodResourceClaimView(Struct, kw_only=True, frozen=True, gc=False):
+    name: str = ""
+    resource_claim_name: str | None = field(default=None, name="resourceClaimName")
+    resource_claim_template_name: str | None = field(default=None, name="resourceClaimTemplateName")
+
+
+class ExtendedClaimView(Struct, kw_only=True, frozen=True, gc=False):
+    resource_claim_name: str = field(default="", name="resourceClaimName")
+
+
 class PodSpecView(Struct, kw_only=True, gc=False):
     node_name: str = field(default="", name="nodeName")
     hostname: str = ""
@@ -93,6 +103,7 @@ class PodSpecView(Struct, kw_only=True, gc=False):
     init_containers: tuple[PodContainerView, ...] = field(default=(), name="initContainers")
     volumes: tuple[PodVolumeView, ...] = ()
     """After `compact` only those that are claims."""
+    resource_claims: tuple[PodResourceClaimView, ...] = field(default=(), name="resourceClaims")
 
 
 class PodConditionView(Struct, kw_only=True, frozen=True, gc=False):
@@ -127,6 +138,10 @@ class PodStatusView(Struct, kw_only=True, gc=False):
     pod_ips: tuple[PodIpView, ...] = field(default=(), name="podIPs")
     container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
     init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
+    resource_claim_statuses: tuple[core_v1.PodResourceClaimStatus, ...] = field(
+        default=(), name="resourceClaimStatuses"
+    )
+    extended_claim: ExtendedClaimView | None = field(default=None, name="extendedResourceClaimStatus")
 
 
 class PodView(Owned, kw_only=True, gc=False):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from carob.apiserver.registry.certificates import CertificateSigningRequestStrategy
 from carob.apiserver.registry.core import ClaimStrategy, LeaseStrategy, NodeStrategy, VolumeStrategy
+from carob.apiserver.registry.devices import DeviceClaimStrategy, DeviceClaimTemplateStrategy
 from carob.apiserver.registry.extensions import DefinitionStrategy, SliceStrategy
 from carob.apiserver.registry.namespaces import NamespaceStrategy
 from carob.apiserver.registry.pods import PodStrategy
@@ -29,6 +30,8 @@ def special() -> dict[tuple[str, str], type[Strategy]]:
         ("apps", "daemonsets"): DaemonSetStrategy,
         ("batch", "jobs"): JobStrategy,
         ("coordination.k8s.io", "leases"): LeaseStrategy,
+        ("resource.k8s.io", "resourceclaims"): DeviceClaimStrategy,
+        ("resource.k8s.io", "resourceclaimtemplates"): DeviceClaimTemplateStrategy,
         ("resource.k8s.io", "resourceslices"): SliceStrategy,
         ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     }

@@ -1,0 +1,1 @@
+"""Claims of devices: made from templates, reserved, given back."""
