@@ -204,3 +204,27 @@ def test_a_health_port_tells_of_endpoints_of_this_node(cluster: Cluster) -> None
             time.sleep(0.02)
     cluster.carob("delete", "service/healthy").check()
     assert refused("127.0.0.1", port)
+
+
+def test_a_further_range_of_services_works_from_pods_and_nodes(cluster: Cluster) -> None:
+    """Answers upstream's "Service CIDRs should create Services and serve on different Service CIDRs"."""
+    range_ = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "further"},
+        "spec": {"cidrs": ["10.196.196.0/28"]},
+    }
+    create(cluster, range_)
+    cluster.carob("wait", "servicecidr/further", "--for=condition=Ready", "--timeout=60s").check()
+    labels = {"app": "further"}
+    create(cluster, web_pod("further", **labels), service("further", labels, clusterIP="10.196.196.5"))
+    cluster.wait_ready("further")
+    assert get(cluster, "ipaddress/10.196.196.5", ".spec.parentRef.name") == "further"
+    assert "Hello from a Pod" in fetch("10.196.196.5")
+    request = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc 10.196.196.5 80"
+    assert "Hello from a Pod" in cluster.carob("exec", "further", "--", "sh", "-c", request).check().out
+    cluster.carob("delete", "servicecidr", "further", "--wait=false").check()
+    terminating = "--for=jsonpath={.status.conditions[0].reason}=Terminating"
+    cluster.carob("wait", "servicecidr/further", terminating, "--timeout=60s").check()
+    cluster.carob("delete", "service/further", "pod/further").check()
+    cluster.carob("wait", "servicecidr/further", "--for=delete", "--timeout=60s").check()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from carob.api.types import certificates_v1, coordination_v1, core_v1, discovery_v1
+from carob.api.types import certificates_v1, coordination_v1, core_v1, discovery_v1, networking_v1
 from carob.base.tasks import TaskGroup, supervise
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
@@ -26,6 +26,8 @@ from carob.controllers.pod_garbage import PodGarbageCollector
 from carob.controllers.root_ca import RootCaPublisher
 from carob.controllers.server_leases import ServerLeaseCollector
 from carob.controllers.service_accounts import ServiceAccountController
+from carob.controllers.service_addresses import ServiceAddressController
+from carob.controllers.service_ranges import ServiceRangeController
 from carob.controllers.taint_eviction import TaintEviction
 from carob.controllers.token_secrets import TokenSecretController
 from carob.controllers.views import PodView, prepare
@@ -89,6 +91,8 @@ class Controllers:
         slices = Informer(client, discovery_v1.EndpointSlice, clock)
         endpoints = Informer(client, core_v1.Endpoints, clock)
         prepare_services(services, slices, pods)
+        ranges = Informer(client, networking_v1.ServiceCIDR, clock)
+        addresses = Informer(client, networking_v1.IPAddress, clock)
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
@@ -116,6 +120,11 @@ class Controllers:
             "resource claims": resource_claims.run,
         }
         service_events = EventRecorder(client, "service-controller", clock, self._randomness)
+        address_events = EventRecorder(client, "ipallocator-repair-controller", clock, self._randomness)
+        parts["service ranges"] = ServiceRangeController(client, ranges, addresses, clock).run
+        parts["service addresses"] = partial(
+            self._later, ServiceAddressController(client, services, addresses, address_events, clock).run
+        )
         if options.load_balancer_range:
             parts["load balancers"] = LoadBalancerController(
                 client, services, options.load_balancer_range, service_events, clock
@@ -129,7 +138,7 @@ class Controllers:
         parts["server leases"] = server_leases.run
         informers: list[Informer[Any]] = [namespaces, accounts, config_maps, nodes, leases, pods, csrs]
         informers += [*bootstrap_tokens.informers, *server_leases.informers]
-        informers += [services, slices, endpoints]
+        informers += [services, slices, endpoints, ranges, addresses]
         informers += [*workloads.informers, *volumes.informers, *resource_claims.informers]
         if options.service_account_key is not None:
             key_file = options.service_account_key
@@ -141,6 +150,7 @@ class Controllers:
             group.spawn(service_events.run(), "service events")
             group.spawn(range_events.run(), "node range events")
             group.spawn(claim_events.run(), "claim events")
+            group.spawn(address_events.run(), "service address events")
             group.spawn(eviction_events.run(), "eviction events")
             for component, recorder in {**workloads.recorders, **volumes.recorders}.items():
                 group.spawn(recorder.run(), f"events {component}")

@@ -66,7 +66,7 @@ IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
 IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 2, 1, 1
 IFLA_MASTER = 10
 IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 4, 7, 15
-RTA_PREFSRC = 7
+RTA_PRIORITY, RTA_PREFSRC = 6, 7
 NDA_DST, NDA_LLADDR = 1, 2
 RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
@@ -223,11 +223,13 @@ def replace_route(
     onlink: bool = False,
     protocol: int = 4,
     unreachable: bool = False,
+    metric: int = 0,
 ) -> Message:
-    """Route an IPv4 range through an interface, replacing the route that the range has.
+    """Route an IPv4 range through an interface, replacing the route of this metric that the range has.
 
     `onlink`: the gateway is reached through the interface although no route says so. `source` is the address that
-    local senders get. `protocol` marks who made the route (4: static). `unreachable`: refuse instead, at once.
+    local senders get. `protocol` marks who made the route (4: static). `unreachable`: refuse instead, at once. Of several
+    routes of one range the lowest `metric` counts.
     """
     kind, scope = (RTN_UNREACHABLE, SCOPE_UNIVERSE) if unreachable else (RTN_UNICAST, SCOPE_LINK)
     body = _route_head(prefix_length, protocol, SCOPE_UNIVERSE if gateway else scope, kind, onlink)
@@ -239,6 +241,8 @@ def replace_route(
         body += _attribute(RTA_GATEWAY, socket.inet_aton(gateway))
     if source:
         body += _attribute(RTA_PREFSRC, socket.inet_aton(source))
+    if metric:
+        body += _number(RTA_PRIORITY, metric)
     what = f"route {destination}/{prefix_length}" + (f" via {gateway}" if gateway else "")
     return Message(what, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body)
 

@@ -35,6 +35,7 @@ from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefi
 from carob.network.pods import PodNetwork
 from carob.network.policy import PolicyTable
 from carob.network.routes import NodeRoutes
+from carob.network.service_rules import service_networks
 from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 PARTS = ("node", "services", "policy")
 LOOPBACK_INDEX = 1
 SEGMENT_KINDS = ("veth", "vxlan")
+FURTHER_METRIC = 20_200
+"""Of routes to further ranges of Services: whoever has a route to the same range was there first."""
 
 _COMMENT = re.compile(
     r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?( balancers=(?P<balancers>[0-9./]+))?( of=(?P<of>[0-9]+))?"
@@ -110,6 +113,19 @@ table {table} {{
     return base + render_elements(layout.cluster, "add", leases)
 
 
+def route_to_rules(layout: NetworkLayout, range_: str, metric: int = 0) -> netlink.Message:
+    """Lets the node's own packets to these addresses out, so that the rules for services meet them."""
+    network, _, length = range_.partition("/")
+    return netlink.replace_route(
+        network,
+        int(length),
+        index=LOOPBACK_INDEX,
+        source=layout.inside_address,
+        protocol=ROUTE_PROTOCOL,
+        metric=metric,
+    )
+
+
 class NodeNetwork:
     """The node's own part of the network. Blocking."""
 
@@ -139,15 +155,9 @@ class NodeNetwork:
         self._node.send(
             netlink.set_up(LOOPBACK_INDEX),
             *(netlink.replace_address(LOOPBACK_INDEX, address, 32) for address in addresses),
-            *(self._route_to_rules(text) for text in ranges),
+            *(route_to_rules(self._layout, text) for text in ranges),
             netlink.replace_route(str(pods.network_address), pods.prefixlen, protocol=ROUTE_PROTOCOL, unreachable=True),
         )
-
-    def _route_to_rules(self, range_: str) -> netlink.Message:
-        """Lets the node's own packets to these addresses out, so that the rules for services meet them."""
-        network, _, length = range_.partition("/")
-        source = self._layout.inside_address
-        return netlink.replace_route(network, int(length), index=LOOPBACK_INDEX, source=source, protocol=ROUTE_PROTOCOL)
 
     def obstacle(self) -> str:
         """Empty when Pods can be attached, else why not."""
@@ -196,7 +206,9 @@ class Network:
         self.node.set_up(leases)
         self._host_ports.restore(leases)
         try:
-            self.services.reset(kubernetes_service(self.layout))
+            # routes to further ranges may be there: the table remembers them until somebody knows better
+            further = further_ranges(self._nftables, self.layout.cluster)
+            self.services.reset(kubernetes_service(self.layout), further)
         except NftablesError as error:
             raise NetworkFailure(f"cannot set up services: {error}") from error
 
@@ -210,11 +222,51 @@ class Network:
             if self.layout.interface_name(lease.sandbox_id) not in alive:
                 self._addresses.release(lease.sandbox_id)
 
+    def lead_services(self, further: Iterable[str]) -> None:
+        """Let Services have addresses of these ranges too, and of no other beside the layout's.
+
+        Blocking. Raises: NetworkFailure.
+        """
+        layout = self.layout
+        fixed = {layout.service_range, layout.load_balancer_range}
+        # the table remembers what the routes are to: it comes first and goes last
+        before = further_ranges(self._nftables, layout.cluster) - fixed
+        self.services.set_ranges([*further, *before])
+        wanted = {str(one) for one in service_networks(layout, further)} - fixed
+        try:
+            for route in self._netlink.routes():
+                if is_further(route, before - wanted):
+                    self._netlink.send(netlink.delete_route(route))
+            for text in wanted - before:
+                self._netlink.send(route_to_rules(layout, text, FURTHER_METRIC))
+        except OSError as error:
+            raise NetworkFailure(f"cannot lead to further services: {error}") from error
+        self.services.set_ranges(further)
+
     def close(self) -> None:
         """Let go of sockets; everything stays as it is."""
         self._netlink.close()
         self._flows.close()
         self._nftables.close()
+
+
+def further_ranges(nftables: Nftables, cluster: str) -> set[str]:
+    """All ranges that the table of services knows; none where there is no such table."""
+    try:
+        found = nftables.query(f"list set inet {table_name(cluster, 'services')} ranges")
+    except NftablesError:
+        return set()
+    elements = [one for entry in found for one in entry.get("set", {}).get("elem", ())]
+    prefixes = [one["prefix"] for one in elements if isinstance(one, dict) and "prefix" in one]
+    return {f"{one['addr']}/{one['len']}" for one in prefixes} | {
+        f"{one}/32" for one in elements if isinstance(one, str)
+    }
+
+
+def is_further(route: Route, ranges: Iterable[str]) -> bool:
+    """Whether it is our route to one of these further ranges of Services."""
+    ours = route.protocol == ROUTE_PROTOCOL and route.index == LOOPBACK_INDEX
+    return ours and f"{route.destination}/{route.prefix_length}" in ranges
 
 
 def kubernetes_service(layout: NetworkLayout) -> dict[ServicePort, Backends]:
@@ -297,7 +349,7 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
         if ours or (link.kind in SEGMENT_KINDS and link.name.startswith(segment_prefix(cluster))):
             _attempt(node, netlink.delete_link(link.index), failures)
     if mine:
-        ranges = {mine["services"], mine["pods"], mine["balancers"]}
+        ranges = {mine["services"], mine["pods"], mine["balancers"], *further_ranges(nftables, cluster)}
         for route in node.routes():
             if route.protocol == ROUTE_PROTOCOL and (
                 f"{route.destination}/{route.prefix_length}" in ranges or _within(route, mine["pods"], mine["of"])

@@ -191,15 +191,29 @@ def needed_chains(how: How) -> list[How]:
     return [how._replace(outside=-1), how] if how.outside >= 0 and how.inside else [how]
 
 
-def render_base(layout: NetworkLayout) -> str:
-    """The script that makes the table anew without a service."""
+def service_networks(layout: NetworkLayout, further: Iterable[str] = ()) -> list[ipaddress.IPv4Network]:
+    """The ranges whose addresses Services alone have; of further ones those that hold no address of Pods or nodes."""
+    others = [ipaddress.IPv4Network(text) for text in (layout.cluster_range, layout.segment_range) if text]
+    own = [ipaddress.IPv4Network(text) for text in (layout.service_range, layout.load_balancer_range) if text]
+    asked = [ipaddress.IPv4Network(text) for text in further]
+    own += [one for one in asked if not any(one.overlaps(other) for other in others)]
+    return list(ipaddress.collapse_addresses(own))
+
+
+def render_base(layout: NetworkLayout, further: Iterable[str] = ()) -> str:
+    """The script that makes the table anew without a service, with these further ranges."""
     table = f"inet {table_name(layout.cluster, 'services')}"
-    ranges = ", ".join(filter(None, (layout.service_range, layout.load_balancer_range)))
+    ranges = ", ".join(map(str, service_networks(layout, further)))
     spared = f"ip daddr {layout.dns_address} return" if layout.dns_address else ""
     return f"""
 add table {table}
 delete table {table}
 table {table} {{
+  set ranges {{
+    type ipv4_addr
+    flags interval
+    elements = {{ {ranges} }}
+  }}
   set addresses {{
     type ipv4_addr
   }}
@@ -239,7 +253,7 @@ table {table} {{
   chain refuse {{
     ip daddr . meta l4proto . th dport @refused goto refusal
     meta l4proto . th dport @node_refused fib daddr type local goto refusal
-    ip daddr != {{ {ranges} }} return
+    ip daddr != @ranges return
     {spared}
     ip daddr @addresses goto refusal
     drop

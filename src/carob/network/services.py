@@ -1,6 +1,6 @@
 """Services of a node: changes go in, one nftables transaction comes out, stale UDP flows are forgotten.
 
-What the elements mean is in `network/service_rules.py`. Blocking; one caller at a time.
+What the elements mean is in `network/service_rules.py`. Blocking; used from several threads.
 
 May touch: the table `carob-<cluster>-services`, the kernel's connection table.
 """
@@ -8,6 +8,7 @@ May touch: the table `carob-<cluster>-services`, the kernel's connection table.
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,11 @@ from carob.network.service_rules import (
     render_base,
     render_chains,
     render_changes,
+    service_networks,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from carob.host.conntrack import Flow, Flows
     from carob.host.nftables import Nftables
@@ -48,16 +50,36 @@ class ServiceTable:
         self._layout = layout
         self._nftables = nftables
         self._flows = flows
-        ranges = filter(None, (layout.service_range, layout.load_balancer_range))
-        self._ranges = [ipaddress.IPv4Network(text) for text in ranges]
+        self._lock = threading.Lock()
+        self._ranges = service_networks(layout)
         self._applied: dict[ServicePort, Backends] = {}
         self._addresses: Counter[str] = Counter()
         self._chains: set[How] = set()
 
-    def reset(self, wanted: Mapping[ServicePort, Backends]) -> None:
-        """Make the table anew with these services, in one transaction. Raises: NftablesError."""
-        self._applied, self._addresses, self._chains = {}, Counter(), set()
-        self._change(wanted, render_base(self._layout))
+    def reset(self, wanted: Mapping[ServicePort, Backends], further: Iterable[str] = ()) -> None:
+        """Make the table anew with these services and further ranges, in one transaction. Raises: NftablesError."""
+        with self._lock:
+            self._applied, self._addresses, self._chains = {}, Counter(), set()
+            self._ranges = service_networks(self._layout, further)
+            self._change(wanted, render_base(self._layout, further))
+
+    def set_ranges(self, further: Iterable[str]) -> list[ipaddress.IPv4Network]:
+        """Let Services alone have the addresses of these ranges too; what is theirs now. Raises: NetworkFailure."""
+        with self._lock:
+            ranges = service_networks(self._layout, further)
+            old: Elements = {("ranges", str(one)): "" for one in self._ranges}
+            new: Elements = {("ranges", str(one)): "" for one in ranges}
+            touched = set(self._addresses)
+            old |= self._range_addresses(touched, self._addresses, self._ranges)
+            new |= self._range_addresses(touched, self._addresses, ranges)
+            script = render_changes(self._layout.cluster, old, new)
+            try:
+                if script:
+                    self._nftables.run(script)
+            except NftablesError as error:
+                raise NetworkFailure(f"cannot change the ranges of services: {error}") from error
+            self._ranges = ranges
+            return ranges
 
     def apply(self, changes: Mapping[ServicePort, Backends | None]) -> None:
         """Let these ports have these backends (None: exist no more); all others stay.
@@ -65,7 +87,8 @@ class ServiceTable:
         Raises: NetworkFailure; then nothing has changed.
         """
         try:
-            self._change(changes, "")
+            with self._lock:
+                self._change(changes, "")
         except NftablesError as error:
             raise NetworkFailure(f"cannot change services: {error}") from error
         changed = {service for service in changes if service.protocol == "udp"}
@@ -97,8 +120,8 @@ class ServiceTable:
             if how is not None:
                 chains.update(needed_chains(how))
         touched = {service.address for service in changes}
-        old |= self._range_addresses(touched, self._addresses)
-        new |= self._range_addresses(touched, addresses)
+        old |= self._range_addresses(touched, self._addresses, self._ranges)
+        new |= self._range_addresses(touched, addresses, self._ranges)
         chains -= self._chains
         plain = {how for how in chains if how.outside < 0}
         made = render_chains(self._layout, plain) + render_chains(self._layout, chains - plain)
@@ -113,15 +136,13 @@ class ServiceTable:
             else:
                 self._applied[service] = backends
 
-    def _range_addresses(self, touched: set[str], counted: Counter[str]) -> Elements:
+    @staticmethod
+    def _range_addresses(touched: set[str], counted: Counter[str], ranges: Iterable[ipaddress.IPv4Network]) -> Elements:
         return {
             ("addresses", address): ""
             for address in touched
-            if address and counted[address] > 0 and self._is_ours(address)
+            if address and counted[address] > 0 and any(ipaddress.IPv4Address(address) in one for one in ranges)
         }
-
-    def _is_ours(self, address: str) -> bool:
-        return any(ipaddress.IPv4Address(address) in one for one in self._ranges)
 
     def _forget(self, changed: set[ServicePort]) -> None:
         """Flows to these ports that are answered by whom no one would be led to now."""

@@ -18,6 +18,7 @@ from carob.kubelet.node_routes import NodeRouteAgent
 from carob.kubelet.policy_agent import PolicyAgent
 from carob.kubelet.service_ports import Place
 from carob.kubelet.service_proxy import ServiceProxy
+from carob.kubelet.service_ranges import ServiceRangeAgent
 from carob.network.dns.forward import Forwarder
 from carob.network.dns.server import DnsServer
 from carob.network.dns.zone import Zone
@@ -59,6 +60,7 @@ class NetworkAgent:
         self._health = HealthPorts(kubelet.services, self._slices, self._place)
         self._policies = PolicyAgent(client, network.policies, node, clock)
         self._routes = NodeRouteAgent(client, network.routes, node, clock)
+        self._ranges = ServiceRangeAgent(client, network.lead_services, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
         self._names = ClusterDns(kubelet.services, self._slices, zone)
         self._upstreams = Upstreams(client, self._resolvers, clock)
@@ -80,6 +82,7 @@ class NetworkAgent:
             "DNS upstreams": self._upstreams.run,
             "policies": self._policies.run,
             "routes to nodes": self._routes.run,
+            "service ranges": self._ranges.run,
             "health ports": self._health.run,
         }
         try:

@@ -217,6 +217,42 @@ def test_everything_goes_again(world: World) -> None:
     assert not [a for a in world.node.call(addresses) if a.startswith("10.4")]
 
 
+def test_further_ranges_are_led_to_and_go_without_a_trace(world: World) -> None:
+    _, endpoints = servers(world, 1)
+    network, further = world.network, ServicePort("10.90.0.3", "tcp", 80)
+    assert network is not None
+
+    def lead(*ranges: str) -> None:
+        world.node.call(lambda: network.lead_services(ranges))
+
+    def led_to() -> set[str]:
+        with netlink.Netlink() as node:
+            found = node.routes()
+        return {f"{r.destination}/{r.prefix_length}" for r in found if r.destination.startswith("10.9")}
+
+    apply(world, {further: Backends(endpoints)})
+    lead("10.43.0.0/16", "10.90.0.0/29", "10.91.0.0/24")
+    client, _ = world.pod(Request("client"))
+    for caller in (client, world.node):
+        assert caller.fetch("10.90.0.3", 80).startswith("pod0")
+        with pytest.raises(ConnectionRefusedError):
+            caller.fetch("10.90.0.3", 81)
+    assert world.node.call(led_to) == {"10.90.0.0/29", "10.91.0.0/24"}
+    lead("10.90.0.0/24")  # wider, and the other one has gone
+    assert world.node.call(led_to) == {"10.90.0.0/24"}
+    assert world.node.fetch("10.90.0.3", 80).startswith("pod0")
+    lead("10.90.0.0/24", "10.42.0.0/15")  # Pods have addresses there: not Services alone
+    assert client.fetch("10.90.0.3", 80).startswith("pod0")
+    # after a restart of the agent the table is made anew
+    world.node.call(network.set_up)
+    assert world.node.call(led_to) == {"10.90.0.0/24"}
+    lead("10.43.0.0/16")
+    assert world.node.call(led_to) == set()
+    lead("10.90.0.0/24")
+    world.node.call(lambda: remove_everything(LAYOUT.cluster, world.folder))
+    assert world.node.call(led_to) == set()
+
+
 @pytest.mark.slow
 def test_many_services_cost_little(world: World) -> None:
     """Prints what a bench would; only gross failures fail."""

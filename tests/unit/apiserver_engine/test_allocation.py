@@ -33,18 +33,18 @@ def test_every_usable_address_is_given_out_before_the_range_is_full(network: str
     usable = {str(address) for address in ipaddress.ip_network(network).hosts()}
     given_out = set()
     for number in range(len(usable)):
-        address = allocation.pick_address(claims, [network], randomness)
+        address = allocation.pick_address(claims.free, [network], randomness)
         claims.claim(address, str(number))
         given_out.add(address)
     assert given_out == usable
     with pytest.raises(Exhausted):
-        allocation.pick_address(claims, [network], randomness)
+        allocation.pick_address(claims.free, [network], randomness)
 
 
 def test_the_lower_part_of_a_range_is_left_to_those_who_ask_for_it() -> None:
     claims: Claims[str] = Claims()
     for number in range(200):
-        address = allocation.pick_address(claims, ["10.43.0.0/16"], SeededRandomness(number))
+        address = allocation.pick_address(claims.free, ["10.43.0.0/16"], SeededRandomness(number))
         assert int(ipaddress.ip_address(address)) > int(ipaddress.ip_address("10.43.0.0")) + 256
 
 
@@ -52,7 +52,7 @@ def test_a_second_range_is_used_when_the_first_is_full() -> None:
     claims: Claims[str] = Claims()
     for address in ipaddress.ip_network("10.0.0.0/30").hosts():
         claims.claim(str(address), "x")
-    picked = allocation.pick_address(claims, ["fd00::/64", "10.0.0.0/30", "10.9.0.0/30"], SeededRandomness(1))
+    picked = allocation.pick_address(claims.free, ["fd00::/64", "10.0.0.0/30", "10.9.0.0/30"], SeededRandomness(1))
     assert picked.startswith("10.9.0.")
 
 

@@ -195,11 +195,11 @@ def api_services(table: ResourceTable, now: float) -> Iterator[Tree]:
 
 def service_range(options: ApiServerOptions, now: float) -> Tree:
     """The range that cluster addresses of Services come from."""
-    words = "Kubernetes default Service CIDR is ready"
+    words = "Kubernetes Service CIDR is ready"
     return {
         "kind": "ServiceCIDR",
         "apiVersion": "networking.k8s.io/v1",
-        "metadata": {"name": "kubernetes"},
+        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
         "spec": {"cidrs": [options.service_range]},
         "status": {"conditions": [_condition("Ready", "True", now, "", words)]},
     }
@@ -268,22 +268,6 @@ def local_storage_class(provisioner: str) -> Tree:
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": True,
-    }
-
-
-def kubernetes_address(options: ApiServerOptions) -> Tree:
-    """The claim of the `kubernetes` Service to its address."""
-    return {
-        "kind": "IPAddress",
-        "apiVersion": "networking.k8s.io/v1",
-        "metadata": {
-            "name": options.kubernetes_service_address,
-            "labels": {
-                "ipaddress.kubernetes.io/ip-family": "IPv4",
-                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-            },
-        },
-        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "kubernetes"}},
     }
 
 

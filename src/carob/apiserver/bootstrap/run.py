@@ -89,7 +89,6 @@ class Bootstrap:
         yield from objects.priority_levels()
         yield from objects.flow_schemas(now)
         yield from objects.api_services(self._table, now)
-        yield objects.kubernetes_address(options)
         if options.local_provisioner:
             yield objects.local_storage_class(options.local_provisioner)
 
@@ -112,7 +111,7 @@ class Bootstrap:
         try:
             await self._writer.create_object(resource, codec.from_tree(resource.struct, tree), namespace)
         except ApiError as error:
-            # the `kubernetes` Service claims its address by itself where the registry does so
+            # another server of the same store was faster
             if error.reason != "AlreadyExists":
                 raise
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.defaulting import default
 from carob.api.status import already_exists, bad_request
 from carob.apiserver import bodies, rules
-from carob.apiserver.handlers import ownership, writes
+from carob.apiserver.handlers import companions, ownership, writes
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.presenters import check_single
 from carob.apiserver.types import Operation
@@ -105,7 +105,8 @@ async def _store(
     value = objects.value_of(row, obj)
     if context.dry_run:
         return objects.preview(row, metadata.namespace, metadata.name, value, 0)
-    return await objects.create(row, metadata.namespace, metadata.name, value)
+    write = objects.create(row, metadata.namespace, metadata.name, value)
+    return await (companions.together(backend, context, obj, None, write) if strategy.accompanied else write)
 
 
 async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: str, user: UserInfo) -> Any:
@@ -126,7 +127,8 @@ async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: 
         await writes.reserve(backend, strategy, obj, None, context)
         rules.check_create(row, obj)
         value = backend.objects.value_of(row, obj)
-        entry = await backend.objects.create(row, metadata.namespace, metadata.name, value)
+        write = backend.objects.create(row, metadata.namespace, metadata.name, value)
+        entry = await (companions.together(backend, context, obj, None, write) if strategy.accompanied else write)
     except BaseException:
         context.finish(happened=False)
         raise

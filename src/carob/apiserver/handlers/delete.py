@@ -16,7 +16,7 @@ from carob.api import codec, strict
 from carob.api.status import ApiError, bad_request, conflict, not_found
 from carob.api.types.meta_v1 import DeleteOptions, Preconditions
 from carob.apiserver import bodies, list_options, negotiation
-from carob.apiserver.handlers import writes
+from carob.apiserver.handlers import companions, writes
 from carob.apiserver.handlers.get import form_of, warning_headers, written_entry
 from carob.apiserver.handlers.list import Listed, find
 from carob.apiserver.handlers.selection import select
@@ -196,7 +196,7 @@ async def _remove_once(
     if context.dry_run:
         return entry, True
     strategy.prepare_delete(obj, context)
-    return await objects.delete(row, entry), True
+    return await companions.gone(backend, context, obj, entry), True
 
 
 def _check_preconditions(row: Resource, options: DeleteOptions, obj: Any) -> None:

@@ -11,7 +11,7 @@ from carob.api import codec
 from carob.api.defaulting import default
 from carob.api.status import ApiError, bad_request, not_found
 from carob.apiserver import bodies, rules
-from carob.apiserver.handlers import ownership, writes
+from carob.apiserver.handlers import companions, ownership, writes
 from carob.apiserver.handlers.create import create_decoded
 from carob.apiserver.handlers.get import form_of, written_entry
 from carob.apiserver.presenters import check_single
@@ -158,19 +158,22 @@ async def _replace_once(
 
 async def commit(backend: Backend, row: Resource, context: WriteContext, entry: Entry, new: Any) -> Entry:
     """Write a checked state: nothing if it changes nothing, a deletion if the last finalizer went."""
-    objects = backend.objects
+    objects, strategy = backend.objects, backend.strategies.of(row)
     value = objects.value_of(row, new)
     metadata = new.metadata
     if metadata.deletion_timestamp is not None and not metadata.finalizers and _may_go(backend, row, new):
         if not context.dry_run:
-            backend.strategies.of(row).prepare_delete(new, context)
-            await objects.delete(row, entry)
+            strategy.prepare_delete(new, context)
+            await companions.gone(backend, context, new, entry)
         return objects.preview(row, entry.namespace, entry.name, value, entry.revision)
     if objects.unchanged(entry, value, row):
         return entry
     if context.dry_run:
         return objects.preview(row, entry.namespace, entry.name, value, entry.revision)
-    return await objects.update(row, entry, value)
+    write = objects.update(row, entry, value)
+    if strategy.accompanied:
+        return await companions.together(backend, context, new, objects.read(row, entry), write)
+    return await write
 
 
 def _may_go(backend: Backend, row: Resource, obj: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from carob.apiserver.keys import CLAIMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from carob.base.ids import Randomness
 
@@ -80,8 +80,8 @@ class Claims(Generic[T]):
         return len(self._holders)
 
 
-def pick_address(claims: Claims[str], ranges: Iterable[str], randomness: Randomness) -> str:
-    """A free IPv4 address of the ranges, by chance from their upper part, so that fixed ones find room below.
+def pick_address(free: Callable[[str], bool], ranges: Iterable[str], randomness: Randomness) -> str:
+    """An IPv4 address of the ranges that is `free`, by chance from their upper part, so that fixed ones find room below.
 
     Source: KEP-3070: the first min(max(16, size/16), 256) addresses are kept for those who ask for one.
     Raises: Exhausted.
@@ -98,11 +98,11 @@ def pick_address(claims: Claims[str], ranges: Iterable[str], randomness: Randomn
         for _ in range(RANDOM_TRIES):
             offset = low + int.from_bytes(randomness.token(4), "big") % max(usable - low, 1)
             address = str(ipaddress.ip_address(first + 1 + offset))
-            if claims.free(address):
+            if free(address):
                 return address
         for offset in (*range(low, usable), *range(low)):
             address = str(ipaddress.ip_address(first + 1 + offset))
-            if claims.free(address):
+            if free(address):
                 return address
     raise Exhausted("range is full")
 

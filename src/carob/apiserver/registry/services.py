@@ -1,7 +1,7 @@
 """Services: addresses and node ports, each given out once, and the fields that belong to one type alone.
 
 Source: upstream `pkg/registry/core/service/{strategy.go,storage/storage.go,storage/alloc.go}`.
-Differs: one address family (IPv4); no IPAddress objects are written for Service addresses.
+Differs: one address family (IPv4).
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from carob.api.resources import TABLE
 from carob.api.status import ApiError, internal, invalid
 from carob.api.types import core_v1
-from carob.apiserver.registry import allocation
+from carob.apiserver.registry import allocation, service_addresses
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
-from carob.apiserver.registry.strategy import Strategy
+from carob.apiserver.registry.strategy import Companion, Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from carob.api.types import networking_v1
     from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import Reader
 
-DEFAULT_RANGE = "10.43.0.0/16"
 SINGLE, REQUIRE_DUAL = "SingleStack", "RequireDualStack"
-
-_RANGES = TABLE.by_plural("networking.k8s.io", "v1", "servicecidrs")
 
 
 class ServiceStrategy(Strategy):
     """See the module's docstring. It is the one strategy that holds state: the claims."""
+
+    accompanied = True
 
     def __init__(self, row: Any) -> None:
         super().__init__(row)
@@ -80,7 +81,7 @@ class ServiceStrategy(Strategy):
         if old is not None and _same_needs(new.spec, old.spec):
             return
         self._load(context)
-        holder = f"{new.metadata.namespace}/{new.metadata.name}"
+        holder = _holder(new)
         self._families(new)
         self._reserve_address(new, holder, context)
         self._reserve_ports(new, holder, context)
@@ -89,11 +90,31 @@ class ServiceStrategy(Strategy):
 
     def prepare_delete(self, obj: core_v1.Service, context: WriteContext) -> None:
         """Everything goes back once the Service is gone."""
-        holder = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        holder = _holder(obj)
         for address in obj.spec.cluster_ips:
             self._let_go(self._addresses, address, holder, obj, context)
         for port in _ports_of(obj.spec):
             self._let_go(self._ports, port, holder, obj, context)
+
+    def companions(self, new: core_v1.Service | None, old: core_v1.Service | None) -> Sequence[Companion]:
+        """The IPAddress of each address that comes or goes."""
+        ours = new.spec.cluster_ips if new is not None else ()
+        before = old.spec.cluster_ips if old is not None else ()
+        if ours == before:
+            return ()
+        service = new or old
+        assert service is not None
+        row, holder = service_addresses.ROW, _holder(service)
+
+        def mine(obj: networking_v1.IPAddress) -> bool:
+            return service_addresses.service_of(obj) == holder
+
+        come = [one for one in ours if one not in before and one != "None"]
+        gone = [one for one in before if one not in ours and one != "None"]
+        return [
+            *(Companion(row, one, service_addresses.address_of(service, one), mine) for one in come),
+            *(Companion(row, one, None, mine) for one in gone),
+        ]
 
     def uses(self, claim: Claim, reader: Reader) -> bool:
         """Whether the Service is there and has the address or the port."""
@@ -186,27 +207,40 @@ class ServiceStrategy(Strategy):
         spec = obj.spec
         if spec.type == "ExternalName" or spec.cluster_ips[:1] == ["None"]:
             return
+        ranges = service_addresses.ranges(context.reader)
         if not spec.cluster_ips:
             try:
-                address = allocation.pick_address(self._addresses, _ranges(context), context.randomness)
+                address = allocation.pick_address(self._free_address(holder, context), ranges, context.randomness)
             except Exhausted as error:
                 raise internal(f"failed to allocate a serviceIP: {error}") from None
             spec.cluster_ip, spec.cluster_ips = address, [address]
             context.unpick.append(lambda: _forget_address(spec))
         for address in spec.cluster_ips:
-            self._claim_address(obj, address, holder, context)
+            self._claim_address(obj, address, ranges, holder, context)
 
-    def _claim_address(self, obj: core_v1.Service, address: str, holder: str, context: WriteContext) -> None:
-        ranges = [ipaddress.ip_network(text) for text in _ranges(context)]
+    def _free_address(self, holder: str, context: WriteContext) -> Callable[[str], bool]:
+        """Tells which addresses neither a Service nor an IPAddress of somebody else has."""
+
+        def free(address: str) -> bool:
+            owner = service_addresses.owner_of(context.reader, address)
+            return owner in (None, holder) and self._addresses.free(address)
+
+        return free
+
+    def _claim_address(
+        self, obj: core_v1.Service, address: str, ranges: Sequence[str], holder: str, context: WriteContext
+    ) -> None:
         try:
             where = ipaddress.ip_address(address)
         except ValueError:
             return  # validation says so
         known = not self._addresses.free(address)
-        if not known and not any(where.version == one.version and where in one for one in ranges):
+        if not known and not service_addresses.within(where, ranges):
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'
             raise self._refusal(obj, "spec.clusterIPs", why)
         try:
+            if service_addresses.owner_of(context.reader, address) not in (None, holder):
+                raise Taken(address)
             self._hold(self._addresses, address, holder, obj, context)
         except Taken:
             why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: provided IP is already allocated'
@@ -276,20 +310,12 @@ class ServiceStrategy(Strategy):
         )
 
 
+def _holder(obj: core_v1.Service) -> str:
+    return f"{obj.metadata.namespace}/{obj.metadata.name}"
+
+
 def _forget_address(spec: core_v1.ServiceSpec) -> None:
     spec.cluster_ip, spec.cluster_ips = "", []
-
-
-def _ranges(context: WriteContext) -> list[str]:
-    """The ranges of all ServiceCIDRs that are not being deleted."""
-    assert _RANGES is not None
-    found = [
-        text
-        for one in context.reader.list(_RANGES)
-        if one.metadata.deletion_timestamp is None
-        for text in one.spec.cidrs
-    ]
-    return found or [DEFAULT_RANGE]
 
 
 def _has_node_ports(spec: core_v1.ServiceSpec) -> bool:

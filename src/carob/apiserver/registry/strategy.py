@@ -10,13 +10,13 @@ May touch: the object being written, and through the context the clock, randomne
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.apiserver.registry.warnings import WARNINGS
 from carob.base.clock import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from carob.api.resources import Resource
     from carob.api.types.meta_v1 import DeleteOptions
@@ -73,6 +73,16 @@ class WriteContext:
             kept.clear()
 
 
+class Companion(NamedTuple):
+    """An object of the whole cluster that comes (`obj`) or goes (None) with another one."""
+
+    row: Resource
+    name: str
+    obj: Any | None
+    mine: Callable[[Any], bool]
+    """Whether an object of that name is the one that came along."""
+
+
 class Strategy:
     """The common case. Subclasses override what differs; every method may change only `obj` or `new`."""
 
@@ -86,6 +96,8 @@ class Strategy:
     """True where a DELETE answers with the object and not with a Status."""
     propagation = BACKGROUND
     """What a DELETE without a policy does to dependents."""
+    accompanied = False
+    """True where other objects come and go with an object (`companions`)."""
     status_keeps_labels = False
     """True where the status subresource leaves labels alone."""
 
@@ -127,6 +139,10 @@ class Strategy:
     def uses(self, claim: Claim, reader: Reader) -> bool:
         """Whether the holder of a claim is there and has the value."""
         return False
+
+    def companions(self, new: Any | None, old: Any | None) -> Sequence[Companion]:
+        """What is to be written together with an object (`new` None: its deletion, `old` None: its creation)."""
+        return ()
 
     def spec_changed(self, new: Any, old: Any) -> bool:
         """Whether an update asks for something else than before."""
