@@ -50,6 +50,11 @@ class NodeLayout:
     kubelet: dict[str, Any] = field(default_factory=dict)
     """What its kubelet is set to beside what holds for the whole cluster: a KubeletConfiguration's fields."""
 
+    @property
+    def inside_address(self) -> str:
+        """Its address among the Pods, their gateway: one that the machine does not have without us."""
+        return self.address if self.apart else str(ipaddress.ip_network(self.pod_cidr)[1])
+
 
 @dataclass(slots=True)
 class StoreLayout:
@@ -89,11 +94,22 @@ class Cluster:
     """How long Pods that do not say otherwise stay on a lost node."""
     kubelet: dict[str, Any] = field(default_factory=dict)
     """What the kubelets of this machine's nodes are set to: a KubeletConfiguration's fields."""
+    bind_addresses: list[str] = field(default_factory=list)
+    """Addresses of this machine where the server listens for others too; empty: it is heard on this machine alone."""
+    advertise_address: str = ""
+    """Where other machines reach the server; empty: they do not."""
+    server_names: list[str] = field(default_factory=list)
+    """Further names and addresses by which clients call the server: its certificate has them."""
 
     @property
     def inside_address(self) -> str:
         """The cluster's own address on this machine, for Pods and local nodes: the first of the Pod range."""
         return str(ipaddress.ip_network(self.pod_cidr)[1])
+
+    @property
+    def advertised(self) -> str:
+        """Where the `kubernetes` Service leads on this machine: the address for others, if there is one."""
+        return self.advertise_address or self.inside_address
 
     @property
     def kubernetes_service_address(self) -> str:

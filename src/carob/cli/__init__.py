@@ -28,6 +28,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "doctor": ("doctor", "What this machine lacks to run Pods, and how to get it"),
         "snapshot": ("snapshot", "The cluster's state as a file: save, restore, reset"),
         "image": ("image", "Images on the node: ls, pull, load, build, rm"),
+        "token": ("token", "Tokens by which nodes of other machines join: create, list, delete"),
     },
     "The parts, in the foreground": {
         "server": ("server", "API server, scheduler and controllers"),

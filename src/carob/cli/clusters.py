@@ -15,6 +15,7 @@ from carob.cli.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from carob.cli.connection import Connection
     from carob.cli.flags import Arguments, Flags
 
 # the name becomes part of interface, cgroup and nftables names
@@ -72,6 +73,23 @@ def save(cluster: Cluster) -> None:
         raise CommandError(
             f"error: cannot keep the cluster's state in {cluster.state_dir}: {error.strerror}"
         ) from error
+
+
+def admin(cluster: Cluster) -> Connection:
+    """The superuser's connection to the cluster's server on this machine. Raises: CommandError if it has none here."""
+    from carob.cli.access import Endpoint
+    from carob.cli.connection import Connection
+
+    endpoint = Endpoint(f"https://127.0.0.1:{cluster.api_port}")
+    try:
+        endpoint.ca = (cluster.pki_dir / "ca.crt").read_bytes()
+        endpoint.certificate = (cluster.pki_dir / "admin.crt").read_bytes()
+        endpoint.key = (cluster.pki_dir / "admin.key").read_bytes()
+    except FileNotFoundError as error:
+        raise CommandError(f'error: no server of the cluster "{cluster.name}" has run on this machine') from error
+    except OSError as error:
+        raise CommandError(f"error: cannot read {error.filename}: {error.strerror}") from error
+    return Connection(endpoint)
 
 
 def need_root(what: str) -> None:

@@ -232,14 +232,8 @@ def _forget(cluster: Cluster, node: NodeLayout) -> None:
 
 def _delete_object(cluster: Cluster, name: str) -> None:
     from carob.api.status import ApiError
-    from carob.cli.access import Endpoint
-    from carob.cli.connection import Connection
 
-    endpoint = Endpoint(f"https://127.0.0.1:{cluster.api_port}")
-    endpoint.ca = (cluster.pki_dir / "ca.crt").read_bytes()
-    endpoint.certificate = (cluster.pki_dir / "admin.crt").read_bytes()
-    endpoint.key = (cluster.pki_dir / "admin.key").read_bytes()
-    connection = Connection(endpoint)
+    connection = clusters.admin(cluster)
     try:
         connection.json("DELETE", f"/api/v1/nodes/{name}")
     except ApiError as error:

@@ -1,5 +1,8 @@
 """The server in the foreground: API server, store, scheduler and controllers of one cluster. Needs no root.
 
+It is heard on its own machine; with `--bind-address` others reach it too, and their nodes join with a token
+(`carob token create`, `carob node --server URL --token TOKEN`).
+
 With `--store etcd://…` several servers share one state: each of them answers every request, and leases in kube-system
 say whose scheduler and controllers work. The servers of a cluster need the same certificate authority: the first one
 makes it, the others take it with `--pki-from`. Each writes a kubeconfig beside its certificates, server/admin.kubeconfig;
@@ -7,6 +10,7 @@ with `--peer-servers` carob's own commands go on with another server when the fi
 
 Examples:
   carob server --name default        # the server part of what `carob up` starts
+  carob server --name rack --bind-address 0.0.0.0 --tls-san rack.example.org
   carob server --name big --store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 \\
     --etcd-cafile ca.crt --etcd-certfile client.crt --etcd-keyfile client.key
   carob server --name big --data-dir /var/lib/carob-2 --api-port 7443 --store etcd://10.0.0.1:2379 \\
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import clusters
+from carob.cli import clusters, listening
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -33,7 +37,8 @@ def add_flags(flags: Flags) -> None:
     """The verb's flags."""
     clusters.add_name_flags(flags)
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
-    flags.number("api-port", meta="P", help="port on 127.0.0.1 of a server on etcd (default: 6443)")
+    flags.number("api-port", meta="P", help="port of a server that no `carob up` started (default: 6443)")
+    listening.add_flags(flags)
     add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
@@ -71,11 +76,12 @@ def run(arguments: Arguments) -> int:
             "error: --leader-elect-lease-duration must be longer than --leader-elect-renew-deadline, "
             "and that longer than --leader-elect-retry-period"
         )
-    cluster = _on_etcd(arguments) if arguments.store else clusters.existing(arguments)
+    alone = arguments.store or listening.given(arguments)
+    cluster = _described(arguments) if alone else clusters.existing(arguments)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 
-def _on_etcd(arguments: Arguments) -> Cluster:
+def _described(arguments: Arguments) -> Cluster:
     """The cluster of these arguments, described anew where it is not yet known here."""
     from carob.base.layout import Cluster
 
@@ -84,16 +90,15 @@ def _on_etcd(arguments: Arguments) -> Cluster:
         state = Path(arguments.data_dir) / arguments.name
         # two servers of one cluster may be on one machine: what they share lies in etcd alone
         cluster = Cluster(arguments.name, str(state), str(state / "run"), str(state / "log"))
-    cluster.store = store_of(arguments)
-    cluster.store.peer_servers = [_server_url(text) for text in arguments.peer_servers]
+    if arguments.store:
+        cluster.store = store_of(arguments)
+        cluster.store.peer_servers = [_server_url(text) for text in arguments.peer_servers]
+    listening.apply(cluster, arguments)
     if "api-port" in arguments.changed:
         cluster.api_port = arguments.api_port
     if arguments.pki_from:
         _take_authority(Path(arguments.pki_from), cluster.pki_dir)
-    try:
-        cluster.save()
-    except OSError as error:
-        raise CommandError(f"error: cannot keep the server's state in {cluster.state_dir}: {error.strerror}") from error
+    clusters.save(cluster)
     return cluster
 
 

@@ -7,6 +7,7 @@ Examples:
   carob up                                   # the cluster "default"
   carob up --name test --api-port 7443       # a second one beside it
   carob up --nodes 3                         # three nodes on this machine
+  carob up --bind-address 0.0.0.0            # nodes of other machines may join: `carob token create`
   carob up --nodes 0 --simulated-nodes 1000  # nodes that run no containers; needs no root
   carob up --registry-mirror docker.io=http://127.0.0.1:5000
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
-from carob.cli import clusters, node_config, processes, scheduler_config, simulated
+from carob.cli import clusters, listening, node_config, processes, scheduler_config, simulated
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
@@ -38,6 +39,7 @@ def add_flags(flags: Flags) -> None:
     """The verb's flags."""
     clusters.add_name_flags(flags)
     flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
+    listening.add_flags(flags)
     flags.number(
         "nodes", default=1, meta="K", help="how many nodes; all but the first in network namespaces of their own"
     )
@@ -86,6 +88,7 @@ def run(arguments: Arguments) -> int:
                 _simulate(cluster, simulated_nodes)
             if kubelet:
                 node_config.keep(cluster, kubelet)
+            _listen(cluster, arguments)
             _add_nodes(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
@@ -137,6 +140,20 @@ def _decide(arguments: Arguments) -> Cluster:
     return cluster
 
 
+def _listen(cluster: Cluster, arguments: Arguments) -> None:
+    """Where other machines reach the server, and by the same address its node."""
+    if not listening.apply(cluster, arguments):
+        return
+    if processes.find(cluster.run_dir, "server") is not None:
+        raise CommandError(
+            f'error: cluster "{cluster.name}" runs and listens elsewhere; `carob down --name {cluster.name} '
+            "--keep-data` stops it, then it can be started with these"
+        )
+    for node in cluster.nodes:
+        if not node.apart:
+            node.address = cluster.advertised
+
+
 def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
     if cluster.simulated != options and processes.find(cluster.run_dir, "server") is not None:
         raise CommandError(
@@ -148,7 +165,7 @@ def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
 
 def _first_node(cluster: Cluster) -> NodeLayout:
     """The one on the machine's own network."""
-    return NodeLayout(FIRST_NODE, cluster.inside_address, cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24")
+    return NodeLayout(FIRST_NODE, cluster.advertised, cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24")
 
 
 def _add_nodes(cluster: Cluster, arguments: Arguments) -> None:

@@ -48,6 +48,8 @@ class NetworkLayout:
     cluster: str = "default"
     inside_address: str = "10.42.0.1"
     """The node's own address among the Pods, on `lo`; every Pod's gateway."""
+    node_address: str = ""
+    """Where other nodes reach this one; empty: at the inside address."""
     pod_range: str = "10.42.0.0/24"
     """This node's part of the Pods' range."""
     cluster_range: str = "10.42.0.0/16"

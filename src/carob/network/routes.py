@@ -95,7 +95,7 @@ class NodeRoutes:
                 layout.vxlan_name,
                 mac_of(mine),
                 number,
-                layout.inside_address,
+                layout.node_address or layout.inside_address,
                 VXLAN_PORT,
                 max(LEAST_MTU, mtu - VXLAN_OVERHEAD_BYTES),
             )

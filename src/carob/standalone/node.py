@@ -151,7 +151,8 @@ class NodeProcess:
         cluster = self._cluster
         return NetworkLayout(
             cluster=cluster.name,
-            inside_address=self._node.address,
+            inside_address=self._node.inside_address,
+            node_address=self._node.address,
             pod_range=self._node.pod_cidr,
             segment_range="" if self._node.apart else cluster.segment_range,
             api_address=cluster.inside_address,

@@ -44,6 +44,7 @@ MASTERS = ("system:masters", "system:authenticated")
 NODE_NETWORK_GROUP = "system:carob:node-network"
 LEASES = ("kube-scheduler", "kube-controller-manager", "carob-simulated-nodes")
 OUTER_ADDRESS = "127.0.0.1"
+EVERY_ADDRESS = "0.0.0.0"
 
 
 def ensure_local_node(pki: Pki, node: NodeLayout, now: float) -> None:
@@ -66,7 +67,7 @@ class ServerProcess:
     async def run(self) -> None:
         """Serve until cancelled; then close in the reverse order. Raises: OSError, StoreError when it cannot start."""
         pki = self._ensure_pki()
-        if self._cluster.store.endpoints:
+        if self._cluster.store.endpoints or self._cluster.advertise_address:
             self._write_kubeconfig(pki)
         store = await open_store(self._cluster, self._clock)
         try:
@@ -81,7 +82,7 @@ class ServerProcess:
         certificate, key = pki.admin.pem()
         kubeconfig.merge_context(
             f"carob-{self._cluster.name}",
-            server=f"https://{OUTER_ADDRESS}:{self._cluster.api_port}",
+            server=f"https://{self._cluster.advertise_address or OUTER_ADDRESS}:{self._cluster.api_port}",
             certificate_authority=pki.ca.certificate.read_bytes(),
             client_certificate=certificate,
             client_key=key,
@@ -91,7 +92,9 @@ class ServerProcess:
 
     def _ensure_pki(self) -> Pki:
         cluster = self._cluster
-        addresses = (OUTER_ADDRESS, cluster.inside_address, cluster.kubernetes_service_address)
+        own = (OUTER_ADDRESS, cluster.inside_address, cluster.kubernetes_service_address)
+        others = (cluster.advertise_address, *cluster.bind_addresses, *cluster.server_names)
+        addresses = (*own, *(name for name in others if name not in ("", EVERY_ADDRESS)))
         now = self._clock.now()
         pki = ensure_pki(cluster.pki_dir, PkiOptions(cluster_name=cluster.name, addresses=addresses), now)
         for node in cluster.nodes:
@@ -100,7 +103,7 @@ class ServerProcess:
 
     def _options(self, pki: Pki, store: Store) -> ApiServerOptions:
         return ApiServerOptions(
-            advertise_address=self._cluster.inside_address,
+            advertise_address=self._cluster.advertised,
             port=self._cluster.api_port,
             service_range=self._cluster.service_cidr,
             hostname=socket.gethostname() if store.shared else "localhost",
@@ -111,6 +114,13 @@ class ServerProcess:
             kubelet_ca_pem=pki.ca.certificate.read_bytes(),
             local_provisioner=PROVISIONER,
             eviction_seconds=self._cluster.eviction_seconds,
+            node_config={
+                "cluster-name": self._cluster.name,
+                "cluster-cidr": self._cluster.pod_cidr,
+                "service-cluster-ip-range": self._cluster.service_cidr,
+                "cluster-domain": self._cluster.domain,
+                "node-monitor-grace-seconds": f"{self._cluster.node_monitor_grace_seconds:g}",
+            },
         )
 
     async def _serve(self, store: Store, pki: Pki) -> None:
@@ -121,15 +131,21 @@ class ServerProcess:
         )
         server = Server(api.handle, self._clock, tls=context)
         try:
-            await server.listen(OUTER_ADDRESS, self._cluster.api_port)
-            # the node's agent gives the machine this address a moment later
-            await server.listen(self._cluster.inside_address, self._cluster.api_port, freebind=True)
-            _log.info("serving on %s:%d", OUTER_ADDRESS, self._cluster.api_port)
+            await self._listen(server)
             say(LISTENING)
             await self._run_parts(api, pki, store)
         finally:
             await server.close()
             await api.close()
+
+    async def _listen(self, server: Server) -> None:
+        """For this machine, for its nodes and Pods, and for other machines where that is wanted."""
+        cluster = self._cluster
+        addresses = [OUTER_ADDRESS, cluster.inside_address, *cluster.bind_addresses]
+        for address in [EVERY_ADDRESS] if EVERY_ADDRESS in addresses else dict.fromkeys(addresses):
+            # the node's agent gives the machine its inside address a moment later
+            await server.listen(address, cluster.api_port, freebind=address == cluster.inside_address)
+            _log.info("serving on %s:%d", address, cluster.api_port)
 
     async def _run_parts(self, api: ApiServer, pki: Pki, store: Store) -> None:
         def client(user: str, *groups: str) -> Client:

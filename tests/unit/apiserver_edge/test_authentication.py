@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from carob.api.status import ApiError
 from carob.api.user import ANONYMOUS, UserInfo
@@ -19,8 +23,8 @@ from carob.apiserver.authn.service_accounts import (
     ServiceAccountTokens,
     split_user_name,
 )
-from carob.apiserver.authn.x509 import subject_and_expiry
-from carob.apiserver.pki import Pki, PkiOptions, ensure_client, ensure_pki, pem_to_der
+from carob.apiserver.authn.x509 import public_key_digest, subject_and_expiry
+from carob.apiserver.pki import DAY_SECONDS, Pki, PkiOptions, ensure_client, ensure_pki, pem_to_der
 from carob.base.clock import VirtualClock, rfc3339
 from carob.base.ids import SeededRandomness
 from carob.base.jws import InvalidToken, SigningKey
@@ -71,6 +75,20 @@ def test_a_certificate_counts_until_it_expires(pki: Pki, reader: Any) -> None:
     _, _, not_after = subject_and_expiry(der)
     late = VirtualClock(not_after + 1)
     assert authenticator(reader, late).authenticate(Request("GET", "/", peer_certificate=der)) is ANONYMOUS
+
+
+def test_a_pin_is_of_the_key_and_outlives_the_certificate(tmp_path: Path) -> None:
+    """As `openssl x509 -pubkey | openssl pkey -pubin -outform der | sha256sum` has it."""
+    first = ensure_pki(tmp_path, PkiOptions(hostname="machine"), START).ca.certificate.read_bytes()
+    certificate = x509.load_pem_x509_certificate(first)
+    encoded = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert public_key_digest(pem_to_der(first)) == hashlib.sha256(encoded).hexdigest()
+    late = START + 3000 * DAY_SECONDS
+    renewed = ensure_pki(tmp_path, PkiOptions(hostname="machine"), late).ca.certificate.read_bytes()
+    assert renewed != first
+    assert public_key_digest(pem_to_der(renewed)) == public_key_digest(pem_to_der(first))
+    with pytest.raises(ValueError, match="DER"):
+        public_key_digest(b"nonsense")
 
 
 def test_what_is_no_certificate_speaks_for_nobody(reader: Any, clock: VirtualClock) -> None:

@@ -33,6 +33,11 @@ class _Reader:
         self._position = start
         self._end = len(data) if end is None else end
 
+    @property
+    def at(self) -> int:
+        """Where the next value's tag stands."""
+        return self._position
+
     def more(self) -> bool:
         return self._position < self._end
 
@@ -81,6 +86,22 @@ def subject_and_expiry(der: bytes) -> tuple[str, tuple[str, ...], float]:
     not_after = _time(tag, der[start:end].decode("ascii"))
     name, organizations = _names(der, body.enter())
     return name, organizations, not_after
+
+
+def public_key_digest(der: bytes) -> str:
+    """SHA-256 in hex of a certificate's SubjectPublicKeyInfo, by which one pins it. Raises: ValueError if it is none.
+
+    Source: RFC 7469 section 2.4.
+    """
+    body = _Reader(der).enter().enter()
+    tag, _, _ = body.next()
+    if tag == _TAG_VERSION:
+        body.next()  # the serial number
+    for _ in range(4):  # signature algorithm, issuer, validity, subject
+        body.next()
+    start = body.at
+    _, _, end = body.next()
+    return hashlib.sha256(der[start:end]).hexdigest()
 
 
 def request_subject(der: bytes) -> tuple[str, tuple[str, ...]]:

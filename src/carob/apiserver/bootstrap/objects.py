@@ -314,17 +314,34 @@ def config_maps(options: ApiServerOptions, now: float) -> Iterator[Tree]:
     """What extension servers need to trust us, and since when no token secret has been used."""
     if options.client_ca_pem:
         yield _config_map("extension-apiserver-authentication", {"client-ca-file": options.client_ca_pem.decode()})
+    if options.client_ca_pem and options.node_config:
+        yield _config_map("cluster-info", {"kubeconfig": _public_kubeconfig(options)}, "kube-public")
+        yield _config_map("carob-node-config", dict(options.node_config))
     day = time.strftime("%Y-%m-%d", time.gmtime(now))
     yield _config_map("kube-apiserver-legacy-service-account-token-tracking", {"since": day})
 
 
-def _config_map(name: str, data: dict[str, str]) -> Tree:
+def _config_map(name: str, data: dict[str, str], namespace: str = "kube-system") -> Tree:
     return {
         "kind": "ConfigMap",
         "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": "kube-system"},
+        "metadata": {"name": name, "namespace": namespace},
         "data": data,
     }
+
+
+def _public_kubeconfig(options: ApiServerOptions) -> str:
+    """Where the cluster is and who signs for it, without a user: what somebody may know who wants to join.
+
+    Source: kubeadm `phases/bootstraptoken/clusterinfo`.
+    """
+    authority = base64.b64encode(options.client_ca_pem).decode()
+    return (
+        "apiVersion: v1\nclusters:\n- cluster:\n"
+        f"    certificate-authority-data: {authority}\n"
+        f"    server: https://{options.advertise_address}:{options.port}\n"
+        '  name: ""\ncontexts: null\ncurrent-context: ""\nkind: Config\npreferences: {}\nusers: null\n'
+    )
 
 
 def identity(hostname: str) -> str:

@@ -7,6 +7,7 @@ for automatic update get back what was taken from them, and that what tells our 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from carob.api import codec
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
 
 _log = get_logger("apiserver.bootstrap")
+_AUTHORITY = re.compile("certificate-authority-data: .*")
 _FOLLOWS_US = frozenset(
     (
         ("endpoints", "kubernetes"),
         ("endpointslices", "kubernetes"),
         ("configmaps", "extension-apiserver-authentication"),
+        ("configmaps", "carob-node-config"),
     )
 )
 
@@ -131,6 +134,13 @@ class Bootstrap:
         place = (resource.plural, tree["metadata"]["name"])
         if place in _FOLLOWS_US:
             new |= {key: value for key, value in wanted.items() if key != "metadata"}
+        elif place == ("configmaps", "cluster-info"):
+            # several servers have one address of their own each, and need not write it over and over
+            told = old.get("data") or {}
+            if not self._shared or _AUTHORITY.findall(told.get("kubeconfig", "")) != _AUTHORITY.findall(
+                wanted["data"]["kubeconfig"]
+            ):
+                new["data"] = told | wanted["data"]
         elif place == ("services", "kubernetes"):
             new["spec"] = old["spec"] | {"ports": wanted["spec"]["ports"]}
         elif tree["apiVersion"].startswith(policy.GROUP):
