@@ -92,7 +92,8 @@ WORKLOADS = {
     "preferred-anti-affinity": _near("podAntiAffinity", HOST, "yellow", required=False),
     "preemption": Workload(
         lambda n: pod(n, cpu="3", priorityClassName="high"),
-        before=lambda n: pod(n, "low", cpu="900m"),
+        # they go at once, as upstream's pod-low-priority.yaml says
+        before=lambda n: pod(n, "low", cpu="900m", terminationGracePeriodSeconds=0),
         cpu="4",
         fills=True,
         most_each_node=1,

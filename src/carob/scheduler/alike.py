@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
+from carob.scheduler.fitting import rejection_of, rivals_of
+from carob.scheduler.preemption import Rooms
+from carob.scheduler.tallies import add
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +41,10 @@ class Alike:
         self._read = 0
         self.rejections: list[Rejection | None] = []
         self.totals: list[int] = []
+        self.counts: dict[Rejection, int] = {}
+        """How many nodes were rejected for what."""
+        self.rooms = Rooms()
+        self._rivalry: dict[tuple[int, str], tuple[int, Rejection | None]] = {}
         self.raw: list[tuple[list[int], int, bool]] = []
         """The numbers to be scaled, their weight, and whether less is better."""
 
@@ -50,6 +57,7 @@ class Alike:
             size = len(nodes)
             self.rejections = [None] * size
             self.totals = [0] * size
+            self.counts = {}
             self.raw = [([0] * size, weight, reverse) for _, weight, reverse in self._scaled]
             self._ask(nodes, range(size))
         elif self._epoch != snapshot.epoch:
@@ -61,13 +69,44 @@ class Alike:
 
     def _ask(self, nodes: list[NodeInfo], positions: Sequence[int] | set[int]) -> None:
         checks, total = self._checks, self._total
+        rejections, counts = self.rejections, self.counts
         for i in positions:
             node = nodes[i]
             rejection = filters.first_rejection(checks, node)
-            self.rejections[i] = rejection
+            before = rejections[i]
+            if rejection is not before:
+                if before is not None:
+                    add(counts, before, -1)
+                if rejection is not None:
+                    add(counts, rejection, 1)
+                rejections[i] = rejection
             self.totals[i] = REJECTED if rejection is not None else total(node)
             for (rate, _, _), (values, _, _) in zip(self._scaled, self.raw, strict=True):
                 values[i] = rate(node)
+
+    def rejected_for_rivals(self, pod: PodInfo, snapshot: Snapshot, *, local: bool) -> dict[int, Rejection]:
+        """Nodes that were promised to somebody no less important and cannot do with both, by their positions.
+
+        `local`: only local filters matter to the Pod, so that an answer is true as long as the node stays the same.
+        """
+        found: dict[int, Rejection] = {}
+        own = snapshot.nominations.node_of(pod.key)
+        kept = self._rivalry
+        for name in snapshot.nominations.nodes():
+            node = snapshot.get(name)
+            if node is None or self.totals[node.position] == REJECTED:
+                continue
+            key = (pod.priority, name)
+            known = kept.get(key) if local and name != own else None
+            if known is not None and known[0] == node.version:
+                rejection = known[1]
+            else:
+                rejection = rejection_of(pod, node, snapshot) if rivals_of(pod, name, snapshot) else None
+                if local and name != own:
+                    kept[key] = (node.version, rejection)
+            if rejection is not None:
+                found[node.position] = rejection
+        return found
 
 
 class AlikePods:

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
 from carob.scheduler.alike import REJECTED
-from carob.scheduler.fitting import rejection_of, rivals_of
+from carob.scheduler.fitting import rejection_of
 from carob.scheduler.pod_volumes import BINDING
-from carob.scheduler.preemption import NOT_HELPFUL, Nomination, preempt
+from carob.scheduler.preemption import NOT_HELPFUL, preempt
+from carob.scheduler.room import Nomination
 from carob.scheduler.score.normalize import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from carob.scheduler.alike import Alike
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.preemption import Rooms
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Rejection
 
@@ -55,7 +57,7 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         return Unschedulable(NO_NODES)
     if pod.volumes is not None and pod.volumes.refusal:
         # no node can take it for a reason that has nothing to do with nodes
-        hopeless = _summary(len(nodes), [NOT_HELPFUL] * len(nodes))
+        hopeless = _summary(len(nodes), {NOT_HELPFUL: len(nodes)})
         text = f"0/{len(nodes)} nodes are available: {pod.volumes.refusal}. {NO_CLAIMS}, preemption: {hopeless}"
         return Unschedulable(text, frozenset((BINDING,)))
     promised = snapshot.nominations.node_of(pod.key)
@@ -73,20 +75,20 @@ def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     checks = filters.prepare(pod, snapshot)
     wanted = nodes_to_find(len(nodes))
     start = snapshot.next_start % len(nodes)
-    rejections: dict[str, Rejection] = {}
+    rejections: list[Rejection | None] = [None] * len(nodes)
     feasible: list[NodeInfo] = []
     looked_at = 0
     for node in _from(nodes, start):
         looked_at += 1
         rejection = rejection_of(pod, node, snapshot, checks)
         if rejection is not None:
-            rejections[node.name] = rejection
+            rejections[node.position] = rejection
             continue
         feasible.append(node)
         if len(feasible) >= wanted:
             break
     if not feasible:
-        return _unschedulable(pod, snapshot, rejections)
+        return _unschedulable(pod, snapshot, rejections, _counted(rejections))
     snapshot.next_start = (start + looked_at) % len(nodes)
     if len(feasible) == 1:
         return feasible[0]
@@ -100,13 +102,13 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     totals = alike.totals
     far = filters.far_sighted(pod, snapshot)
     # a node that was promised to somebody more important must do with both
-    rivals = _rejected_for_rivals(pod, snapshot) if snapshot.nominations else {}
+    rivals = alike.rejected_for_rivals(pod, snapshot, local=not far) if snapshot.nominations else {}
     start = snapshot.next_start % len(nodes)
     relative = any(any(values) for values, _, _ in alike.raw)
     if not far and not rivals and not relative and not scores.compares(pod, snapshot):
         best = max(totals)
         if best == REJECTED:
-            return _unschedulable(pod, snapshot, _by_name(nodes, alike.rejections))
+            return _unschedulable(pod, snapshot, alike.rejections, alike.counts, alike.rooms)
         # of equal ones in turn, so that they are filled evenly
         chosen = totals.index(best, start) if best in totals[start:] else totals.index(best)
         snapshot.next_start = chosen + 1
@@ -119,7 +121,7 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         if totals[position] == REJECTED:
             continue
         node = nodes[position]
-        rejection = rivals.get(node.name) or (filters.first_rejection(far, node) if far else None)
+        rejection = rivals.get(position) or (filters.first_rejection(far, node) if far else None)
         if rejection is not None:
             rejections[position] = rejection
             continue
@@ -127,7 +129,7 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         if len(feasible) >= wanted:
             break
     if not feasible:
-        return _unschedulable(pod, snapshot, _by_name(nodes, rejections))
+        return _unschedulable(pod, snapshot, rejections, _counted(rejections), alike.rooms)
     snapshot.next_start = position + 1
     sums = [totals[i] for i in feasible]
     for values, weight, reverse in alike.raw:
@@ -140,28 +142,32 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     return chosen_from[sums.index(max(sums))]
 
 
-def _rejected_for_rivals(pod: PodInfo, snapshot: Snapshot) -> dict[str, Rejection]:
-    found: dict[str, Rejection] = {}
-    for name in snapshot.nominations.nodes():
-        node = snapshot.get(name)
-        if node is not None and rivals_of(pod, name, snapshot):
-            rejection = rejection_of(pod, node, snapshot)
-            if rejection is not None:
-                found[name] = rejection
+def _counted(rejections: Sequence[Rejection | None]) -> dict[Rejection, int]:
+    found: dict[Rejection, int] = {}
+    for rejection in rejections:
+        if rejection is not None:
+            found[rejection] = found.get(rejection, 0) + 1
     return found
 
 
-def _by_name(nodes: list[NodeInfo], rejections: list[Rejection | None]) -> dict[str, Rejection]:
-    return {node.name: one for node, one in zip(nodes, rejections, strict=True) if one is not None}
-
-
-def _unschedulable(pod: PodInfo, snapshot: Snapshot, rejections: Mapping[str, Rejection]) -> Unschedulable:
-    plugins = frozenset(rejection.plugin for rejection in rejections.values())
-    said = _summary(len(rejections), [reason for rejection in rejections.values() for reason in rejection.reasons])
-    made = preempt(pod, snapshot, rejections)
+def _unschedulable(
+    pod: PodInfo,
+    snapshot: Snapshot,
+    rejections: Sequence[Rejection | None],
+    counts: Mapping[Rejection, int],
+    rooms: Rooms | None = None,
+) -> Unschedulable:
+    size = len(rejections)
+    plugins = frozenset(rejection.plugin for rejection in counts)
+    reasons: dict[str, int] = {}
+    for rejection, count in counts.items():
+        for reason in rejection.reasons:
+            reasons[reason] = reasons.get(reason, 0) + count
+    said = _summary(size, reasons)
+    made = preempt(pod, snapshot, rejections, counts, rooms)
     if isinstance(made, Nomination):
         return Unschedulable(said, plugins, made)
-    why = made.text or _summary(len(rejections), list(made.reasons))
+    why = made.text or _summary(size, made.reasons or {})
     return Unschedulable(f"{said} {NO_CLAIMS}, preemption: {why}", plugins, keep=made.keep)
 
 
@@ -177,9 +183,6 @@ def nodes_to_find(nodes: int) -> int:
     return max(nodes * percentage // 100, FEWEST_NODES_TO_FIND)
 
 
-def _summary(nodes: int, reasons: list[str]) -> str:
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        counts[reason] = counts.get(reason, 0) + 1
-    said = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
+def _summary(nodes: int, reasons: Mapping[str, int]) -> str:
+    said = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     return f"0/{nodes} nodes are available: {said}."

@@ -5,6 +5,7 @@ Touches the API through `client`. Source: scheduler `framework/preemption/execut
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.client.rest import Client
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.preemption import Nomination
+    from carob.scheduler.room import Nomination
 
     Tell = Callable[[PodInfo, str, str, str], None]
 
@@ -25,14 +26,18 @@ PREEMPTED = "PreemptionByScheduler"
 
 
 async def evict(client: Client, clock: Clock, name: str, pod: PodInfo, nomination: Nomination, tell: Tell) -> None:
-    """Every victim of the nomination is on its way out when this returns. Raises: ApiError, ConnectionError."""
-    for victim in nomination.victims:
-        try:
-            await _evict(client, clock, name, victim)
-        except ApiError as error:
+    """Every victim of the nomination is on its way out when this returns; they are told at once, as upstream does.
+
+    Raises: ApiError, ConnectionError, when the others have been told too.
+    """
+    told = await asyncio.gather(
+        *(_evict(client, clock, name, victim) for victim in nomination.victims), return_exceptions=True
+    )
+    for victim, outcome in zip(nomination.victims, told, strict=True):
+        if isinstance(outcome, BaseException):
             # gone, or replaced by another Pod of its name: it no longer takes anything
-            if error.reason not in ("NotFound", "Conflict"):
-                raise
+            if not isinstance(outcome, ApiError) or outcome.reason not in ("NotFound", "Conflict"):
+                raise outcome
             continue
         tell(victim, "Normal", "Preempted", f"Preempted by pod {pod.uid} on node {nomination.node}")
 

@@ -20,15 +20,30 @@ if TYPE_CHECKING:
 
 
 def rejection_of(
-    pod: PodInfo, node: NodeInfo, snapshot: Snapshot, checks: Sequence[Check] | None = None
+    pod: PodInfo, node: NodeInfo, snapshot: Snapshot, prepared: filters.Prepared | None = None
 ) -> Rejection | None:
-    """Why the node cannot take the Pod; None if it can. `checks`: prepared ones, if they are at hand."""
+    """Why the node cannot take the Pod; None if it can. `prepared`: the checks, if they are at hand."""
+    if prepared is None:
+        prepared = filters.prepare(pod, snapshot)
     rivals = rivals_of(pod, node.name, snapshot) if snapshot.nominations else []
     if rivals:
-        with_them = _among(rivals, pod, node, snapshot)
+        with_them = _among(rivals, pod, node, snapshot, prepared.local)
         if with_them is not None:
             return with_them
-    return filters.first_rejection(filters.prepare(pod, snapshot) if checks is None else checks, node)
+    return prepared.rejection(node)
+
+
+def rejection_of_outsider(
+    pod: PodInfo, node: NodeInfo, snapshot: Snapshot, prepared: filters.Prepared
+) -> Rejection | None:
+    """As `rejection_of`, for any Pod like this one: what is promised to the Pod itself stands in the way too."""
+    rivals = [
+        other
+        for other in snapshot.nominations.on(node.name)
+        if other.priority >= pod.priority and not snapshot.is_placed(other.key)
+    ]
+    with_them = _among(rivals, pod, node, snapshot, prepared.local) if rivals else None
+    return with_them or prepared.rejection(node)
 
 
 def rivals_of(pod: PodInfo, node_name: str, snapshot: Snapshot) -> list[PodInfo]:
@@ -40,11 +55,17 @@ def rivals_of(pod: PodInfo, node_name: str, snapshot: Snapshot) -> list[PodInfo]
     ]
 
 
-def _among(rivals: list[PodInfo], pod: PodInfo, node: NodeInfo, snapshot: Snapshot) -> Rejection | None:
-    for rival in rivals:
-        snapshot.put(rival, node.name)
-    try:
-        return filters.first_rejection(filters.prepare(pod, snapshot), node)
-    finally:
+def _among(
+    rivals: list[PodInfo], pod: PodInfo, node: NodeInfo, snapshot: Snapshot, local: Sequence[Check]
+) -> Rejection | None:
+    with snapshot.trying():
         for rival in rivals:
-            snapshot.lift(rival.key)
+            snapshot.put(rival, node.name)
+        try:
+            # the far-sighted ones must see the rivals
+            return filters.first_rejection(local, node) or filters.first_rejection(
+                filters.far_sighted(pod, snapshot), node
+            )
+        finally:
+            for rival in rivals:
+                snapshot.lift(rival.key)

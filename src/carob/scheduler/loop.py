@@ -28,7 +28,7 @@ from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
 from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
-from carob.scheduler.wakeups import Happenings
+from carob.scheduler.wakeups import Happenings, sort_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
     from carob.client.rest import Client
     from carob.scheduler.pod_volumes import Plan
-    from carob.scheduler.preemption import Nomination
     from carob.scheduler.profiles import Profile
+    from carob.scheduler.room import Nomination
 
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
@@ -201,7 +201,8 @@ class SchedulingLoop:
         self._look_at_volumes(pod)
         found = decide(pod, self._snapshot)
         if isinstance(found, Unschedulable):
-            self._queue.sleep(waiting, found.plugins)
+            promised = found.nomination is not None or found.keep
+            self._queue.sleep(waiting, found.plugins, sort_of(pod, found.plugins, promised=promised))
             self._find_none(waiting, found, group)
             return
         self._snapshot.assume(pod, found.name)
@@ -271,7 +272,7 @@ class SchedulingLoop:
         """Try those sleepers again that what happened could help."""
         if self._storage_woke:
             self._storage_woke = False
-            self._queue.wake(self._clock.monotonic(), self._claims_changed)
+            self._queue.wake_each(self._clock.monotonic(), self._claims_changed)
         could_fit = self._happenings.test(self._look_at_volumes)
         if could_fit is not None:
             self._queue.wake(self._clock.monotonic(), could_fit)

@@ -36,6 +36,7 @@ class NodeInfo:
         "requested",
         "scored_cpu",
         "scored_memory",
+        "version",
         "view",
     )
 
@@ -53,6 +54,8 @@ class NodeInfo:
         self.scored_cpu = 0
         self.scored_memory = 0
         self.ports: dict[UsedPort, int] = {}
+        self.version = 0
+        """Counts what happened to the node and what is on it, or promised to be; tries that were undone do not count."""
 
     def set_view(self, view: NodeView | None) -> None:
         """Take over what the Node object says now."""

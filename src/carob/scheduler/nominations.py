@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.scheduler.pods import PodInfo
 
 
 class Nominations:
-    """Which Pod was promised which node. A Pod has at most one promise."""
+    """Which Pod was promised which node. A Pod has at most one promise; `changed` is told the node of each that comes or
+    goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
         self._nodes: dict[str, str] = {}
         self._pods: dict[str, dict[str, PodInfo]] = {}
 
@@ -38,6 +42,7 @@ class Nominations:
         self.withdraw(pod.key)
         self._nodes[pod.key] = node_name
         self._pods.setdefault(node_name, {})[pod.key] = pod
+        self._changed(node_name)
 
     def withdraw(self, key: str) -> str:
         """The Pod was placed, is gone, or another node was found; returns the node, or an empty text."""
@@ -47,4 +52,5 @@ class Nominations:
             del pods[key]
             if not pods:
                 del self._pods[name]
+            self._changed(name)
         return name

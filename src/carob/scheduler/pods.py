@@ -43,6 +43,7 @@ class PodInfo:
     """One Pod. `key` is `namespace/name`; `group` is what the Pods that should spread have in common, or None."""
 
     __slots__ = (
+        "_fit_key",
         "claims",
         "deleting",
         "group",
@@ -77,6 +78,7 @@ class PodInfo:
         self.terms = terms_of(view)
         self.claims = _claims(view)
         """Keys of the claims that it uses, and whether each is an ephemeral volume's."""
+        self._fit_key = b""
         self.volumes: PodVolumes | None = None
         """The newest look at its claims; None if it has none."""
 
@@ -112,9 +114,15 @@ class PodInfo:
         return True
 
     def fit_key(self) -> bytes:
-        """Equal for Pods that fit on the same nodes."""
+        """Equal for Pods that fit on the same nodes; worked out once, when somebody asks."""
+        if not self._fit_key:
+            self._fit_key = self._make_fit_key()
+        return self._fit_key
+
+    def _make_fit_key(self) -> bytes:
         spec = self.view.spec
-        parts = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
+        asked = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
+        parts = (spec.scheduler_name, asked)
         more: tuple[object, ...] = (self.claims,) if self.claims else ()
         if self.terms is not NO_TERMS or spec.topology_spread_constraints:
             more = (*more, self.namespace, self.labels, spec.topology_spread_constraints)

@@ -74,6 +74,9 @@ class Profile:
     weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     fit: FitStrategy = field(default_factory=FitStrategy)
     hard_affinity_weight: int = 1
+    least_candidates: int = 100
+    least_candidates_percentage: int = 10
+    """How many ways to make room are looked at before the best is taken. Source: DefaultPreemptionArgs."""
     own_filters: tuple[tuple[str, Any], ...] = ()
     own_scores: tuple[tuple[str, Any], ...] = ()
 

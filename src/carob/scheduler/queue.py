@@ -18,7 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from carob.scheduler.pods import PodInfo
 
@@ -44,6 +44,8 @@ class Waiting:
     tried_at: float = 0.0
     ready_at: float = 0.0
     rejected_by: frozenset[str] = field(default_factory=frozenset)
+    sort: Hashable = None
+    """While it sleeps: equal for those that the same events wake."""
     ticket: int = 0
     """Number of its newest heap entry; older entries are stale."""
     failed: bool = False
@@ -60,7 +62,7 @@ class SchedulingQueue:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
-        self._asleep: dict[str, Waiting] = {}
+        self._asleep: dict[Hashable, dict[str, Waiting]] = {}
         self._active: list[tuple[int, int, str]] = []
         self._woken: list[tuple[float, int, str]] = []
         self._failed: list[tuple[float, int, str]] = []
@@ -91,8 +93,9 @@ class SchedulingQueue:
 
     def delete(self, key: str) -> None:
         """The Pod is gone, or has a node now."""
-        self._waiting.pop(key, None)
-        self._asleep.pop(key, None)
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            self._rise(waiting)
 
     def pop(self, now: float) -> Waiting | None:
         """The next Pod to try; None when there is none now (`next_ready` says when there will be)."""
@@ -106,9 +109,10 @@ class SchedulingQueue:
         waiting.tried_at = now
         return waiting
 
-    def sleep(self, waiting: Waiting, rejected_by: frozenset[str]) -> None:
-        """No node could take it: wait for an event."""
+    def sleep(self, waiting: Waiting, rejected_by: frozenset[str], sort: Hashable) -> None:
+        """No node could take it: wait for an event. Pods of one `sort` are woken by the same events."""
         waiting.rejected_by = rejected_by
+        waiting.sort = sort
         waiting.failed = False
         self._put(waiting, Place.UNSCHEDULABLE)
 
@@ -121,21 +125,40 @@ class SchedulingQueue:
         self._put(waiting, Place.BACKING_OFF)
 
     def wake(self, now: float, could_fit: Callable[[Waiting], bool]) -> int:
-        """Something happened: try those sleepers again that `could_fit` says yes to; how many these are."""
-        woken = [waiting for waiting in self._asleep.values() if could_fit(waiting)]
+        """Something happened: try those sleepers again that `could_fit` says yes to; how many these are.
+
+        One of each sort is asked about, and speaks for all of its sort.
+        """
+        sorts = [list(alike.values()) for alike in self._asleep.values() if could_fit(next(iter(alike.values())))]
+        return sum(self._wake(alike, now) for alike in sorts)
+
+    def wake_each(self, now: float, could_fit: Callable[[Waiting], bool]) -> int:
+        """As `wake`, but every sleeper is asked about."""
+        return self._wake([one for alike in self._asleep.values() for one in alike.values() if could_fit(one)], now)
+
+    def nudge(self, key: str, now: float) -> None:
+        """What kept this one Pod away is gone."""
+        waiting = self._waiting.get(key)
+        if waiting is not None and waiting.place is Place.UNSCHEDULABLE:
+            self._wake([waiting], now)
+
+    def wake_late(self, now: float, seconds: float) -> int:
+        """Try those sleepers again that were not tried for so long; how many these are."""
+        return self.wake_each(now, lambda waiting: waiting.tried_at <= now - seconds)
+
+    def _wake(self, woken: list[Waiting], now: float) -> int:
         for waiting in woken:
             waiting.ready_at = waiting.tried_at + waiting.pause_seconds
             self._put(waiting, Place.ACTIVE if waiting.ready_at <= now else Place.BACKING_OFF)
         return len(woken)
 
-    def nudge(self, key: str, now: float) -> None:
-        """What kept this one Pod away is gone."""
-        if key in self._asleep:
-            self.wake(now, lambda waiting: waiting.pod.key == key)
-
-    def wake_late(self, now: float, seconds: float) -> int:
-        """Try those sleepers again that were not tried for so long; how many these are."""
-        return self.wake(now, lambda waiting: waiting.tried_at <= now - seconds)
+    def _rise(self, waiting: Waiting) -> None:
+        """It sleeps no longer."""
+        alike = self._asleep.get(waiting.sort)
+        if alike is not None and alike.get(waiting.pod.key) is waiting:
+            del alike[waiting.pod.key]
+            if not alike:
+                del self._asleep[waiting.sort]
 
     def next_ready(self) -> float | None:
         """When the next pause that must be kept ends; None when there is none."""
@@ -155,9 +178,9 @@ class SchedulingQueue:
         waiting.ticket = self._tickets
         key = waiting.pod.key
         if place is Place.UNSCHEDULABLE:
-            self._asleep[key] = waiting
+            self._asleep.setdefault(waiting.sort, {})[key] = waiting
             return
-        self._asleep.pop(key, None)
+        self._rise(waiting)
         if place is Place.ACTIVE:
             heapq.heappush(self._active, (-waiting.pod.priority, self._tickets, key))
         elif place is Place.BACKING_OFF:

@@ -9,6 +9,7 @@ Invariant: a Pod is counted on at most one node.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from carob.scheduler.alike import AlikePods
@@ -19,6 +20,8 @@ from carob.scheduler.profiles import DEFAULT, Profile
 from carob.scheduler.tallies import Tallies, UsedTerm, UsedTerms, add
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from carob.scheduler.budgets import Budget
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.views import NodeView, PodView
@@ -51,10 +54,11 @@ class Snapshot:
         self._zones: dict[object, dict[str, int]] = {}
         self.tallies = Tallies()
         self.terms = UsedTerms()
-        self.nominations = Nominations()
+        self.nominations = Nominations(self._promised)
         self.budgets: tuple[Budget, ...] = ()
         self._leaving: dict[str, str] = {}
         self._priorities: dict[int, int] = {}
+        self._trying = False
         self.next_start = 0
         """Where the search for a node begins next time, so that large clusters are filled evenly."""
 
@@ -113,7 +117,7 @@ class Snapshot:
         self._count_images(node, 1)
         if node.images != had:
             self._begin_epoch()
-        elif before is not None:
+        if before is not None:
             self._changed(node)
         if before is None or (before.metadata.labels, before.spec.taints) != (view.metadata.labels, view.spec.taints):
             self._topology_changed()
@@ -146,14 +150,23 @@ class Snapshot:
         if not pods[pod.key].counts_as(pod):
             return False
         self._assumed.pop(pod.key, None)
+        if pods[pod.key].started != pod.started:
+            self._nodes[name].version += 1
         pods[pod.key] = pod
         return True
 
     def confirm(self, key: str, view: PodView) -> bool:
         """The API says that the Pod is where we count it, and nothing else that matters; False if it may matter."""
         name = self._where.get(key)
-        if name is None or name != view.spec.node_name or not self._nodes[name].pods[key].renewed_by(view):
+        if name is None or name != view.spec.node_name:
             return False
+        known = self._nodes[name].pods[key]
+        started = known.started
+        if not known.renewed_by(view):
+            return False
+        if known.started != started:
+            # who goes first may be another one now
+            self._nodes[name].version += 1
         self._assumed.pop(key, None)
         return True
 
@@ -163,12 +176,23 @@ class Snapshot:
         self._leaving.pop(key, None)
         return self._take_away(key)
 
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Within it, `put` and `lift` may be called; at its end everything must be where it was."""
+        before, self._trying = self._trying, True
+        try:
+            yield
+        finally:
+            self._trying = before
+
     def put(self, pod: PodInfo, node_name: str) -> None:
         """Count the Pod on the node, to try something; `lift` must follow, or have gone before."""
+        assert self._trying
         self._place(pod, node_name)
 
     def lift(self, key: str) -> None:
         """No longer count the Pod, to try something."""
+        assert self._trying
         self._take_away(key)
 
     def placed(self, key: str) -> PodInfo | None:
@@ -229,7 +253,15 @@ class Snapshot:
             self._drop_if_empty(node)
         return name
 
+    def _promised(self, node_name: str) -> None:
+        node = self._nodes.get(node_name)
+        if node is not None:
+            node.version += 1
+
     def _changed(self, node: NodeInfo) -> None:
+        if self._trying:
+            return
+        node.version += 1
         if node.position < 0:
             return
         if len(self.changes) >= MAX_CHANGES:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
 from carob.scheduler.filter import inter_pod_affinity, pod_topology_spread
-from carob.scheduler.fitting import rejection_of
+from carob.scheduler.fitting import rejection_of, rejection_of_outsider
 from carob.scheduler.spread_rules import REQUIRED, rules_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
+    from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.queue import Waiting
     from carob.scheduler.snapshot import Snapshot
@@ -56,11 +57,12 @@ class Happenings:
         if not self._nodes and not self._moved and not self._cluster:
             return None
         snapshot = self._snapshot
-        nodes = [node for node in map(snapshot.get, self._nodes) if node is not None]
+        touched: dict[str, NodeInfo] = {name: node for name in self._nodes if (node := snapshot.get(name)) is not None}
+        nodes = list(touched.values())
         moved, cluster = self._moved, self._cluster
         self._nodes, self._moved, self._cluster = set(), [], False
         # Pods of one controller are all alike: one answer does for all of them
-        answers: dict[bytes, bool] = {}
+        answers: dict[Hashable, bool] = {}
 
         def could_fit(waiting: Waiting) -> bool:
             pod, rejected_by = waiting.pod, waiting.rejected_by
@@ -72,15 +74,27 @@ class Happenings:
                 return True
             if not nodes:
                 return False
-            alike = pod.fit_key() if not snapshot.nominations.node_of(pod.key) else pod.key.encode()
+            promised = snapshot.nominations.node_of(pod.key)
+            if promised in touched and rejection_of(pod, touched[promised], snapshot) is None:
+                return True
+            alike = (pod.fit_key(), pod.priority)
             answer = answers.get(alike)
             if answer is None:
                 look(pod)
                 checks = filters.prepare(pod, snapshot)
-                answer = answers[alike] = any(rejection_of(pod, node, snapshot, checks) is None for node in nodes)
+                answer = any(rejection_of_outsider(pod, node, snapshot, checks) is None for node in nodes)
+                answers[alike] = answer
             return answer
 
         return could_fit
+
+
+def sort_of(pod: PodInfo, rejected_by: frozenset[str], *, promised: bool) -> Hashable:
+    """Equal for sleepers that the same happenings wake. `promised`: it has a nomination, which is its own affair."""
+    if promised:
+        return pod.key
+    neighbours = (pod.namespace, frozenset(pod.labels.items())) if not rejected_by.isdisjoint(BY_OTHER_PODS) else None
+    return pod.fit_key(), pod.priority, rejected_by, neighbours
 
 
 def concerns(pod: PodInfo, other: PodInfo, snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.pods import PodInfo
-from carob.scheduler.preemption import Nomination
+from carob.scheduler.room import Nomination
 from carob.scheduler.snapshot import Snapshot
 
 
@@ -162,10 +162,11 @@ def test_victims_are_lower_needed_and_enough(
     assert all(victim.priority < priority for victim in made.victims)
     node = world.get(made.node)
     assert node is not None
-    for victim in made.victims:
-        world.lift(victim.key)
-    assert rejection_of(new, node, world) is None
-    for victim in made.victims:
-        world.put(victim, node.name)
-        assert rejection_of(new, node, world) is not None, "this victim could have stayed"
-        world.lift(victim.key)
+    with world.trying():
+        for victim in made.victims:
+            world.lift(victim.key)
+        assert rejection_of(new, node, world) is None
+        for victim in made.victims:
+            world.put(victim, node.name)
+            assert rejection_of(new, node, world) is not None, "this victim could have stayed"
+            world.lift(victim.key)

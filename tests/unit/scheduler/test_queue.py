@@ -19,7 +19,7 @@ def popped(queue: SchedulingQueue, now: float = 0.0) -> list[str]:
 def failed_once(queue: SchedulingQueue, now: float = 0.0) -> Waiting:
     waiting = queue.pop(now)
     assert waiting is not None
-    queue.sleep(waiting, FIT)
+    queue.sleep(waiting, FIT, None)
     return waiting
 
 

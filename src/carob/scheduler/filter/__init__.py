@@ -10,7 +10,7 @@ Differs: resource claims are not a filter yet.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from carob.scheduler.filter import (
     inter_pod_affinity,
@@ -33,18 +33,35 @@ if TYPE_CHECKING:
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check, Rejection
 
-_LOCAL = (node_unschedulable, node_name, taint_toleration, node_affinity, node_ports, node_resources_fit)
+_INDIFFERENT = (node_unschedulable, node_name, taint_toleration, node_affinity)
+_LOCAL = (*_INDIFFERENT, node_ports, node_resources_fit)
 _FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity)
 
 
-def prepare(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
-    """The checks that matter for this Pod, in order."""
-    return [*local(pod, snapshot), *far_sighted(pod, snapshot)]
+class Prepared(NamedTuple):
+    """The checks that matter for one Pod, in order."""
+
+    local: list[Check]
+    far: list[Check]
+
+    def rejection(self, node: NodeInfo) -> Rejection | None:
+        """Why the Pod cannot be on the node; None if it can."""
+        return first_rejection(self.local, node) or first_rejection(self.far, node)
+
+
+def prepare(pod: PodInfo, snapshot: Snapshot) -> Prepared:
+    """The checks that matter for this Pod."""
+    return Prepared(local(pod, snapshot), far_sighted(pod, snapshot))
 
 
 def local(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
     """Those that look at one node alone."""
     return [check for _, check in _made(_LOCAL, pod, snapshot) if check is not None]
+
+
+def indifferent(pod: PodInfo, snapshot: Snapshot) -> list[Check]:
+    """Those local ones that say the same whoever is on the node."""
+    return [check for _, check in _made(_INDIFFERENT, pod, snapshot) if check is not None]
 
 
 def far_sighted(pod: PodInfo, snapshot: Snapshot) -> list[Check]:

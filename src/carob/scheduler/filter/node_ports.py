@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from carob.scheduler.verdict import Check
 
 NAME = "NodePorts"
-_TAKEN = Rejection(NAME, ("node(s) didn't have free ports for the requested pod ports",), resolvable=True)
+TAKEN = Rejection(NAME, ("node(s) didn't have free ports for the requested pod ports",), resolvable=True)
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
@@ -26,7 +26,7 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
         for used in node.ports:
             for port in wanted:
                 if port.conflicts(used):
-                    return _TAKEN
+                    return TAKEN
         return None
 
     return check

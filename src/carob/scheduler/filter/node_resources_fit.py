@@ -26,10 +26,7 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
 
     Shape: `node.requested` already includes Pods that are assumed but not yet bound. Units: millicores, bytes, counts.
     """
-    wanted = sorted(
-        ((name, value) for name, value in pod.requests.items() if value > 0 and name != PODS),
-        key=lambda item: (_ORDER.get(item[0], 3), item[0]),
-    )
+    wanted = wanted_of(pod)
 
     def check(node: NodeInfo) -> Rejection | None:
         allocatable, requested = node.allocatable, node.requested
@@ -39,6 +36,14 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
         return _rejected(wanted, node) if len(node.pods) >= node.allowed_pods else None
 
     return check
+
+
+def wanted_of(pod: PodInfo) -> list[tuple[str, int]]:
+    """What the Pod asks for, in the order in which upstream names it."""
+    return sorted(
+        ((name, value) for name, value in pod.requests.items() if value > 0 and name != PODS),
+        key=lambda item: (_ORDER.get(item[0], 3), item[0]),
+    )
 
 
 def _rejected(wanted: list[tuple[str, int]], node: NodeInfo) -> Rejection:
