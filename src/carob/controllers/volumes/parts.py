@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.types import core_v1, storage_v1
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.controllers.volumes.attach_detach import AttachDetach
 from carob.controllers.volumes.binder import BY_CLAIM, VolumeBinder, claims_of_pod
 from carob.controllers.volumes.ephemeral import EphemeralVolumes
 from carob.controllers.volumes.expansion import VolumeExpansion
@@ -39,12 +40,15 @@ class VolumeControllers:
         self.informers: list[Informer[Any]] = [volumes, wanted, classes]
         self.recorders = {
             name: EventRecorder(client, name, clock, randomness)
-            for name in ("persistentvolume-controller", "volume_expand", "ephemeral_volume")
+            for name in ("persistentvolume-controller", "volume_expand", "ephemeral_volume", "attachdetach-controller")
         }
-        binding, expanding, ephemeral = self.recorders.values()
+        binding, expanding, ephemeral, attaching = self.recorders.values()
+        attach_detach = AttachDetach(client, volumes, wanted, nodes, pods, attaching, clock)
+        self.informers += attach_detach.informers
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
             "volume binder": VolumeBinder(client, volumes, wanted, classes, nodes, pods, binding, clock).run,
             "storage protection": StorageProtection(client, volumes, wanted, pods, clock).run,
             "volume expansion": VolumeExpansion(client, volumes, wanted, expanding, clock).run,
             "ephemeral volumes": EphemeralVolumes(client, pods, wanted, ephemeral, clock).run,
+            "attach-detach": attach_detach.run,
         }
