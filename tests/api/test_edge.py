@@ -611,3 +611,32 @@ def test_the_older_openapi_document_is_there_and_empty(with_server: WithServer) 
         assert status == 405
 
     with_server(body)
+
+
+def test_odd_requests_are_the_clients_fault(with_server: Callable[[Callable[[Asker], Awaitable[None]]], None]) -> None:
+    """Each of these was met by `scripts/soak requests` as a 500 or as a watch without an end."""
+
+    async def body(asker: Asker) -> None:
+        sets = "/api/v1/namespaces/default/configmaps"
+        json_body = {"content-type": "application/json"}
+        for name in ("a", "b"):
+            assert (await asker.ask("POST", sets, {"metadata": {"name": name}}, headers=json_body))[0] == 201
+        # a collection whose objects do not meet the precondition: the first refusal is the answer
+        status, answer = await asker.ask("DELETE", sets, {"preconditions": {"uid": "x"}}, headers=json_body)
+        assert (status, answer["reason"]) == (409, "Conflict")
+        deep: dict[str, Any] = {}
+        for _ in range(200):
+            deep = {"a": deep}
+        deep_text = orjson.dumps(deep).replace(b"{}", b'{"a":' * 1500 + b"{}" + b"}" * 1500)
+        request = Request("DELETE", f"{sets}/a", "", json_body, deep_text, ADMIN)
+        response = asker.server.handle(request)
+        assert (response if isinstance(response, Response) else await response).status == 400
+        for method in ("OPTIONS", "HEAD", "POST"):
+            assert (await asker.ask(method, "/api/v1/watch/pods"))[0] == 405
+        # a number that no machine word holds, where decoding does not look
+        text = b'{"metadata":{"name":"a","managedFields":[18446744073709551616]}}'
+        response = asker.server.handle(Request("PUT", f"{sets}/a", "", json_body, text, ADMIN))
+        status = (response if isinstance(response, Response) else await response).status
+        assert status == 400
+
+    with_server(body)

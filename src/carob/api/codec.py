@@ -75,8 +75,18 @@ def _with_raw(tree: Any) -> Any:
     out = {key: _with_raw(value) for key, value in tree.items()}
     owners = out.get("managedFields")
     if isinstance(owners, list):
-        out["managedFields"] = msgspec.Raw(orjson.dumps(owners))
+        out["managedFields"] = msgspec.Raw(_dumped(owners))
     return out
+
+
+def _dumped(tree: Any) -> bytes:
+    try:
+        return orjson.dumps(tree)
+    except TypeError:
+        # a number of more than 64 bits: nobody looks into it here, and whoever does says what is wrong with it
+        import json
+
+        return json.dumps(tree, separators=(",", ":")).encode()
 
 
 def to_tree(value: Any) -> Any:

@@ -48,7 +48,8 @@ def check_route(info: RequestInfo, method: str, row: Resource) -> None:
         if info.verb in _NEEDS_NAMESPACE:
             raise method_not_supported(row, info.verb)
     wrong_shape = bool(info.name) == (info.verb == "create") if info.verb in ("create", *_NEEDS_NAME) else False
-    if info.verb not in row.verbs or wrong_shape or method == "HEAD":
+    # below /watch/ every method is authorized as a watch, but only a GET begins one
+    if info.verb not in row.verbs or wrong_shape or method == "HEAD" or (info.verb == "watch" and method != "GET"):
         raise method_not_supported(row, info.verb)
 
 

@@ -70,7 +70,7 @@ def _from_body(request: Request) -> DeleteOptions:
             return codec.decode(DeleteOptions, bodies.text_of(request))
         except msgspec.ValidationError:
             pass  # the slow road says what is wrong in upstream's words
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise bad_request("couldn't get version/kind; json parse error: unexpected end of JSON input") from None
     options: DeleteOptions = strict.decode_as(DeleteOptions, "", request.body, media, strict.IGNORE)[0]
     return options
@@ -311,6 +311,8 @@ async def delete_collection(backend: Backend, info: RequestInfo, request: Reques
     strategy = backend.strategies.of(row)
     warnings = strategy.delete_warnings(delete_options)
 
+    refused: list[ApiError] = []
+
     async def delete_one(entry: Entry) -> None:
         one = RequestInfo("delete", info.path, row, entry.namespace, entry.name, "", {})
         context = writes.context_of(backend, row, entry.namespace, user, bool(delete_options.dry_run))
@@ -320,12 +322,14 @@ async def delete_collection(backend: Backend, info: RequestInfo, request: Reques
             await remove(backend, one, context, own, attributes)
         except ApiError as error:
             if error.reason != "NotFound":
-                raise
+                refused.append(error)
 
     for at in range(0, len(listed.entries), DELETIONS_AT_ONCE):
         async with TaskGroup() as group:
             for entry in listed.entries[at : at + DELETIONS_AT_ONCE]:
                 group.spawn(delete_one(entry), f"delete {row.plural}/{entry.name}")
+        if refused:
+            raise refused[0]  # what went with it has gone; the client hears of the first that did not
     response = list_response(presenter, listed.entries, listed.metadata())
     response.headers.extend(warning_headers(warnings))
     return response
