@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 
-from carob.api import schema, timestamps
+from carob.api import protobuf_writing as writing
+from carob.api import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAGIC = b"k8s\x00"
+MAGIC = writing.MAGIC
 MAX_DEPTH = 100
 GO_ZERO_SECONDS = -62135596800
 LATEST_SECONDS = 253402300799
@@ -52,18 +53,25 @@ def _fields(message: str) -> dict[int, _Field]:
     }
 
 
-def decode(body: bytes, struct: type[Any]) -> dict[str, Any]:
-    """The JSON tree of an enveloped object; its kind and apiVersion are the envelope's.
+class Envelope(NamedTuple):
+    """What stands around an object: what it is, and its message."""
 
-    Raises: ProtobufError.
-    """
+    api_version: str
+    kind: str
+    raw: bytes
+
+
+_BROKEN = (IndexError, UnicodeDecodeError, orjson.JSONDecodeError, binary.error, OverflowError)
+
+
+def envelope(body: bytes) -> Envelope:
+    """Open an enveloped object. Raises: ProtobufError."""
     if not body.startswith(MAGIC):
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+    api_version = kind = ""
+    raw = (0, 0)
     try:
-        envelope = _Reader(body, 4, len(body))
-        api_version = kind = ""
-        raw = (0, 0)
-        for number, value in envelope.fields():
+        for number, value in _Reader(body, 4, len(body)).fields():
             if number == 1 and isinstance(value, tuple):
                 for inner, text in _Reader(body, *value).fields():
                     if isinstance(text, tuple) and inner in (1, 2):
@@ -71,9 +79,41 @@ def decode(body: bytes, struct: type[Any]) -> dict[str, Any]:
                         api_version, kind = (word, kind) if inner == 1 else (api_version, word)
             elif number == 2 and isinstance(value, tuple):
                 raw = value
-        tree = _message(body, *raw, _message_name(api_version, kind, struct), 0)
-    except (IndexError, UnicodeDecodeError, orjson.JSONDecodeError, binary.error, OverflowError) as error:
+    except _BROKEN as error:
         raise ProtobufError(f"unable to decode protobuf: {error}") from None
+    return Envelope(api_version, kind, body[raw[0] : raw[1]])
+
+
+def decode_message(raw: bytes, name: str) -> dict[str, Any]:
+    """The JSON tree of a message of the table, without kind and apiVersion. Raises: ProtobufError."""
+    try:
+        return _message(raw, 0, len(raw), name, 0)
+    except _BROKEN as error:
+        raise ProtobufError(f"unable to decode protobuf: {error}") from None
+
+
+def decode_event(raw: bytes) -> tuple[str, bytes]:
+    """Type and enveloped object of a watch's event, without the length before it. Raises: ProtobufError."""
+    kind, obj = "", b""
+    try:
+        for number, value in _Reader(raw, 0, len(raw)).fields():
+            if number == 1:
+                kind = _text(raw, value)
+            elif number == 2:
+                inner = _inner(raw, value)
+                obj = raw[slice(*_part(inner[1]))] if 1 in inner else b""
+    except _BROKEN as error:
+        raise ProtobufError(f"unable to decode protobuf: {error}") from None
+    return kind, obj
+
+
+def decode(body: bytes, struct: type[Any]) -> dict[str, Any]:
+    """The JSON tree of an enveloped object; its kind and apiVersion are the envelope's.
+
+    Raises: ProtobufError.
+    """
+    api_version, kind, raw = envelope(body)
+    tree = decode_message(raw, _message_name(api_version, kind, struct))
     out: dict[str, Any] = {}
     if kind and struct.__struct_fields__[0] == "kind":
         out["kind"] = kind
@@ -202,9 +242,16 @@ def _value(body: bytes, kind: Kind, value: Any, depth: int) -> Any:
     if kind.__class__ is list:
         if kind[0] == "r":
             return _message(body, *_part(value), kind[1], depth + 1)
+        if kind[0] == "o":
+            return _either(_message(body, *_part(value), kind[1], depth + 1))
         # the value of a map may be a list, which upstream wraps in a message of its own
         return [_value(body, kind[1], inner, depth + 1) for _, inner in _Reader(body, *_part(value)).fields()]
     return _SCALARS[str(kind)](body, value)
+
+
+def _either(tree: dict[str, Any]) -> Any:
+    """A schema, or the boolean or list in its place."""
+    return tree["schema"] if "schema" in tree else tree.get("list", tree.get("allows"))
 
 
 def _inner(body: bytes, value: Any) -> dict[int, Any]:
@@ -276,11 +323,6 @@ def _raw(body: bytes, value: Any) -> Any:
     return orjson.loads(body[start:end]) if end > start else None
 
 
-def _duration(body: bytes, value: Any) -> str:
-    nanos = _signed(_inner(body, value).get(1, 0))
-    return f"{nanos / 1e9:g}s"
-
-
 _SCALARS: dict[str, Callable[[bytes, Any], Any]] = {
     "i": _integer,
     "b": _boolean,
@@ -290,88 +332,20 @@ _SCALARS: dict[str, Callable[[bytes, Any], Any]] = {
     "x": _int_or_string,
     "t": _time,
     "T": _micro_time,
-    "u": _duration,
     "f": _raw,
     "r0": _raw,
 }
 
 
-def encode(tree: dict[str, Any], struct: type[Any]) -> bytes:
-    """The enveloped object of a JSON tree with kind and apiVersion. Raises: ProtobufError for a type without facts."""
-    raw = _encoded(tree, schema.wire_name(struct))
-    type_meta = _part_of(1, str(tree.get("apiVersion", "")).encode()) + _part_of(2, str(tree.get("kind", "")).encode())
-    return MAGIC + _part_of(1, type_meta) + _part_of(2, raw)
+def encode(tree: dict[str, Any], struct: type[Any] | None = None) -> bytes:
+    """The enveloped object of a JSON tree with kind and apiVersion; of `struct`, where they do not say it.
 
-
-def _varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _part_of(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number_of(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _encoded(tree: dict[str, Any], name: str) -> bytes:
-    out = bytearray()
-    for number, field in _fields(name).items():
-        if field.inline:
-            out += _part_of(number, _encoded(tree, str(field.kind[1])))
-            continue
-        value = tree.get(field.name)
-        if value is None:
-            continue
-        kind = field.kind
-        if isinstance(kind, list) and kind[0] == "a":
-            for item in value:
-                out += _one(number, kind[1], item)
-        elif isinstance(kind, list) and kind[0] == "m":
-            for key, item in value.items():
-                out += _part_of(number, _part_of(1, key.encode()) + _one(2, kind[1], item))
-        else:
-            out += _one(number, kind, value)
-    return bytes(out)
-
-
-def _one(number: int, kind: Kind, value: Any) -> bytes:
-    if kind in ("i", "b"):
-        return _number_of(number, int(value))
-    if kind == "d":
-        return _varint(number << 3 | 1) + binary.pack("<d", value)
-    return _part_of(number, _content(kind, value))
-
-
-def _content(kind: Kind, value: Any) -> bytes:
-    if isinstance(kind, list):
-        if kind[0] == "r":
-            return _encoded(value, kind[1])
-        return b"".join(_one(1, kind[1], item) for item in value)
-    if kind == "s":
-        return str(value).encode()
-    if kind == "B":
-        return base64.b64decode(value)
-    if kind == "q":
-        return _part_of(1, str(value).encode())
-    if kind == "x":
-        if isinstance(value, str):
-            return _number_of(1, 1) + _number_of(2, 0) + _part_of(3, value.encode())
-        return _number_of(1, 0) + _number_of(2, value) + _part_of(3, b"")
-    if kind in ("t", "T"):
-        return _encoded_time(value)
-    return _part_of(1, orjson.dumps(value))
-
-
-def _encoded_time(text: str) -> bytes:
-    from datetime import datetime
-
-    moment = datetime.fromisoformat(timestamps.canonical(text, micro="." in text))
-    return _number_of(1, int(moment.timestamp() // 1)) + _number_of(2, moment.microsecond * 1000)
+    Raises: ProtobufError for a kind without facts.
+    """
+    if struct is None:
+        message = writing.message_of(str(tree.get("apiVersion", "")), str(tree.get("kind", "")))
+    else:
+        message = schema.wire_name(struct)
+    if message not in schema.wire_table():
+        raise ProtobufError(f"no wire format is known for {message or tree.get('kind')}")
+    return writing.enveloped(tree, message)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+CBOR = "application/cbor"
 MAX_STRICT_ERRORS = 100
 
 _SCHEMES = {"apiextensions.k8s.io": "pkg/apiserver/apiserver.go:55"}
@@ -49,6 +50,8 @@ def decode_body(
     Raises: ApiError 400 in upstream's words.
     """
     if resource.custom:
+        if content_type == CBOR:
+            body, content_type = _json_of_cbor(None, body), JSON
         return _decode_tree(resource, body, content_type, field_validation)
     return decode_as(resource.struct, resource.group, body, content_type, field_validation)
 
@@ -66,6 +69,8 @@ def decode_as(
             raise _unrecognized(struct, str(error), body) from None
     if content_type == YAML:
         return _decode_yaml(struct, group, body, field_validation)
+    if content_type == CBOR:
+        body = _json_of_cbor(struct, body)
     shape = schema.shape_of(struct)
     try:
         obj = codec.decode(struct, body)
@@ -78,6 +83,18 @@ def decode_as(
         _check_kind(obj, struct, group)
         return obj, []
     return _decode_slowly(shape, group, body, field_validation)
+
+
+def _json_of_cbor(struct: type[Any] | None, body: bytes) -> bytes:
+    """What a body in CBOR says, as JSON. Raises: ApiError 400."""
+    from carob.api import cbor
+
+    try:
+        return orjson.dumps(cbor.decode(body))
+    except (cbor.CborError, orjson.JSONEncodeError) as error:
+        if struct is None:
+            raise bad_request(f"error unmarshaling CBOR: {error}") from None
+        raise _unrecognized(struct, str(error), body) from None
 
 
 def _usual_owners(obj: Any, body: bytes) -> bool:

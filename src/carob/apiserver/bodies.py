@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from carob.apiserver.types import RequestInfo
     from carob.transport.http import Request
 
-_READ = frozenset((negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF))
+_READ = frozenset((negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF, negotiation.CBOR))
 
 
 # An escaped surrogate that has no partner is no character.

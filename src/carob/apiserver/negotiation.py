@@ -1,9 +1,10 @@
 """Which form of an answer a client wants, from its `Accept` header, and which form its body has.
 
-Pure. Forms: JSON and YAML of the object itself, of a Table, of PartialObjectMetadata. Watches stream JSON only.
+Pure. Forms: JSON, YAML, protobuf and CBOR of the object itself, of a Table, of PartialObjectMetadata. There are no watches
+in YAML and no Tables in protobuf; what has no protobuf form (custom resources) is JSON for who would take both.
 
 Source: apiserver `pkg/endpoints/handlers/negotiation`; the words of refusals are upstream's.
-Differs: protobuf answers are not served; clients that offer protobuf offer JSON, too.
+Differs: CBOR is served without a feature gate.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from carob.api.status import ApiError
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+CBOR = "application/cbor"
+CBOR_SEQUENCE = "application/cbor-seq"
 
 TABLE = "Table"
 PARTIAL = "PartialObjectMetadata"
 PARTIAL_LIST = "PartialObjectMetadataList"
 
+_KNOWN = frozenset((JSON, YAML, PROTOBUF, CBOR, CBOR_SEQUENCE, "*/*", "application/*"))
 _OBJECTS = f"{JSON}, {YAML}, {PROTOBUF}"
 _STREAMS = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
 
@@ -39,7 +43,13 @@ class Form:
         """The apiVersion of a transformed answer."""
         return f"meta.k8s.io/{self.version}"
 
+    @property
+    def stream_media(self) -> str:
+        """The Content-Type of a watch."""
+        return _STREAM_MEDIA[self.media]
 
+
+_STREAM_MEDIA = {JSON: JSON, PROTOBUF: f"{PROTOBUF};stream=watch", CBOR: CBOR_SEQUENCE}
 PLAIN = Form()
 _PRETTY = Form(pretty=True)
 
@@ -54,21 +64,24 @@ class _Clause:
         return next((value for key, value in self.parameters if key == name), "")
 
 
-def form_of(accept: str, *, watch: bool = False, pretty: bool = False) -> Form:
-    """The first form that the client accepts and that we have. Raises: ApiError 406."""
+def form_of(accept: str, *, watch: bool = False, pretty: bool = False, protobuf: bool = False) -> Form:
+    """The first form that the client accepts and that we have; `protobuf` says whether there is one.
+
+    Raises: ApiError 406.
+    """
     if accept in ("", JSON, "*/*"):
         return _PRETTY if pretty else PLAIN
-    return _negotiated(accept, watch, pretty)
+    return _negotiated(accept, watch, pretty, protobuf)
 
 
 @lru_cache(maxsize=512)
-def _negotiated(accept: str, watch: bool, pretty: bool) -> Form:
+def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool) -> Form:
     clauses = _parse(accept)
-    if not any(clause.media in (JSON, YAML, PROTOBUF, "*/*", "application/*") for clause in clauses):
+    if not any(clause.media in _KNOWN for clause in clauses):
         message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
         raise ApiError(406, "NotAcceptable", message, {})
     for clause in clauses:
-        form = _form(clause, watch, pretty)
+        form = _form(clause, watch, pretty, protobuf)
         if form is not None:
             return form
     raise not_acceptable(_STREAMS if watch else _OBJECTS)
@@ -85,12 +98,16 @@ def unsupported_media_type(known: str = _OBJECTS) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
-def _form(clause: _Clause, watch: bool, pretty: bool) -> Form | None:
+def _form(clause: _Clause, watch: bool, pretty: bool, protobuf: bool) -> Form | None:
     media = JSON if clause.media in ("*/*", "application/*") else clause.media
-    if media not in (JSON, YAML) or (watch and media != JSON):
+    if watch and media == CBOR_SEQUENCE:
+        media = CBOR
+    if media not in (JSON, YAML, PROTOBUF, CBOR) or (watch and media == YAML):
         return None
-    pretty = pretty or clause.get("pretty") in ("1", "true")
     kind = clause.get("as")
+    if media == PROTOBUF and (kind == TABLE or not (protobuf or kind)):
+        return None
+    pretty = media == JSON and (pretty or clause.get("pretty") in ("1", "true"))
     if not kind:
         return Form(media, pretty=pretty)
     version = clause.get("v")
@@ -117,7 +134,7 @@ def _parse(accept: str) -> list[_Clause]:
                 except ValueError:
                     quality = 1.0
         clauses.append(_Clause(media.lower(), pairs, quality))
-    clauses.sort(key=lambda clause: -clause.quality)
+    clauses.sort(key=lambda clause: (-clause.quality, clause.media == "*/*", clause.media.endswith("/*")))
     return clauses
 
 

@@ -15,6 +15,7 @@ from carob.api import codec
 from carob.api.status import ApiError
 from carob.apiserver import negotiation, tables
 from carob.apiserver.conversion import converter
+from carob.apiserver.encodings import BINARY, Encoded, encoded
 from carob.apiserver.negotiation import Form, not_acceptable
 from carob.apiserver.watch_cache import head_of
 from carob.apiserver.yaml_text import to_yaml
@@ -274,6 +275,8 @@ class Presenters:
         return found
 
     def _made(self, form: Form, row: Resource, stored: Resource, include: str) -> Presenter:
+        if form.media in BINARY:
+            return Encoded(form, row, self._made(Form(kind=form.kind, version=form.version), row, stored, include))
         if form.kind == negotiation.TABLE:
             return TableForm(form, row, stored, include, self._clock)
         return Partial(form) if form.kind else Plain(form, row, stored)
@@ -305,7 +308,9 @@ def written(form: Form, body: bytes) -> Response:
 
 
 def finished(form: Form, body: bytes) -> bytes:
-    """JSON bytes in the form's medium: as they are, indented, or as YAML."""
+    """JSON bytes in the form's medium: as they are, indented, as YAML, or encoded."""
+    if form.media in BINARY:
+        return encoded(form.media, orjson.loads(body))
     if form.media == negotiation.YAML:
         return to_yaml(orjson.loads(body))
     if form.pretty:
@@ -326,6 +331,8 @@ def list_response(
     lead = separator[1:]
     if not items:
         return written(presenter.form, presenter.empty(metadata))
+    if isinstance(presenter, Encoded):
+        return Response(200, presenter.listing(metadata, items), presenter.form.media)
     size = sum(map(len, items)) + len(separator) * (len(items) - 1) + len(lead)
     length = len(opening) + size + 2
     form = presenter.form

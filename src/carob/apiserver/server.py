@@ -33,10 +33,12 @@ from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
+from carob.apiserver.encodings import recoded
 from carob.apiserver.engine import WRITES, Engine
 from carob.apiserver.failures import answer_of
 from carob.apiserver.in_flight import InFlight
 from carob.apiserver.metrics import Metrics
+from carob.apiserver.negotiation import JSON
 from carob.apiserver.nodes.connections import NodeConnections, SocketDialer
 from carob.apiserver.nodes.pod_streams import PodStreams
 from carob.apiserver.nodes.web_proxies import WebProxies
@@ -225,6 +227,7 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
+            _finish_form(info, request, answer)
             _warn_of_deprecation(info, answer)
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
             return answer
@@ -234,6 +237,7 @@ class ApiServer:
         except ApiError as error:
             getattr(answer, "close", _nothing)()
             response = answer_of(error, request)
+            _finish_form(info, request, response)
             self.metrics.observe(info, response.status, self._clock.monotonic() - started)
             return response
         return self._finish(request, info, user, answer, started)
@@ -248,6 +252,7 @@ class ApiServer:
             response = self._failed(request, info, error)
         finally:
             self._in_flight.leave(user)
+        _finish_form(info, request, response)
         _warn_of_deprecation(info, response)
         self.metrics.observe(info, response.status, self._clock.monotonic() - started)
         return response
@@ -263,6 +268,14 @@ class ApiServer:
 def _log_broken_key(warm: asyncio.Future[None]) -> None:
     if not warm.cancelled() and warm.exception() is not None:
         _log.error("the key of service-account tokens cannot be used: %s", warm.exception())
+
+
+_JSON_ALONE = frozenset(("", JSON, "*/*", f"{JSON}, */*"))
+
+
+def _finish_form(info: RequestInfo, request: Request, response: Response) -> None:
+    if response.content_type == JSON and request.headers.get("accept", "") not in _JSON_ALONE:
+        recoded(info, request, response)
 
 
 _DEPRECATED = {

@@ -87,14 +87,59 @@ def test_the_first_form_that_both_know(accept: str, media: str, kind: str) -> No
     assert (form.media, form.kind) == (media, kind)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/cbor", "application/json;as=Table;v=v2;g=meta.k8s.io"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/cbor-seq", "application/json;as=Table;v=v2;g=meta.k8s.io"]
+)
 def test_a_form_that_we_lack_is_refused(accept: str) -> None:
     with pytest.raises(ApiError) as refusal:
         negotiation.form_of(accept)
     assert refusal.value.code == 406
 
 
-def test_a_watch_streams_json_alone() -> None:
+PB = "application/vnd.kubernetes.protobuf"
+PARTIAL_LIST = "as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media", "kind"),
+    [
+        (f"{PB},application/json", PB, ""),
+        (f"{PB};q=0.5,application/json;q=0.9", "application/json", ""),
+        (f"application/json;q=0.2, {PB};q=0.7, */*;q=0.1", PB, ""),
+        (f"*/*, {PB}", PB, ""),
+        (f"application/*, {PB}", PB, ""),
+        (f"{PB};as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1", "application/json", "Table"),
+        (f"{PB};{PARTIAL_LIST},application/json;{PARTIAL_LIST}", PB, "PartialObjectMetadataList"),
+        ("application/cbor,application/json;q=0.9", "application/cbor", ""),
+        ("application/cbor;as=Table;g=meta.k8s.io;v=v1", "application/cbor", "Table"),
+    ],
+)
+def test_the_best_encoding_that_both_know(accept: str, media: str, kind: str) -> None:
+    form = negotiation.form_of(accept, protobuf=True)
+    assert (form.media, form.kind) == (media, kind)
+
+
+def test_what_has_no_protobuf_form_is_json_for_who_takes_both() -> None:
+    assert negotiation.form_of(f"{PB},application/json", protobuf=False).media == "application/json"
+    with pytest.raises(ApiError) as refusal:
+        negotiation.form_of(PB, protobuf=False)
+    assert refusal.value.code == 406
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("application/json;stream=watch", "application/json"),
+        (f"{PB};stream=watch,application/json", f"{PB};stream=watch"),
+        ("application/cbor", "application/cbor-seq"),
+        ("application/cbor-seq", "application/cbor-seq"),
+    ],
+)
+def test_what_a_watch_says_it_is(accept: str, media: str) -> None:
+    assert negotiation.form_of(accept, watch=True, protobuf=True).stream_media == media
+
+
+def test_a_watch_has_no_yaml() -> None:
     with pytest.raises(ApiError, match="stream=watch"):
         negotiation.form_of("application/yaml", watch=True)
 

@@ -11,12 +11,12 @@ from carob.api.types import meta_v1
 
 
 class CustomResourceColumnDefinition(Struct, kw_only=True, omit_defaults=True, gc=False):
-    description: str | None = field(default=None)
-    format: str | None = field(default=None)
-    json_path: str = field(default_factory=str, name="jsonPath")
     name: str = field(default_factory=str)
-    priority: Int32 | None = field(default=None)
     type: str = field(default_factory=str)
+    format: str = field(default="")
+    description: str = field(default="")
+    priority: Int32 = field(default=0)
+    json_path: str = field(default_factory=str, name="jsonPath")
 
 
 class CustomResourceConversion(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -33,12 +33,12 @@ class CustomResourceDefinition(Struct, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class CustomResourceDefinitionCondition(Struct, kw_only=True, omit_defaults=True, gc=False):
-    last_transition_time: Time | None = field(default=None, name="lastTransitionTime")
-    message: str | None = field(default=None)
-    observed_generation: Int64 | None = field(default=None, name="observedGeneration")
-    reason: str | None = field(default=None)
-    status: str = field(default_factory=str)
     type: str = field(default_factory=str)
+    status: str = field(default_factory=str)
+    last_transition_time: Time | None = field(default=None, name="lastTransitionTime")
+    reason: str = field(default="")
+    message: str = field(default="")
+    observed_generation: Int64 = field(default=0, name="observedGeneration")
 
 
 class CustomResourceDefinitionList(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -50,50 +50,50 @@ class CustomResourceDefinitionList(Struct, kw_only=True, omit_defaults=True, gc=
 
 class CustomResourceDefinitionNames(Struct, kw_only=True, omit_defaults=True, gc=False):
     kind: str = field(default_factory=str)
-    categories: list[str] | None = field(default=None)
-    list_kind: str | None = field(default=None, name="listKind")
     plural: str = field(default_factory=str)
-    short_names: list[str] | None = field(default=None, name="shortNames")
-    singular: str | None = field(default=None)
+    singular: str = field(default="")
+    short_names: list[str] = field(default_factory=list, name="shortNames")
+    list_kind: str = field(default="", name="listKind")
+    categories: list[str] = field(default_factory=list)
 
 
 class CustomResourceDefinitionSpec(Struct, kw_only=True, omit_defaults=True, gc=False):
-    conversion: CustomResourceConversion | None = field(default=None)
     group: str = field(default_factory=str)
     names: CustomResourceDefinitionNames = field(default_factory=lambda: CustomResourceDefinitionNames())
-    preserve_unknown_fields: bool | None = field(default=None, name="preserveUnknownFields")
     scope: str = field(default_factory=str)
     versions: list[CustomResourceDefinitionVersion] = field(default_factory=list)
+    conversion: CustomResourceConversion | None = field(default=None)
+    preserve_unknown_fields: bool = field(default=False, name="preserveUnknownFields")
 
 
 class CustomResourceDefinitionStatus(Struct, kw_only=True, omit_defaults=True, gc=False):
-    accepted_names: CustomResourceDefinitionNames | None = field(default=None, name="acceptedNames")
     conditions: list[CustomResourceDefinitionCondition] | None = field(default_factory=lambda: None)
-    observed_generation: Int64 | None = field(default=None, name="observedGeneration")
-    stored_versions: list[str] | None = field(default=None, name="storedVersions")
+    accepted_names: CustomResourceDefinitionNames = field(default_factory=lambda: CustomResourceDefinitionNames(), name="acceptedNames")
+    stored_versions: list[str] = field(default_factory=list, name="storedVersions")
+    observed_generation: Int64 = field(default=0, name="observedGeneration")
 
 
 class CustomResourceDefinitionVersion(Struct, kw_only=True, omit_defaults=True, gc=False):
-    additional_printer_columns: list[CustomResourceColumnDefinition] | None = field(default=None, name="additionalPrinterColumns")
-    deprecated: bool | None = field(default=None)
-    deprecation_warning: str | None = field(default=None, name="deprecationWarning")
     name: str = field(default_factory=str)
-    schema: CustomResourceValidation | None = field(default=None)
-    selectable_fields: list[SelectableField] | None = field(default=None, name="selectableFields")
     served: bool = field(default_factory=bool)
     storage: bool = field(default_factory=bool)
+    deprecated: bool = field(default=False)
+    deprecation_warning: str | None = field(default=None, name="deprecationWarning")
+    schema: CustomResourceValidation | None = field(default=None)
     subresources: CustomResourceSubresources | None = field(default=None)
+    additional_printer_columns: list[CustomResourceColumnDefinition] = field(default_factory=list, name="additionalPrinterColumns")
+    selectable_fields: list[SelectableField] = field(default_factory=list, name="selectableFields")
 
 
 class CustomResourceSubresourceScale(Struct, kw_only=True, omit_defaults=True, gc=False):
-    label_selector_path: str | None = field(default=None, name="labelSelectorPath")
     spec_replicas_path: str = field(default_factory=str, name="specReplicasPath")
     status_replicas_path: str = field(default_factory=str, name="statusReplicasPath")
+    label_selector_path: str | None = field(default=None, name="labelSelectorPath")
 
 
 class CustomResourceSubresources(Struct, kw_only=True, omit_defaults=True, gc=False):
+    status: Any | None = field(default=None)
     scale: CustomResourceSubresourceScale | None = field(default=None)
-    status: Any = field(default=None)
 
 
 class CustomResourceValidation(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -101,55 +101,55 @@ class CustomResourceValidation(Struct, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class ExternalDocumentation(Struct, kw_only=True, omit_defaults=True, gc=False):
-    description: str | None = field(default=None)
-    url: str | None = field(default=None)
+    description: str = field(default="")
+    url: str = field(default="")
 
 
 class JSONSchemaProps(Struct, kw_only=True, omit_defaults=True, gc=False):
+    id: str = field(default="")
+    schema: str = field(default="", name="$schema")
     ref: str | None = field(default=None, name="$ref")
-    schema: str | None = field(default=None, name="$schema")
-    additional_items: Any | None = field(default=None, name="additionalItems")
-    additional_properties: Any | None = field(default=None, name="additionalProperties")
-    all_of: list[JSONSchemaProps] | None = field(default=None, name="allOf")
-    any_of: list[JSONSchemaProps] | None = field(default=None, name="anyOf")
+    description: str = field(default="")
+    type: str = field(default="")
+    format: str = field(default="")
+    title: str = field(default="")
     default: Any | None = field(default=None)
-    definitions: dict[str, JSONSchemaProps] | None = field(default=None)
-    dependencies: dict[str, Any] | None = field(default=None)
-    description: str | None = field(default=None)
-    enum: list[Any] | None = field(default=None)
-    example: Any | None = field(default=None)
-    exclusive_maximum: bool | None = field(default=None, name="exclusiveMaximum")
-    exclusive_minimum: bool | None = field(default=None, name="exclusiveMinimum")
-    external_docs: ExternalDocumentation | None = field(default=None, name="externalDocs")
-    format: str | None = field(default=None)
-    id: str | None = field(default=None)
-    items: Any = field(default=None)
-    max_items: Int64 | None = field(default=None, name="maxItems")
-    max_length: Int64 | None = field(default=None, name="maxLength")
-    max_properties: Int64 | None = field(default=None, name="maxProperties")
     maximum: float | None = field(default=None)
-    min_items: Int64 | None = field(default=None, name="minItems")
-    min_length: Int64 | None = field(default=None, name="minLength")
-    min_properties: Int64 | None = field(default=None, name="minProperties")
+    exclusive_maximum: bool = field(default=False, name="exclusiveMaximum")
     minimum: float | None = field(default=None)
+    exclusive_minimum: bool = field(default=False, name="exclusiveMinimum")
+    max_length: Int64 | None = field(default=None, name="maxLength")
+    min_length: Int64 | None = field(default=None, name="minLength")
+    pattern: str = field(default="")
+    max_items: Int64 | None = field(default=None, name="maxItems")
+    min_items: Int64 | None = field(default=None, name="minItems")
+    unique_items: bool = field(default=False, name="uniqueItems")
     multiple_of: float | None = field(default=None, name="multipleOf")
+    enum: list[Any] = field(default_factory=list)
+    max_properties: Int64 | None = field(default=None, name="maxProperties")
+    min_properties: Int64 | None = field(default=None, name="minProperties")
+    required: list[str] = field(default_factory=list)
+    items: Any | None = field(default=None)
+    all_of: list[JSONSchemaProps] = field(default_factory=list, name="allOf")
+    one_of: list[JSONSchemaProps] = field(default_factory=list, name="oneOf")
+    any_of: list[JSONSchemaProps] = field(default_factory=list, name="anyOf")
     not_: JSONSchemaProps | None = field(default=None, name="not")
-    nullable: bool | None = field(default=None)
-    one_of: list[JSONSchemaProps] | None = field(default=None, name="oneOf")
-    pattern: str | None = field(default=None)
-    pattern_properties: dict[str, JSONSchemaProps] | None = field(default=None, name="patternProperties")
-    properties: dict[str, JSONSchemaProps] | None = field(default=None)
-    required: list[str] | None = field(default=None)
-    title: str | None = field(default=None)
-    type: str | None = field(default=None)
-    unique_items: bool | None = field(default=None, name="uniqueItems")
-    x_kubernetes_embedded_resource: bool | None = field(default=None, name="x-kubernetes-embedded-resource")
-    x_kubernetes_int_or_string: bool | None = field(default=None, name="x-kubernetes-int-or-string")
-    x_kubernetes_list_map_keys: list[str] | None = field(default=None, name="x-kubernetes-list-map-keys")
+    properties: dict[str, JSONSchemaProps] = field(default_factory=dict)
+    additional_properties: Any | None = field(default=None, name="additionalProperties")
+    pattern_properties: dict[str, JSONSchemaProps] = field(default_factory=dict, name="patternProperties")
+    dependencies: dict[str, Any] = field(default_factory=dict)
+    additional_items: Any | None = field(default=None, name="additionalItems")
+    definitions: dict[str, JSONSchemaProps] = field(default_factory=dict)
+    external_docs: ExternalDocumentation | None = field(default=None, name="externalDocs")
+    example: Any | None = field(default=None)
+    nullable: bool = field(default=False)
+    x_kubernetes_preserve_unknown_fields: bool | None = field(default=None, name="x-kubernetes-preserve-unknown-fields")
+    x_kubernetes_embedded_resource: bool = field(default=False, name="x-kubernetes-embedded-resource")
+    x_kubernetes_int_or_string: bool = field(default=False, name="x-kubernetes-int-or-string")
+    x_kubernetes_list_map_keys: list[str] = field(default_factory=list, name="x-kubernetes-list-map-keys")
     x_kubernetes_list_type: str | None = field(default=None, name="x-kubernetes-list-type")
     x_kubernetes_map_type: str | None = field(default=None, name="x-kubernetes-map-type")
-    x_kubernetes_preserve_unknown_fields: bool | None = field(default=None, name="x-kubernetes-preserve-unknown-fields")
-    x_kubernetes_validations: list[ValidationRule] | None = field(default=None, name="x-kubernetes-validations")
+    x_kubernetes_validations: list[ValidationRule] = field(default_factory=list, name="x-kubernetes-validations")
 
 
 class SelectableField(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -157,24 +157,24 @@ class SelectableField(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class ServiceReference(Struct, kw_only=True, omit_defaults=True, gc=False):
-    name: str = field(default_factory=str)
     namespace: str = field(default_factory=str)
+    name: str = field(default_factory=str)
     path: str | None = field(default=None)
     port: Int32 | None = field(default=None)
 
 
 class ValidationRule(Struct, kw_only=True, omit_defaults=True, gc=False):
-    field_path: str | None = field(default=None, name="fieldPath")
-    message: str | None = field(default=None)
-    message_expression: str | None = field(default=None, name="messageExpression")
-    optional_old_self: bool | None = field(default=None, name="optionalOldSelf")
-    reason: str | None = field(default=None)
     rule: str = field(default_factory=str)
+    message: str = field(default="")
+    message_expression: str = field(default="", name="messageExpression")
+    reason: str | None = field(default=None)
+    field_path: str = field(default="", name="fieldPath")
+    optional_old_self: bool | None = field(default=None, name="optionalOldSelf")
 
 
 class WebhookClientConfig(Struct, kw_only=True, omit_defaults=True, gc=False):
-    ca_bundle: str | None = field(default=None, name="caBundle")
     service: ServiceReference | None = field(default=None)
+    ca_bundle: str = field(default="", name="caBundle")
     url: str | None = field(default=None)
 
 

@@ -17,11 +17,11 @@ class APIService(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class APIServiceCondition(Struct, kw_only=True, omit_defaults=True, gc=False):
-    last_transition_time: Time | None = field(default=None, name="lastTransitionTime")
-    message: str | None = field(default=None)
-    reason: str | None = field(default=None)
-    status: str = field(default_factory=str)
     type: str = field(default_factory=str)
+    status: str = field(default_factory=str)
+    last_transition_time: Time | None = field(default=None, name="lastTransitionTime")
+    reason: str = field(default="")
+    message: str = field(default="")
 
 
 class APIServiceList(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -32,20 +32,20 @@ class APIServiceList(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class APIServiceSpec(Struct, kw_only=True, omit_defaults=True, gc=False):
-    ca_bundle: str | None = field(default=None, name="caBundle")
-    group: str | None = field(default=None)
-    group_priority_minimum: Int32 = field(default_factory=int, name="groupPriorityMinimum")
-    insecure_skip_tls_verify: bool | None = field(default=None, name="insecureSkipTLSVerify")
     service: ServiceReference | None = field(default=None)
-    version: str | None = field(default=None)
+    group: str = field(default="")
+    version: str = field(default="")
+    insecure_skip_tls_verify: bool = field(default=False, name="insecureSkipTLSVerify")
+    ca_bundle: str = field(default="", name="caBundle")
+    group_priority_minimum: Int32 = field(default_factory=int, name="groupPriorityMinimum")
     version_priority: Int32 = field(default_factory=int, name="versionPriority")
 
 
 class APIServiceStatus(Struct, kw_only=True, omit_defaults=True, gc=False):
-    conditions: list[APIServiceCondition] | None = field(default=None)
+    conditions: list[APIServiceCondition] = field(default_factory=list)
 
 
 class ServiceReference(Struct, kw_only=True, omit_defaults=True, gc=False):
-    name: str | None = field(default=None)
-    namespace: str | None = field(default=None)
+    namespace: str = field(default="")
+    name: str = field(default="")
     port: Int32 | None = field(default=None)

@@ -249,7 +249,7 @@ def _conversion(out: list[Cause], path: str, conversion: apiextensions_v1.Custom
 def _stored(out: list[Cause], path: str, obj: apiextensions_v1.CustomResourceDefinition) -> None:
     stored = obj.status.stored_versions
     if not stored:
-        out.append(field.invalid(path, stored, "must have at least one stored version"))
+        out.append(field.invalid(path, None, "must have at least one stored version"))
         return
     known = {version.name for version in obj.spec.versions}
     storage = [version.name for version in obj.spec.versions if version.storage]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import not_found
 from carob.apiserver import list_options, negotiation
+from carob.apiserver.encodings import has_protobuf
 from carob.apiserver.handlers.freshness import wait_until
 from carob.apiserver.negotiation import PLAIN, Form
 from carob.apiserver.presenters import check_single, finished, include_of
@@ -24,7 +25,9 @@ def form_of(info: RequestInfo, request: Request, *, watch: bool = False) -> Form
     """The form that a request asks for. Raises: ApiError 406."""
     headers = request.headers
     pretty = negotiation.wants_pretty(info.first("pretty") if info.query else "", headers.get("user-agent", ""))
-    return negotiation.form_of(headers.get("accept", ""), watch=watch, pretty=pretty)
+    accept = headers.get("accept", "")
+    protobuf = negotiation.PROTOBUF in accept and has_protobuf(info.resource)
+    return negotiation.form_of(accept, watch=watch, pretty=pretty, protobuf=protobuf)
 
 
 def get(backend: Backend, info: RequestInfo, request: Request) -> Response | Awaitable[Response]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from msgspec.structs import replace as replace_fields
 
 from carob.api import codec
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from carob.transport.http import Request, Response
 
 APPLY_PATCH = "application/apply-patch+yaml"
+APPLY_CBOR_PATCH = "application/apply-patch+cbor"
 
 _TRUE = ("true", "1", "True", "TRUE", "t", "T")
 _TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
@@ -56,7 +58,7 @@ async def patch(
     validation = validation_of(info)
     change: Change | Application
     if kind == APPLY_PATCH:
-        change = Application(backend, info, context, Configuration(text_of(request)), validation)
+        change = Application(backend, info, context, configuration_of(request), validation)
         if not info.subresource and backend.objects.cache(row).get(info.namespace, info.name) is None:
             obj = change.created()
             _check_name(obj, info)
@@ -105,11 +107,25 @@ def check_apply(info: RequestInfo, kind: str) -> None:
 def patch_type(row: Resource, request: Request) -> str:
     """The kind of a patch. Raises: ApiError 415."""
     media = negotiation.media_type(request.headers.get("content-type", ""))
+    if media == APPLY_CBOR_PATCH:
+        return APPLY_PATCH
     if media not in _TYPES:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     if row.custom and media == STRATEGIC_MERGE_PATCH:
         raise negotiation.unsupported_media_type(", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH)))
     return media
+
+
+def configuration_of(request: Request) -> Configuration:
+    """The body of an apply. Raises: ApiError 400."""
+    if negotiation.media_type(request.headers.get("content-type", "")) != APPLY_CBOR_PATCH:
+        return Configuration(text_of(request))
+    from carob.api import cbor
+
+    try:
+        return Configuration(orjson.dumps(cbor.decode(request.body)))
+    except (cbor.CborError, orjson.JSONEncodeError) as error:
+        raise bad_request(f"error decoding CBOR: {error}") from None
 
 
 class Change:

@@ -19,7 +19,14 @@ from carob.apiserver import bodies
 from carob.apiserver.handlers import ownership, writes
 from carob.apiserver.handlers.apply import Configuration
 from carob.apiserver.handlers.get import form_of, warning_headers
-from carob.apiserver.handlers.patch import APPLY_PATCH, Application, Change, check_apply, patch_type
+from carob.apiserver.handlers.patch import (
+    APPLY_PATCH,
+    Application,
+    Change,
+    check_apply,
+    configuration_of,
+    patch_type,
+)
 from carob.apiserver.handlers.update import replace
 from carob.apiserver.presenters import finished
 from carob.transport.http import Response
@@ -80,7 +87,7 @@ async def _write(backend: Backend, info: RequestInfo, request: Request, user: Us
         kind = patch_type(row, request)
         check_apply(info, kind)
         if kind == APPLY_PATCH:
-            change = _application(backend, info, context, bodies.text_of(request))
+            change = _application(backend, info, context, configuration_of(request))
         else:
             change = Change(_SCALE, kind, bodies.text_of(request), bodies.validation_of(info))
         body = b""
@@ -108,9 +115,8 @@ async def _write(backend: Backend, info: RequestInfo, request: Request, user: Us
     return _answer(info, request, scale_of(backend.objects.fresh(row, entry)), context.warnings)
 
 
-def _application(backend: Backend, info: RequestInfo, context: WriteContext, body: bytes) -> Application:
+def _application(backend: Backend, info: RequestInfo, context: WriteContext, sent: Configuration) -> Application:
     """An apply of a Scale as one of the workload: its replica count alone. Raises: ApiError 400, 422."""
-    sent = Configuration(body)
     sent.check_kind(_SCALE)
     wrong = checks.mistakes(sent.tree, forms.form_of(autoscaling_v1.Scale))
     if wrong:

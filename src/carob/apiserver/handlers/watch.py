@@ -16,6 +16,7 @@ import orjson
 
 from carob.api.status import gone
 from carob.apiserver import keys, list_options
+from carob.apiserver.encodings import BINARY, framed
 from carob.apiserver.fan_out import ADDED, Group, Watcher
 from carob.apiserver.handlers.freshness import wait_until
 from carob.apiserver.handlers.get import form_of
@@ -97,7 +98,7 @@ class _Stream:
         return self._streaming()
 
     def _streaming(self) -> Response:
-        return Response(200, content_type="application/json", stream=self._begin)
+        return Response(200, content_type=self._presenter.form.stream_media, stream=self._begin)
 
     async def _when_fresh(self, revision: int) -> Response:
         await wait_until(self._backend, revision)
@@ -114,7 +115,10 @@ class _Stream:
         except Compacted:
             message = f"too old resource version: {revision} ({store.compacted_revision})"
             error = gone(message)
-            return Response(200, content_type="application/json", stream=lambda sink: _refuse(sink, error.status()))
+            form = self._presenter.form
+            return Response(
+                200, content_type=form.stream_media, stream=lambda sink: _refuse(sink, form.media, error.status())
+            )
         except FutureRevision:
             return self._streaming()
         subscription.close()
@@ -261,7 +265,8 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-def _refuse(sink: Sink, status: dict[str, Any]) -> None:
+def _refuse(sink: Sink, media: str, status: dict[str, Any]) -> None:
     """An ERROR event instead of a stream: the head has been sent already."""
-    sink.write(b'{"type":"ERROR","object":%b}\n' % orjson.dumps(status))
+    event = {"type": "ERROR", "object": status}
+    sink.write(framed(media, event) if media in BINARY else orjson.dumps(event) + b"\n")
     sink.close()

@@ -1,0 +1,143 @@
+"""Answers in protobuf and CBOR: what a presenter makes as JSON, written anew.
+
+JSON is what the watch cache holds and what nearly everybody asks for; an answer in another encoding costs its decoding and
+writing, some 60 µs for a Pod. So long lists are made in slices, and a group of watchers shares one frame.
+
+May touch: bytes. Source: apimachinery `runtime/serializer/{protobuf,cbor}`, apiserver `handlers/watch.go`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from carob.api import protobuf_writing as writing
+from carob.api import schema
+from carob.api.resources import TABLE
+from carob.api.status import ApiError
+from carob.apiserver import negotiation
+from carob.apiserver.yaml_text import to_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from carob.api.resources import Resource
+    from carob.apiserver.negotiation import Form
+    from carob.apiserver.presenters import Presenter
+    from carob.apiserver.types import RequestInfo
+    from carob.apiserver.watch_cache import Entry
+    from carob.transport.http import Request, Response
+
+BINARY = frozenset((negotiation.PROTOBUF, negotiation.CBOR))
+
+
+@lru_cache(maxsize=256)
+def _message_of(api_version: str, kind: str) -> str | None:
+    return writing.message_of(api_version, kind)
+
+
+def has_protobuf(row: Resource | None) -> bool:
+    """Whether objects of a row have a protobuf form; what is no resource has one: Status."""
+    return row is None or (not row.custom and _message_of(row.api_version, row.kind) is not None)
+
+
+def encoded(media: str, tree: Any) -> bytes:
+    """An object's tree as a whole answer."""
+    if media == negotiation.CBOR:
+        from carob.api import cbor
+
+        return cbor.encode(tree, _shape_of(tree))
+    message = _message_of(tree.get("apiVersion", ""), tree.get("kind", ""))
+    assert message is not None, tree.get("kind")
+    return writing.enveloped(tree, message)
+
+
+def _shape_of(tree: Any) -> schema.Shape | None:
+    row = TABLE.by_kind(str(tree.get("apiVersion")), str(tree.get("kind")))
+    return None if row is None else schema.shape_of(row.struct)
+
+
+def framed(media: str, event: dict[str, Any]) -> bytes:
+    """One event of a watch. Shape: `event` has `type` and `object`."""
+    kind, obj = event["type"], event["object"]
+    if media == negotiation.CBOR:
+        from carob.api import cbor
+
+        return cbor.event(kind, obj, _shape_of(obj))
+    return writing.watch_frame(kind.encode(), encoded(media, obj))
+
+
+def recoded(info: RequestInfo, request: Request, response: Response) -> None:
+    """Write a small answer (a Status, a review, a discovery document) anew, if the client would rather have it so.
+
+    What the engine's presenters answer has been negotiated already, and would come out the same.
+    """
+    body = response.body
+    if not body or info.subresource == "proxy":
+        return
+    accept = request.headers.get("accept", "")
+    try:
+        form = negotiation.form_of(accept, protobuf=has_protobuf(info.resource))
+    except ApiError:
+        return
+    if form.kind or form.media == negotiation.JSON:
+        return
+    tree = orjson.loads(body)
+    if not isinstance(tree, dict) or "kind" not in tree:
+        return
+    # discovery documents leave it out, as old clients expect
+    tree = {"apiVersion": "v1"} | tree
+    if form.media == negotiation.YAML:
+        response.body = to_yaml(tree)
+    elif form.media == negotiation.CBOR or _message_of(tree["apiVersion"], tree["kind"]) is not None:
+        response.body = encoded(form.media, tree)
+    else:
+        return
+    response.content_type = form.media
+
+
+class Encoded:
+    """A presenter whose lists and watches are in the form's encoding; single objects stay JSON until they are sent."""
+
+    separator = b",{"
+    costly = True
+
+    def __init__(self, form: Form, row: Resource, inner: Presenter) -> None:
+        self.form = form
+        self.headers_first = inner.headers_first
+        self._inner = inner
+        self._whole = not form.kind
+        self._row = row
+        self._shape = schema.shape_of(row.struct) if self._whole and not row.custom else None
+        self.one, self.opening, self.empty = inner.one, inner.opening, inner.empty
+
+    def items(self, entries: Sequence[Entry]) -> list[bytes]:
+        """The items in the encoding."""
+        trees = [orjson.loads(b"{" + item) for item in self._inner.items(entries)]
+        if self.form.media == negotiation.CBOR:
+            from carob.api import cbor
+
+            return [cbor.item(tree, self._shape) for tree in trees]
+        kind = (self._row.api_version, self._row.kind) if self._whole else (self.form.api_version, negotiation.PARTIAL)
+        write = writing.writer(_message_of(*kind) or "")
+        return [write(tree) for tree in trees]
+
+    def listing(self, metadata: bytes, items: list[bytes]) -> bytes:
+        """A whole list."""
+        tree = orjson.loads(self._inner.opening(metadata) + b"]}")
+        if self.form.media == negotiation.CBOR:
+            from carob.api import cbor
+
+            return cbor.with_items(tree, items)
+        raw = writing.list_of(tree["metadata"], items)
+        return writing.envelope(tree["apiVersion"], tree["kind"], raw)
+
+    def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
+        """One frame of a watch."""
+        return framed(self.form.media, orjson.loads(self._inner.event(kind, entry, headers)))
+
+    def bookmark(self, revision: int, initial_end: bool) -> bytes:
+        """The frame that tells how far a watch has come."""
+        return framed(self.form.media, orjson.loads(self._inner.bookmark(revision, initial_end)))
