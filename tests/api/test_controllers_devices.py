@@ -131,3 +131,22 @@ def test_admin_access_needs_a_namespace_of_administrators(pki: Pki) -> None:
         await world.make(resource_v1.ResourceClaimTemplate, "all", "default", spec={"spec": spec})
 
     in_world(pki, body)
+
+
+def test_an_expression_that_makes_no_sense_is_refused(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        for expression, words in (
+            ("device.driver == 1", "compilation failed: ERROR: <input>:1:15: found no matching overload for '_==_'"),
+            ('"gpu"', "must evaluate to bool or the unknown type, not string"),
+            ("x" * 10241, "Too long: may not be more than 10240 bytes"),
+        ):
+            with pytest.raises(ApiError) as refused:
+                selectors = [{"cel": {"expression": expression}}]
+                await world.make(resource_v1.DeviceClass, "gpu", spec={"selectors": selectors})
+            assert refused.value.code == 422
+            assert "spec.selectors[0].cel.expression: " in refused.value.message
+            assert words in refused.value.message
+        selectors = [{"cel": {"expression": 'device.driver == "gpu.example.com"'}}]
+        await world.make(resource_v1.DeviceClass, "gpu", spec={"selectors": selectors})
+
+    in_world(pki, body)

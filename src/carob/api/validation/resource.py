@@ -1,7 +1,7 @@
 """Rules of the `resource.k8s.io` group: claims of devices, their classes, and what drivers offer.
 
-Pure. Source: `pkg/apis/resource/validation`. Differs: selectors' expressions are not compiled here; of the newest fields
-(counters, sharing, taints of devices) only the shape is checked.
+Pure. Source: `pkg/apis/resource/validation`. Differs: of the newest fields (counters, sharing, taints of devices) only the
+shape is checked.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from carob.api import device_selectors
 from carob.api.types import resource_v1
 from carob.api.validation import field, meta, names, scheduling
 
@@ -125,8 +126,20 @@ def _selectors(out: list[Cause], path: str, selectors: Sequence[resource_v1.Devi
     for i, selector in enumerate(selectors):
         if selector.cel is None:
             out.append(field.required(f"{path}[{i}].cel"))
-        elif not selector.cel.expression.strip():
-            out.append(field.required(f"{path}[{i}].cel.expression"))
+        else:
+            _expression(out, f"{path}[{i}].cel.expression", selector.cel.expression)
+
+
+def _expression(out: list[Cause], path: str, expression: str) -> None:
+    if not expression.strip():
+        out.append(field.required(path))
+    elif len(expression.encode()) > device_selectors.MAX_LENGTH:
+        out.append(field.too_long(path, device_selectors.MAX_LENGTH))
+    else:
+        try:
+            device_selectors.selector(expression)
+        except device_selectors.SelectorError as error:
+            out.append(field.invalid(path, expression, str(error)))
 
 
 def _opaque(out: list[Cause], path: str, opaque: resource_v1.OpaqueDeviceConfiguration | None) -> None:
