@@ -14,12 +14,15 @@ import uvloop
 
 from bench.baselines import measure_machine, measure_wire
 from bench.cluster import Bench, cpu_seconds, memory_bytes, time_pods
+from bench.network import measure_apart, measure_change
 from bench.report import table, write_json, write_picture
+from bench.steps import measure_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MB = 1e6
+PARTS = ("up", "base", "idle", "pods", "api", "network", "scale")
 
 
 def say(text: str) -> None:
@@ -106,6 +109,13 @@ def measure_scale(bench: Bench, values: dict[str, float], runs: int) -> None:
     values["memory_30k_mb"] = memory_bytes(bench.pids()["server"], "Pss") / MB
 
 
+def measure_network(bench: Bench, values: dict[str, float], runs: int) -> None:
+    """Services, Pods on the wire and names; then how soon a change of the API works; then minikube's five steps."""
+    measure_apart(values)
+    measure_change(bench, values)
+    measure_steps(bench, values, runs)
+
+
 def main() -> int:
     """Run what was asked for; the exit code tells whether every bar was met (0) or not (2)."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
@@ -113,9 +123,7 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write an SVG there")
     parser.add_argument("--runs", type=int, default=3, help="how many runs the medians are of (default: 3)")
     parser.add_argument("--idle-seconds", type=float, default=20.0, help="how long to look at an idle cluster")
-    parser.add_argument(
-        "--only", default="up,base,idle,pods,api,scale", help="some of: up,base,idle,pods,api,scale (default: all)"
-    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of: {','.join(PARTS)} (default: all)")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
     values: dict[str, float] = {}
@@ -126,6 +134,7 @@ def main() -> int:
             "idle": lambda: measure_idle(bench, values, arguments.idle_seconds),
             "pods": lambda: measure_pods(bench, values, arguments.runs),
             "api": lambda: measure_api(bench, values, arguments.runs),
+            "network": lambda: measure_network(bench, values, arguments.runs),
             "scale": lambda: measure_scale(bench, values, arguments.runs),
         }
         try:

@@ -8,11 +8,17 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carob.base.layout import Cluster
 from carob.cli import processes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from carob.client.rest import Client
 
 NAME = "bench"
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +71,23 @@ class Bench:
                 found[part] = process.pid
         return found
 
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """An administrator's client."""
+        from carob.client.rest import Client
+        from carob.transport.client import SocketTransport
+        from carob.transport.tls import client_context
+
+        pki = self.cluster.pki_dir
+        tls = client_context(
+            ca_file=str(pki / "ca.crt"), certificate_file=str(pki / "admin.crt"), key_file=str(pki / "admin.key")
+        )
+        transport = SocketTransport(f"https://127.0.0.1:{self.cluster.api_port}", tls=tls)
+        try:
+            yield Client(transport)
+        finally:
+            await transport.close()
+
     def load(self, **job: Any) -> dict[str, Any]:
         """Run one load job in a process of its own."""
         pki = self.cluster.pki_dir
@@ -104,19 +127,13 @@ def cpu_seconds(pid: int) -> float:
 
 async def time_pods(bench: Bench, names: list[str], *, at_once: bool) -> tuple[list[float], list[float], float]:
     """Create Pods and delete them: seconds POST→Ready each, DELETE→gone each, and until all were Ready."""
-    from carob.api.types import core_v1
-    from carob.base.clock import SystemClock
-    from carob.client.rest import Client
-    from carob.transport.client import SocketTransport
-    from carob.transport.tls import client_context
+    async with bench.client() as client:
+        return await _time_pods(client, names, at_once)
 
-    pki = bench.cluster.pki_dir
-    tls = client_context(
-        ca_file=str(pki / "ca.crt"), certificate_file=str(pki / "admin.crt"), key_file=str(pki / "admin.key")
-    )
-    transport = SocketTransport(f"https://127.0.0.1:{bench.cluster.api_port}", tls=tls)
-    client = Client(transport)
-    del SystemClock
+
+async def _time_pods(client: Client, names: list[str], at_once: bool) -> tuple[list[float], list[float], float]:
+    from carob.api.types import core_v1
+
     ready: dict[str, asyncio.Future[float]] = {}
     gone: dict[str, asyncio.Future[float]] = {}
     loop = asyncio.get_running_loop()
@@ -164,5 +181,4 @@ async def time_pods(bench: Bench, names: list[str], *, at_once: bool) -> tuple[l
         whole = time.perf_counter() - started
     follower.cancel()
     await asyncio.wait([follower])
-    await transport.close()
     return starts, ends, whole

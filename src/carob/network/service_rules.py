@@ -251,6 +251,7 @@ table {table} {{
     reject
   }}
   chain refuse {{
+    ct state established return
     ip daddr . meta l4proto . th dport @refused goto refusal
     meta l4proto . th dport @node_refused fib daddr type local goto refusal
     ip daddr != @ranges return
