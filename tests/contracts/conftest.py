@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.runtime_worlds import FakeWorld, RealWorld, World, traces
+from tests.contracts.runtime_worlds import FakeWorld, RealWorld, ServedWorld, World, traces
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,19 @@ def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]:
     assert traces(folder) == []
 
 
-@pytest.fixture(params=["fake", pytest.param("embedded", marks=[pytest.mark.root, pytest.mark.slow])])
+REAL = [pytest.mark.root, pytest.mark.slow]
+
+
+@pytest.fixture(
+    params=["fake", "fake served", pytest.param("embedded", marks=REAL), pytest.param("embedded served", marks=REAL)]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     """Every implementation in turn."""
     if request.param == "fake":
         return FakeWorld(tmp_path)
+    if request.param == "fake served":
+        return ServedWorld(FakeWorld(tmp_path), tmp_path / "cri.sock")
     real: RealWorld = request.getfixturevalue("real_world")
+    if request.param == "embedded served":
+        return ServedWorld(real, Path(real.places.run_dir) / "cri.sock")
     return real

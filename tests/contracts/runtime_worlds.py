@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.host.real import RealHost
 from carob.host.types import Host
+from carob.runtime.cri.client import CriRuntime
+from carob.runtime.cri.events import Events, announcing
+from carob.runtime.cri.server import CriServer
 from carob.runtime.embedded import mount_namespace
 from carob.runtime.embedded.cleanup import remove_everything
 from carob.runtime.embedded.places import Places
@@ -125,7 +129,7 @@ class OneImage:
         raise NotImplementedError
 
     async def image_filesystem(self) -> FilesystemUsage:
-        raise NotImplementedError
+        return FilesystemUsage(mountpoint="/", used_bytes=1, capacity_bytes=1 << 40, available_bytes=1 << 40)
 
 
 class NoNetwork:
@@ -198,6 +202,57 @@ class RealWorld:
     def clear(self) -> None:
         """Remove everything, as `carob down` does."""
         assert remove_everything(RealHost(), CLUSTER, self.places.state_dir, self.places.run_dir) == []
+
+
+class ServedWorld:
+    """A runtime once more, by way of its CRI socket: our client speaks to our server."""
+
+    def __init__(self, behind: World, socket: Path) -> None:
+        self.real = behind.real
+        self._behind = behind
+        self.logs = behind.logs
+        self.socket = socket
+
+    def run(self, *bodies: Body) -> None:
+        def with_socket(body: Body) -> Body:
+            async def served(runtime: Runtime) -> None:
+                async with serving(runtime, self.socket), driving(f"unix:{self.socket}") as client:
+                    await body(client)
+
+            return served
+
+        self._behind.run(*map(with_socket, bodies))
+
+
+@asynccontextmanager
+async def serving(runtime: Runtime, socket: Path) -> AsyncIterator[CriServer]:
+    """A runtime's CRI socket."""
+    events = Events()
+    server = CriServer(
+        announcing(runtime, events),
+        events,
+        socket,
+        SystemClock(),
+        SystemRandomness(),
+        cgroup_parent=f"/carob-{CLUSTER}/cri",
+        network_status=lambda: "",
+    )
+    try:
+        await server.listen()
+        yield server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def driving(endpoint: str) -> AsyncIterator[CriRuntime]:
+    """The client of a CRI socket."""
+    client = CriRuntime(endpoint, RealHost(), SystemClock(), CLUSTER)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def in_a_thread(work: Callable[[], None]) -> None:

@@ -318,7 +318,11 @@ def test_a_port_that_nobody_listens_on_is_a_connection_error(world: World) -> No
     async def body(runtime: Runtime) -> None:
         made = await runtime.run_sandbox(sandbox(world))
         with pytest.raises(ConnectionError):
-            await runtime.port_forward(made.id, 9)
+            duplex = await runtime.port_forward(made.id, 9)
+            try:
+                await duplex.read()
+            finally:
+                await duplex.close()
         with pytest.raises(NotFound):
             await runtime.port_forward("no-such", 9)
         await runtime.remove_sandbox(made.id)

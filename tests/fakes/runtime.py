@@ -294,7 +294,7 @@ class FakeRuntime:
         return status
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0
+        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0, *, keep_bytes: int = 16 << 10
     ) -> tuple[int, bytes, bytes]:
         self._called("exec_sync", container_id)
         self._running(container_id)
@@ -352,7 +352,8 @@ class FakeRuntime:
 
     async def remove_image(self, name: str) -> None:
         self._called("remove_image", name)
-        self.images.pop(name, None)
+        found = await self.image_status(name)
+        self.images = {key: image for key, image in self.images.items() if image is not found}
 
     async def image_filesystem(self) -> FilesystemUsage:
         return FilesystemUsage(mountpoint="/", used_bytes=0, capacity_bytes=1 << 40, available_bytes=1 << 40)

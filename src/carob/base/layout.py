@@ -45,6 +45,8 @@ class NodeLayout:
     labels: dict[str, str] = field(default_factory=dict)
     taints: list[str] = field(default_factory=list)
     """`key=value:Effect`, for the Node when it is registered."""
+    cri_socket: str = ""
+    """Where the node's runtime is served to CRI clients; empty: nowhere."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
-from carob.cli import clusters, listening, node_config, processes, scheduler_config, simulated
+from carob.cli import clusters, listening, node_config, processes, runtime_options, scheduler_config, simulated
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
@@ -53,6 +53,7 @@ def add_flags(flags: Flags) -> None:
     simulated.add_flags(flags)
     flags.text("scheduler-config", meta="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, weights")
     node_config.add_flags(flags)
+    runtime_options.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -90,6 +91,7 @@ def run(arguments: Arguments) -> int:
                 node_config.keep(cluster, kubelet)
             _listen(cluster, arguments)
             _add_nodes(cluster, arguments)
+            runtime_options.apply(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
         running = start_parts(cluster, progress, deadline)

@@ -439,9 +439,9 @@ class Runtime(Protocol):
         ...
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0
+        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0, *, keep_bytes: int = 16 << 10
     ) -> tuple[int, bytes, bytes]:
-        """Exit code, stdout, stderr (each at most 16 KiB kept). Raises: TimeoutError; the process is then killed."""
+        """Exit code, stdout, stderr (the first `keep_bytes` of each). Raises: TimeoutError; the process is then killed."""
         ...
 
     async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:
@@ -451,7 +451,8 @@ class Runtime(Protocol):
     async def attach(self, container_id: str) -> Process: ...
 
     async def port_forward(self, sandbox_id: str, port: int) -> Duplex:
-        """A connection to `127.0.0.1:port` inside the sandbox. Raises: ConnectionError."""
+        """A connection to `127.0.0.1:port` inside the sandbox. Raises: ConnectionError, or its first `read`
+        does, where nobody listens."""
         ...
 
     async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:

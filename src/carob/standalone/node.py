@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from carob.base.layout import Cluster, NodeLayout
     from carob.host.types import Host
     from carob.network.node import Network
+    from carob.runtime.cri.server import CriServer
+    from carob.runtime.types import Runtime
 
 _log = get_logger("node")
 
@@ -200,6 +202,26 @@ class NodeProcess:
             pod_cidr=node.pod_cidr,
         )
 
+    def _cri_server(self, runtime: Runtime, network: Network) -> tuple[CriServer | None, Runtime]:
+        """What serves the CRI where that is wanted, and the runtime for the kubelet: what it does is then heard of."""
+        if not self._node.cri_socket:
+            return None, runtime
+        from carob.runtime.cri.events import Events, announcing
+        from carob.runtime.cri.server import CriServer
+
+        events = Events()
+        heard = announcing(runtime, events)
+        server = CriServer(
+            heard,
+            events,
+            Path(self._node.cri_socket),
+            self._clock,
+            self._randomness,
+            cgroup_parent=f"{node_cgroup(self._cluster, self._node)}/cri",
+            network_status=network.pods.status,
+        )
+        return server, heard
+
     def _transport(self, pair: str) -> SocketTransport:
         """To the API server, as whom the certificate `pair` names."""
         pki = self._cluster.pki_dir
@@ -216,9 +238,10 @@ class NodeProcess:
         transport = self._transport(f"node-{name}-client")
         network_transport = self._transport(f"node-{name}-network")
         client = Client(transport, user_agent="kubelet")
+        cri, seam = self._cri_server(runtime, network)
         kubelet = Kubelet(
             client,
-            runtime,
+            seam,
             self._options(),
             self._clock,
             self._randomness,
@@ -241,10 +264,14 @@ class NodeProcess:
                 group.spawn(agent.run(), "network agent")
                 await agent.wait_ready()
                 await _wait_schedulable(client, name)
+                if cri is not None:
+                    await cri.listen()
                 settle_memory()
                 say(READY)
                 await asyncio.get_running_loop().create_future()
         finally:
+            if cri is not None:
+                await cri.close()
             await image_server.close()
             await server.close()
             await network_transport.close()

@@ -17,7 +17,7 @@ from carob.transport.inbox import Inbox
 from carob.wire import portforward
 from carob.wire.errors import ProtocolError
 from carob.wire.portforward import Dropped, Failed, Received, SpdyClientSession, WebSocketTube
-from carob.wire.remotecommand import Finished, Output, Status, WebSocketClientSession, failed
+from carob.wire.remotecommand import ClientSession, Finished, Output, Status, WebSocketClientSession, failed
 from carob.wire.websocket import accept_key
 
 if TYPE_CHECKING:
@@ -79,12 +79,16 @@ async def open_remote_command(
 class RemoteCommand:
     """A command that runs in a container. One task reads, another may write."""
 
-    def __init__(self, connection: Connection, session: WebSocketClientSession) -> None:
+    def __init__(self, connection: Connection, session: ClientSession) -> None:
         self._connection = connection
         self._session = session
         self._outputs: list[tuple[int, bytes]] = []
         self._status: Status | None = None
         self._ended = False
+
+    def begin(self) -> None:
+        """Say what the session has to say first."""
+        self._flush()
 
     async def read(self) -> tuple[int, bytes] | None:
         """(1 stdout or 2 stderr, bytes); None when the command has ended. Raises: ConnectionError."""

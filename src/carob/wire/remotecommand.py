@@ -339,6 +339,34 @@ class WebSocketServerSession:
             self._websocket.send(data, prefix=bytes((channel,)))
 
 
+class ClientSession(Protocol):
+    """The client's end, whatever carries it."""
+
+    def receive(self, data: bytes) -> list[ClientEvent]:
+        """What the server said. Raises: ProtocolError."""
+        ...
+
+    def stdin(self, data: bytes) -> None:
+        """Bytes for the command."""
+        ...
+
+    def close_stdin(self) -> None:
+        """No more input."""
+        ...
+
+    def resize(self, width: int, height: int) -> None:
+        """The terminal's size in characters."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+    def take(self) -> bytes:
+        """What is to be sent now."""
+        ...
+
+
 class WebSocketClientSession:
     """The client's end over WebSocket, for `v5.channel.k8s.io` and `v4.channel.k8s.io`."""
 
@@ -354,7 +382,7 @@ class WebSocketClientSession:
         for event in self._websocket.receive(data):
             if isinstance(event, Closed):
                 if self._error:
-                    out.append(Finished(_parse_status(self._error)))
+                    out.append(Finished(parse_status(self._error)))
                     self._error = b""
                 out.append(Left())
                 continue
@@ -366,7 +394,7 @@ class WebSocketClientSession:
                     if len(self._error) > MAX_TEXT_MESSAGE_BYTES:
                         raise ProtocolError("the status is too long")
             if event.end and self._error:
-                out.append(Finished(_parse_status(self._error)))
+                out.append(Finished(parse_status(self._error)))
                 self._error = b""
         return out
 
@@ -404,7 +432,8 @@ def _status_bytes(status: Status, *, as_json: bool) -> bytes:
     return b"" if status.get("status") == "Success" else str(status.get("message", "")).encode()
 
 
-def _parse_status(body: bytes) -> Status:
+def parse_status(body: bytes) -> Status:
+    """What a server wrote at the end; a text that is no Status is a failure's."""
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -27,7 +27,6 @@ from carob.runtime.types import RuntimeFailure
 
 _PIECE_BYTES = 32 * 1024
 _STDOUT, _STDERR = 1, 2
-_SYNC_KEEP_BYTES = 16 * 1024
 _DRAIN_SECONDS = 2.0
 
 
@@ -255,15 +254,20 @@ async def execute(
 
 
 async def execute_sync(
-    parts: Parts, record: ContainerRecord, command: Sequence[str], timeout_seconds: float, name: str
+    parts: Parts,
+    record: ContainerRecord,
+    command: Sequence[str],
+    timeout_seconds: float,
+    name: str,
+    keep_bytes: int,
 ) -> tuple[int, bytes, bytes]:
-    """Exit code and the first 16 KiB of each output. Raises: RuntimeFailure; TimeoutError, the command then killed."""
+    """Exit code and the first `keep_bytes` of each output. Raises: RuntimeFailure; TimeoutError, the command then killed."""
     process = await execute(parts, record, command, stdin=False, tty=False, name=name)
     kept = {_STDOUT: bytearray(), _STDERR: bytearray()}
 
     async def drain() -> None:
         while (piece := await process.read()) is not None:
-            kept[piece[0]] += piece[1][: max(0, _SYNC_KEEP_BYTES - len(kept[piece[0]]))]
+            kept[piece[0]] += piece[1][: max(0, keep_bytes - len(kept[piece[0]]))]
 
     reading = asyncio.get_running_loop().create_task(drain(), name="exec output")
     try:

@@ -33,11 +33,12 @@ from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.port_forward import connect
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
 from carob.runtime.embedded.sandbox_life import SandboxLife
-from carob.runtime.embedded.sandboxes import Sandboxes, limits, merged
+from carob.runtime.embedded.sandboxes import Sandboxes
 from carob.runtime.embedded.seccomp import Filters
 from carob.runtime.embedded.state import Inventory
 from carob.runtime.embedded.stats import Stats
 from carob.runtime.embedded.takeover import take_over
+from carob.runtime.limits import limits, merged
 from carob.runtime.types import (
     ContainerConfig,
     ContainerStats,
@@ -248,10 +249,11 @@ class EmbeddedRuntime:
         return await execute(self._parts, record, command, stdin=stdin, tty=tty, name=self._new_name())
 
     async def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0
+        self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0, *, keep_bytes: int = 16 << 10
     ) -> tuple[int, bytes, bytes]:
         record = self._parts.inventory.container(container_id).record
-        return await execute_sync(self._parts, record, command, timeout_seconds, self._new_name())
+        name = self._new_name()
+        return await execute_sync(self._parts, record, command, timeout_seconds, name, keep_bytes)
 
     async def attach(self, container_id: str) -> Process:
         return await attach(self._parts, self._parts.inventory.container(container_id))

@@ -14,10 +14,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from msgspec import structs
-
 from carob.base.log import get_logger, pairs
-from carob.host.cgroup import CgroupLimits, Cgroups
+from carob.host.cgroup import Cgroups
 from carob.host.types import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -32,12 +30,12 @@ from carob.host.types import (
 )
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import SandboxRecord, identity
+from carob.runtime.limits import limits
 from carob.runtime.types import (
     DnsConfig,
     NamespaceMode,
     NetworkRequest,
     PodNetwork,
-    Resources,
     RuntimeFailure,
     SandboxConfig,
 )
@@ -60,27 +58,6 @@ def own_namespaces(config: SandboxConfig) -> list[tuple[str, int]]:
     if config.ipc is not NamespaceMode.NODE:
         kinds.append(("ipc", CLONE_NEWIPC))
     return kinds
-
-
-def limits(resources: Resources) -> CgroupLimits:
-    """The runtime's resources in the host's words."""
-    return CgroupLimits(
-        cpu_shares=resources.cpu_shares,
-        cpu_quota=resources.cpu_quota,
-        cpu_period=resources.cpu_period,
-        cpuset_cpus=resources.cpuset_cpus,
-        memory_limit=resources.memory_limit,
-        memory_swap_limit=resources.memory_swap_limit,
-        pids_limit=resources.pids_limit,
-        hugepage_limits=resources.hugepage_limits,
-    )
-
-
-def merged(present: Resources, asked: Resources) -> Resources:
-    """An update names only what it changes; the zero value leaves things as they are."""
-    untouched = Resources()
-    changes = {f: getattr(asked, f) for f in Resources.__struct_fields__ if getattr(asked, f) != getattr(untouched, f)}
-    return structs.replace(present, **changes)
 
 
 def resolv_conf(dns: DnsConfig) -> str:

@@ -1,0 +1,195 @@
+"""Messages of the CRI about the runtime itself: version, conditions, configuration; and what containers use.
+
+Source: kubernetes/cri-api `pkg/apis/runtime/v1/api.proto`, v1.36. Pressure (PSI), metrics and what is for Windows
+alone are left out: carob neither measures nor asks for them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from carob.runtime.cri.codec import Message
+from carob.runtime.cri.container_messages import ContainerMetadata
+from carob.runtime.cri.image_messages import FilesystemUsage
+from carob.runtime.cri.sandbox_messages import PodSandboxMetadata, UInt64Value
+
+DRIVER_SYSTEMD, DRIVER_CGROUPFS = 0, 1
+RUNTIME_READY, NETWORK_READY = "RuntimeReady", "NetworkReady"
+
+
+class VersionRequest(Message):
+    version: Annotated[str, 1] = ""
+
+
+class VersionResponse(Message):
+    version: Annotated[str, 1] = ""
+    runtime_name: Annotated[str, 2] = ""
+    runtime_version: Annotated[str, 3] = ""
+    runtime_api_version: Annotated[str, 4] = ""
+
+
+class RuntimeCondition(Message):
+    type: Annotated[str, 1] = ""
+    status: Annotated[bool, 2] = False
+    reason: Annotated[str, 3] = ""
+    message: Annotated[str, 4] = ""
+
+
+class RuntimeStatus(Message):
+    conditions: Annotated[list[RuntimeCondition], 1] = []
+
+
+class StatusRequest(Message):
+    verbose: Annotated[bool, 1] = False
+
+
+class RuntimeHandlerFeatures(Message):
+    recursive_read_only_mounts: Annotated[bool, 1] = False
+    user_namespaces: Annotated[bool, 2] = False
+
+
+class RuntimeHandler(Message):
+    name: Annotated[str, 1] = ""
+    features: Annotated[RuntimeHandlerFeatures | None, 2] = None
+
+
+class RuntimeFeatures(Message):
+    supplemental_groups_policy: Annotated[bool, 1] = False
+    user_namespaces_host_network: Annotated[bool, 2] = False
+
+
+class StatusResponse(Message):
+    status: Annotated[RuntimeStatus | None, 1] = None
+    info: Annotated[dict[str, str], 2] = {}
+    runtime_handlers: Annotated[list[RuntimeHandler], 3] = []
+    features: Annotated[RuntimeFeatures | None, 4] = None
+
+
+class NetworkConfig(Message):
+    pod_cidr: Annotated[str, 1] = ""
+
+
+class RuntimeConfig(Message):
+    network_config: Annotated[NetworkConfig | None, 1] = None
+
+
+class UpdateRuntimeConfigRequest(Message):
+    runtime_config: Annotated[RuntimeConfig | None, 1] = None
+
+
+class LinuxRuntimeConfiguration(Message):
+    cgroup_driver: Annotated[int, 1] = 0
+
+
+class RuntimeConfigResponse(Message):
+    linux: Annotated[LinuxRuntimeConfiguration | None, 1] = None
+
+
+class CheckpointContainerRequest(Message):
+    container_id: Annotated[str, 1] = ""
+    location: Annotated[str, 2] = ""
+    timeout: Annotated[int, 3] = 0
+
+
+class ContainerAttributes(Message):
+    id: Annotated[str, 1] = ""
+    metadata: Annotated[ContainerMetadata | None, 2] = None
+    labels: Annotated[dict[str, str], 3] = {}
+    annotations: Annotated[dict[str, str], 4] = {}
+
+
+class CpuUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    usage_core_nano_seconds: Annotated[UInt64Value | None, 2] = None
+    usage_nano_cores: Annotated[UInt64Value | None, 3] = None
+
+
+class MemoryUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    working_set_bytes: Annotated[UInt64Value | None, 2] = None
+    available_bytes: Annotated[UInt64Value | None, 3] = None
+    usage_bytes: Annotated[UInt64Value | None, 4] = None
+    rss_bytes: Annotated[UInt64Value | None, 5] = None
+    page_faults: Annotated[UInt64Value | None, 6] = None
+    major_page_faults: Annotated[UInt64Value | None, 7] = None
+
+
+class SwapUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    swap_available_bytes: Annotated[UInt64Value | None, 2] = None
+    swap_usage_bytes: Annotated[UInt64Value | None, 3] = None
+
+
+class ContainerStats(Message):
+    attributes: Annotated[ContainerAttributes | None, 1] = None
+    cpu: Annotated[CpuUsage | None, 2] = None
+    memory: Annotated[MemoryUsage | None, 3] = None
+    writable_layer: Annotated[FilesystemUsage | None, 4] = None
+    swap: Annotated[SwapUsage | None, 5] = None
+
+
+class ContainerStatsFilter(Message):
+    id: Annotated[str, 1] = ""
+    pod_sandbox_id: Annotated[str, 2] = ""
+    label_selector: Annotated[dict[str, str], 3] = {}
+
+
+class ContainerStatsResponse(Message):
+    stats: Annotated[ContainerStats | None, 1] = None
+
+
+class ListContainerStatsRequest(Message):
+    """Also what asks for a stream of them."""
+
+    filter: Annotated[ContainerStatsFilter | None, 1] = None
+
+
+class ManyContainerStats(Message):
+    """The answer to a list, and one message of the stream."""
+
+    stats: Annotated[list[ContainerStats], 1] = []
+
+
+class ProcessUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    process_count: Annotated[UInt64Value | None, 2] = None
+
+
+class PodSandboxAttributes(Message):
+    id: Annotated[str, 1] = ""
+    metadata: Annotated[PodSandboxMetadata | None, 2] = None
+    labels: Annotated[dict[str, str], 3] = {}
+    annotations: Annotated[dict[str, str], 4] = {}
+
+
+class LinuxPodSandboxStats(Message):
+    cpu: Annotated[CpuUsage | None, 1] = None
+    memory: Annotated[MemoryUsage | None, 2] = None
+    process: Annotated[ProcessUsage | None, 4] = None
+    containers: Annotated[list[ContainerStats], 5] = []
+
+
+class PodSandboxStats(Message):
+    attributes: Annotated[PodSandboxAttributes | None, 1] = None
+    linux: Annotated[LinuxPodSandboxStats | None, 2] = None
+
+
+class PodSandboxStatsFilter(Message):
+    id: Annotated[str, 1] = ""
+    label_selector: Annotated[dict[str, str], 2] = {}
+
+
+class PodSandboxStatsResponse(Message):
+    stats: Annotated[PodSandboxStats | None, 1] = None
+
+
+class ListPodSandboxStatsRequest(Message):
+    """Also what asks for a stream of them."""
+
+    filter: Annotated[PodSandboxStatsFilter | None, 1] = None
+
+
+class ManyPodSandboxStats(Message):
+    """The answer to a list, and one message of the stream."""
+
+    stats: Annotated[list[PodSandboxStats], 1] = []
