@@ -14,6 +14,7 @@ import uvloop
 
 from bench.baselines import measure_machine, measure_wire
 from bench.cluster import Bench, cpu_seconds, memory_bytes, time_pods
+from bench.controllers import measure_controllers
 from bench.network import measure_apart, measure_change
 from bench.report import table, write_json, write_picture
 from bench.steps import measure_steps
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MB = 1e6
-PARTS = ("up", "base", "idle", "pods", "api", "network", "scale")
+PARTS = ("up", "base", "idle", "pods", "api", "network", "scale", "controllers")
 
 
 def say(text: str) -> None:
@@ -148,6 +149,9 @@ def main() -> int:
                     part()
         finally:
             bench.down()
+        if "controllers" in wanted:
+            say("controllers")
+            measure_controllers(Path(folder), values, arguments.idle_seconds)
     print(table(values))
     if arguments.json:
         write_json(values, arguments.json)

@@ -88,6 +88,13 @@ FIGURES = (
     Figure("step_answers_ms", "five steps: it answers by its DNS name", "ms", float("inf"), ""),
     Figure("steps_seconds", "minikube's five steps, warm images", "s", 3, "", baseline="base_python_ms", per=0.001),
     Figure("memory_30k_mb", "server memory with 30,000 Pods, PSS", "MB", 250, "1,412 + 110"),
+    Figure("deployment_seconds", "a Deployment of 1,000 replicas, available", "s", 3, ""),
+    Figure("rollout_seconds", "its whole rollout", "s", 8, ""),
+    Figure("jobs_seconds", "1,000 Jobs of one Pod, finished", "s", 10, ""),
+    Figure("rest_30k_percent", "CPU at rest with 30,000 running Pods, of one core", "%", 0.5, ""),
+    Figure("rest_30k_mb", "server memory with 30,000 running Pods, PSS", "MB", float("inf"), ""),
+    Figure("restart_30k_seconds", "kill -9 with 30,000 Pods until controllers act again", "s", 3, ""),
+    Figure("replacement_seconds", "a lost node's Pod runs elsewhere, beyond its toleration", "s", 1, ""),
 )
 
 # what the machine does by itself: shown below the figures
