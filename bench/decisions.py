@@ -11,7 +11,7 @@ import gc
 import time
 import tracemalloc
 
-from bench.workloads import WORKLOADS, ZONE, Tree, Workload
+from bench.workloads import SERVICES, WORKLOADS, ZONE, Tree, Workload, service
 from carob.api import codec
 from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.nodes import NodeInfo
@@ -45,6 +45,9 @@ def world_of(nodes: int, workload: Workload) -> Snapshot:
     world.set_namespace("default", {})
     for number in range(nodes):
         world.set_node(node_of(number, workload))
+    for number in range(SERVICES) if workload.services else ():
+        tree = service(number)
+        world.selecting.set_service("default", tree["metadata"]["name"], tree["spec"]["selector"])
     if workload.before is not None:
         for number in range(4 * nodes):
             place(pod_of(workload.before(number), workload.priorities), world)
@@ -92,7 +95,7 @@ def measure(name: str, nodes: int, pods: int) -> str:
 
 def memory(nodes: int, pods: int) -> str:
     """Bytes that a placed Pod and a node cost the scheduler, its views included."""
-    workload = WORKLOADS["owned"]
+    workload = WORKLOADS["services"]
     views = [node_of(number, workload) for number in range(nodes)]
     tracemalloc.start()
     world = Snapshot()

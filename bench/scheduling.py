@@ -20,7 +20,7 @@ import uvloop
 
 from bench.cluster import Bench, cpu_seconds, memory_bytes
 from bench.load import Client, Watcher, context, request
-from bench.workloads import WORKLOADS, Tree, Workload, encoded
+from bench.workloads import SERVICES, WORKLOADS, Tree, Workload, encoded, service
 
 NAMESPACE = "default"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -107,6 +107,8 @@ async def measure(bench: Bench, workload: Workload, nodes: int, pods: int) -> Ra
     for name, value in workload.priorities.items():
         tree = {"metadata": {"name": name}, "value": value}
         await load.create([tree], "/apis/scheduling.k8s.io/v1/priorityclasses")
+    if workload.services:
+        await load.create([service(n) for n in range(SERVICES)], f"/api/v1/namespaces/{NAMESPACE}/services")
     if workload.before is not None:
         await load.until_placed([workload.before(n) for n in range(4 * nodes)])
     if workload.backlog is not None:

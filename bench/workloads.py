@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+SERVICES = 10
 Tree = dict[str, Any]
 
 
@@ -25,6 +26,8 @@ class Workload:
     most_each_node: int = 0
     """How many of the Pods a node can take at most; 0: as many as there is room for."""
     priorities: dict[str, int] = field(default_factory=dict)
+    services: bool = False
+    """Whether Services select the Pods, so that they are spread without a constraint of their own."""
 
 
 def pod(number: int, prefix: str = "pod", labels: dict[str, str] | None = None, cpu: str = "100m", **spec: Any) -> Tree:
@@ -41,6 +44,12 @@ def pod(number: int, prefix: str = "pod", labels: dict[str, str] | None = None, 
         "metadata": {"name": f"{prefix}-{number:06d}", "labels": labels or {}},
         "spec": {"containers": [container], "automountServiceAccountToken": False} | spec,
     }
+
+
+def service(number: int) -> Tree:
+    """A Service without an address that selects a tenth of the Pods."""
+    name = f"app-{number}"
+    return {"metadata": {"name": name}, "spec": {"clusterIP": "None", "selector": {"app": name}}}
 
 
 def _terms(kind: str, key: str, color: str, *, required: bool) -> Tree:
@@ -82,7 +91,7 @@ def _daemon(number: int) -> Tree:
 
 WORKLOADS = {
     "basic": Workload(pod),
-    "owned": Workload(lambda n: pod(n, labels={"app": f"app-{n % 10}"})),
+    "services": Workload(lambda n: pod(n, labels={"app": f"app-{n % SERVICES}"}), services=True),
     "node-affinity": Workload(_node_affinity),
     "spread": _spread("DoNotSchedule"),
     "preferred-spread": _spread("ScheduleAnyway"),

@@ -18,7 +18,7 @@ from carob.base.clock import SystemClock, VirtualClock
 from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
 from carob.scheduler.loop import SchedulingLoop
-from carob.scheduler.profiles import DEFAULT
+from carob.scheduler.profiles import Configuration
 from carob.store.memory import MemoryStore
 from carob.transport.http import Connection, Request, Response, ResponseStream, Transport
 from carob.transport.memory import MemoryTransport
@@ -67,7 +67,7 @@ def in_world(
         await client.create(codec.from_tree(core_v1.ServiceAccount, account))
         virtual = VirtualClock(clock.now())
         road = Unreliable(MemoryTransport(api.handle, USER), fate)
-        loop = SchedulingLoop(Client(road), virtual, randomness, {DEFAULT.name: DEFAULT})
+        loop = SchedulingLoop(Client(road), virtual, randomness, Configuration())
         task = asyncio.get_running_loop().create_task(loop.run())
         try:
             await body(client, loop, virtual)

@@ -50,7 +50,7 @@ def affinity_sum(pod: PodInfo, node: NodeInfo, world: Snapshot) -> int:
 
 def spread_allows(pod: PodInfo, node: NodeInfo, world: Snapshot) -> bool:
     """For constraints that honour nothing of the node but its labels."""
-    rules = rules_of(pod, REQUIRED)
+    rules = rules_of(pod, REQUIRED, world)
     counted = [n for n in world.nodes() if all(rule.topology_key in n.labels for rule in rules)]
     for rule in rules:
         key = rule.topology_key

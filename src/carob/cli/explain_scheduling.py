@@ -70,8 +70,9 @@ def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
     from carob.scheduler.budgets import budget_of
     from carob.scheduler.pod_volumes import StorageView, look
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.selecting import REPLICA_SET, REPLICATION_CONTROLLER, STATEFUL_SET
     from carob.scheduler.snapshot import Snapshot
-    from carob.scheduler.views import NodeView, PodView
+    from carob.scheduler.views import NodeView, PodView, ReplicaSetView, ReplicationControllerView, StatefulSetView
 
     view = codec.from_tree(PodView, connection.json("GET", f"/api/v1/namespaces/{connection.namespace}/pods/{name}"))
     placed = view.spec.node_name
@@ -90,6 +91,18 @@ def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
             snapshot.set_pod(other)
         elif promised and not other.node_name:
             snapshot.nominations.promise(other, promised)
+    for one in _items(connection, "/api/v1/services"):
+        metadata = one["metadata"]
+        snapshot.selecting.set_service(metadata["namespace"], metadata["name"], one["spec"].get("selector"))
+    controllers: tuple[tuple[Any, Any, str], ...] = (
+        (REPLICATION_CONTROLLER, ReplicationControllerView, "/api/v1/replicationcontrollers"),
+        (REPLICA_SET, ReplicaSetView, "/apis/apps/v1/replicasets"),
+        (STATEFUL_SET, StatefulSetView, "/apis/apps/v1/statefulsets"),
+    )
+    for kind, view_type, path in controllers:
+        for one in _items(connection, path):
+            metadata, owner = one["metadata"], codec.from_tree(view_type, one)
+            snapshot.selecting.set_controller(kind, metadata["namespace"], metadata["name"], owner.spec.selector)
     budgets = _items(connection, "/apis/policy/v1/poddisruptionbudgets")
     snapshot.budgets = tuple(budget_of(codec.from_tree(policy_v1.PodDisruptionBudget, one)) for one in budgets)
     if pod.claims:

@@ -16,15 +16,14 @@ def read(file: str) -> str:
     """The text of the file; empty where none is named. Raises: CommandError when it is no good."""
     if not file:
         return ""
-    from carob.scheduler.configuration import load
-    from carob.scheduler.profiles import ProfileError
+    from carob.scheduler.configuration import ConfigurationError, load
 
     try:
         text = Path(file).read_text()
         load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"error: --scheduler-config: cannot read {file}: {error}") from error
-    except ProfileError as error:
+    except ConfigurationError as error:
         raise CommandError(f"error: --scheduler-config: {file}: {error}") from error
     return text
 

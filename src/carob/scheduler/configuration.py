@@ -7,32 +7,245 @@ returns a `Rejection` or None, a score's a number from 0 to 100; a score looks a
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carob.scheduler.profiles import ProfileError, read
+import msgspec
+
+from carob.api import codec
+from carob.api.validation import field
+from carob.scheduler import config_checks as checks
+from carob.scheduler import config_types as types
+from carob.scheduler.profiles import (
+    DEFAULT,
+    DEFAULT_NAME,
+    FILTERS,
+    LEAST,
+    POST_FILTERS,
+    SILENT,
+    SYSTEM_SPREAD,
+    WEIGHTS,
+    Configuration,
+    FitStrategy,
+    Profile,
+)
 
 if TYPE_CHECKING:
-    from carob.scheduler.profiles import Profile
+    from carob.api.validation.field import Cause
+
+API_VERSION, KIND = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration"
+Find = Callable[[str, str], Any]
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$\.?(.*)`)?$")
+_TYPE = re.compile(r"(.+?) - at `\$\.?(.*)`$")
 
 
-def load(text: str) -> dict[str, Profile]:
-    """The profiles of a file's text (YAML or JSON). Raises: ProfileError."""
+class ConfigurationError(ValueError):
+    """The configuration cannot be used; the text names the fields."""
+
+
+def load(text: str) -> Configuration:
+    """What a file's text (YAML or JSON) says. Raises: ConfigurationError."""
     import yaml
 
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ProfileError(f"no YAML: {error}") from error
+        raise ConfigurationError(f"no YAML: {error}") from error
     return read(tree, entry_point)
 
 
 def entry_point(group: str, name: str) -> Any:
-    """The user's function of this name; None if no installed package has one. Raises: ProfileError."""
+    """The user's function of this name; None if no installed package has one. Raises: ConfigurationError."""
     from importlib.metadata import entry_points
 
     for found in entry_points(group=f"carob.scheduler.{group}", name=name):
         try:
             return found.load()
         except (ImportError, AttributeError) as error:
-            raise ProfileError(f'the {group} "{name}" of {found.value} cannot be loaded: {error}') from error
+            raise ConfigurationError(f'the {group} "{name}" of {found.value} cannot be loaded: {error}') from error
     return None
+
+
+def read(tree: Any, find: Find) -> Configuration:
+    """What a configuration says; `find(group, name)` gives the user's function of an entry point's name, or None.
+
+    Raises: ConfigurationError, with every mistake in it.
+    """
+    if not isinstance(tree, dict) or (tree.get("apiVersion"), tree.get("kind")) != (API_VERSION, KIND):
+        raise ConfigurationError(f"no {KIND} of {API_VERSION}")
+    decoded = _decoded(types.ConfigurationTree, tree, "")
+    wrong: list[Cause] = []
+    checks.configuration(wrong, decoded)
+    found: dict[str, Profile] = {}
+    paths: dict[str, str] = {}
+    for i, one in enumerate(decoded.profiles or [types.ProfileTree()]):
+        path = f"profiles[{i}]"
+        checks.profile(wrong, one, path)
+        profile = _profile(wrong, one, path, decoded.percentage_of_nodes_to_score, find)
+        if profile.name in paths:
+            named = f"{paths[profile.name]}.schedulerName"
+            wrong.append(field.raw_duplicate(f"{path}.schedulerName", f'"{named}"'))
+        paths.setdefault(profile.name, path)
+        found[profile.name] = profile
+    if wrong:
+        texts = [f"{cause['field']}: {cause['message']}" for cause in wrong]
+        raise ConfigurationError(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    if decoded.extenders:
+        raise ConfigurationError("extenders: not supported")
+    return Configuration(
+        profiles=found,
+        first_pause_seconds=float(_or(decoded.pod_initial_backoff_seconds, 1)),
+        longest_pause_seconds=float(_or(decoded.pod_max_backoff_seconds, 10)),
+        extenders=tuple(decoded.extenders or ()),
+    )
+
+
+def _decoded(kind: Any, tree: Any, path: str) -> Any:
+    """Raises: ConfigurationError for fields that are not known and values of a wrong type."""
+    try:
+        return codec.from_tree(kind, tree)
+    except msgspec.ValidationError as error:
+        text = str(error)
+    unknown = _UNKNOWN.match(text)
+    if unknown is not None:
+        where = ".".join(part for part in (path, unknown[2] or "", unknown[1]) if part)
+        raise ConfigurationError(f'strict decoding error: unknown field "{where}"')
+    wrong = _TYPE.match(text)
+    where = ".".join(part for part in (path, wrong[2] if wrong else "") if part)
+    raise ConfigurationError(f"{where}: {wrong[1] if wrong else text}" if where else text)
+
+
+def _profile(wrong: list[Cause], tree: types.ProfileTree, path: str, percentage: int | None, find: Find) -> Profile:
+    name = tree.scheduler_name if tree.scheduler_name is not None else DEFAULT_NAME
+    if not name:
+        wrong.append(field.required(f"{path}.schedulerName"))
+    disabled, weights, post, own = _plugins(tree.plugins or types.PluginsTree(), f"{path}.plugins", find)
+    own_percentage = tree.percentage_of_nodes_to_score
+    more: dict[str, Any] = {}
+    for i, one in enumerate(tree.plugin_config or []):
+        kind = types.ARGUMENTS.get(one.name)
+        if kind is None:
+            continue
+        here = f"{path}.pluginConfig[{i}].args"
+        args = _decoded(kind, one.args or {}, here)
+        before = len(wrong)
+        checks.arguments(wrong, one.name, args, here)
+        if len(wrong) == before:
+            more |= _ARGUMENTS[one.name](args) if one.name in _ARGUMENTS else {}
+    return Profile(
+        name=name,
+        disabled_filters=disabled,
+        post_filters=post,
+        weights=weights,
+        percentage_of_nodes=_or(own_percentage, _or(percentage, 0)),
+        own_filters=tuple(own["filter"].items()),
+        own_scores=tuple(own["score"].items()),
+        **more,
+    )
+
+
+def _or(value: int | None, usual: int) -> int:
+    return usual if value is None else value
+
+
+def _plugins(
+    plugins: types.PluginsTree, path: str, find: Find
+) -> tuple[frozenset[str], dict[str, int], frozenset[str], dict[str, dict[str, Any]]]:
+    """Disabled filters, weights of the scores, who may speak when nothing fits, and the user's functions."""
+    disabled: set[str] = set()
+    post = set(POST_FILTERS)
+    weights = dict(WEIGHTS)
+    own: dict[str, dict[str, Any]] = {"filter": {}, "score": {}}
+    empty = types.PluginSetTree()
+    for point, where in (
+        ("multiPoint", plugins.multi_point or empty),
+        ("filter", plugins.filter or empty),
+        ("postFilter", plugins.post_filter or empty),
+        ("score", plugins.score or empty),
+    ):
+        everywhere = point == "multiPoint"
+        for one in where.disabled or []:
+            every = one.name == "*"
+            if everywhere or point == "filter":
+                disabled |= set(FILTERS) if every else {one.name}
+            if everywhere or point == "score":
+                for gone in list(weights) if every else [one.name]:
+                    weights.pop(gone, None)
+            if everywhere or point == "postFilter":
+                post -= set(POST_FILTERS) if every else {one.name}
+        for i, one in enumerate(where.enabled or []):
+            name, weight = one.name, one.weight or 0
+            here = f"{path}.{point}.enabled[{i}]"
+            if weight < 0:
+                raise ConfigurationError(f"{here}.weight: Invalid value: {weight}: must be a whole number of 0 or more")
+            if everywhere or point == "filter":
+                disabled.discard(name)
+            if (everywhere or point == "score") and name in WEIGHTS:
+                weights[name] = weight or WEIGHTS[name]
+            if (everywhere or point == "postFilter") and name in POST_FILTERS:
+                post.add(name)
+            if name not in FILTERS and name not in WEIGHTS and name not in SILENT and name not in POST_FILTERS:
+                _own(own, point, name, here, find)
+                if name in own["score"]:
+                    weights[name] = weight or 1
+    return frozenset(disabled), weights, frozenset(post), own
+
+
+def _own(own: dict[str, dict[str, Any]], point: str, name: str, path: str, find: Find) -> None:
+    for group in ("filter", "score") if point == "multiPoint" else (point,):
+        made = find(group, name) if group in own else None
+        if made is not None:
+            own[group][name] = made
+    if name not in own["filter"] and name not in own["score"]:
+        raise ConfigurationError(f'{path}.name: Invalid value: "{name}": no plugin and no entry point of this name')
+
+
+def _fit(args: types.NodeResourcesFitArgs) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ignored_resources": frozenset(args.ignored_resources or ()),
+        "ignored_groups": frozenset(args.ignored_resource_groups or ()),
+    }
+    strategy = args.scoring_strategy
+    if strategy is None:
+        return found
+    resources = tuple((one.name, one.weight or 1) for one in strategy.resources or ()) or FitStrategy().resources
+    ratio = strategy.requested_to_capacity_ratio
+    # scores are out of ten there
+    shape = tuple((one.utilization, one.score * 10) for one in (ratio.shape or () if ratio is not None else ()))
+    return found | {"fit": FitStrategy(strategy.type or LEAST, resources, shape)}
+
+
+def _spread(args: types.PodTopologySpreadArgs) -> dict[str, Any]:
+    by_system = (args.defaulting_type or checks.SYSTEM) == checks.SYSTEM
+    constraints = SYSTEM_SPREAD if by_system else tuple(args.default_constraints or ())
+    return {"spread_by_system": by_system, "spread_defaults": constraints}
+
+
+def _preemption(args: types.DefaultPreemptionArgs) -> dict[str, Any]:
+    return {
+        "least_candidates_percentage": _or(args.min_candidate_nodes_percentage, 10),
+        "least_candidates": _or(args.min_candidate_nodes_absolute, 100),
+    }
+
+
+def _affinity(args: types.InterPodAffinityArgs) -> dict[str, Any]:
+    return {
+        "hard_affinity_weight": _or(args.hard_pod_affinity_weight, 1),
+        "ignores_others_preferences": args.ignore_preferred_terms_of_existing_pods,
+    }
+
+
+def _balanced(args: types.NodeResourcesBalancedAllocationArgs) -> dict[str, Any]:
+    return {"balanced": tuple(one.name for one in args.resources or ()) or DEFAULT.balanced}
+
+
+_ARGUMENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "NodeResourcesFit": _fit,
+    "PodTopologySpread": _spread,
+    "DefaultPreemption": _preemption,
+    "InterPodAffinity": _affinity,
+    "NodeResourcesBalancedAllocation": _balanced,
+    "NodeAffinity": lambda args: {"added_affinity": args.added_affinity},
+    "VolumeBinding": lambda args: {"bind_timeout_seconds": float(_or(args.bind_timeout_seconds, 600))},
+}

@@ -15,6 +15,7 @@ from carob.scheduler.alike import REJECTED
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.preemption import NOT_HELPFUL, preempt
+from carob.scheduler.profiles import CLAIMS, PREEMPTION
 from carob.scheduler.room import Nomination
 from carob.scheduler.score.normalize import normalized
 
@@ -73,7 +74,7 @@ def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     """The best of as many fitting nodes as are enough."""
     nodes = snapshot.nodes()
     checks = filters.prepare(pod, snapshot)
-    wanted = nodes_to_find(len(nodes))
+    wanted = nodes_to_find(len(nodes), snapshot.profile(pod).percentage_of_nodes)
     start = snapshot.next_start % len(nodes)
     rejections: list[Rejection | None] = [None] * len(nodes)
     feasible: list[NodeInfo] = []
@@ -113,7 +114,7 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         chosen = totals.index(best, start) if best in totals[start:] else totals.index(best)
         snapshot.next_start = chosen + 1
         return nodes[chosen]
-    wanted = nodes_to_find(len(nodes))
+    wanted = nodes_to_find(len(nodes), snapshot.profile(pod).percentage_of_nodes)
     rejections = list(alike.rejections) if far or rivals else alike.rejections
     feasible: list[int] = []
     position = start
@@ -164,22 +165,27 @@ def _unschedulable(
         for reason in rejection.reasons:
             reasons[reason] = reasons.get(reason, 0) + count
     said = _summary(size, reasons)
-    made = preempt(pod, snapshot, rejections, counts, rooms)
-    if isinstance(made, Nomination):
-        return Unschedulable(said, plugins, made)
-    why = made.text or _summary(size, made.reasons or {})
-    return Unschedulable(f"{said} {NO_CLAIMS}, preemption: {why}", plugins, keep=made.keep)
+    post_filters = snapshot.profile(pod).post_filters
+    more = [NO_CLAIMS] if CLAIMS in post_filters else []
+    keep = False
+    if PREEMPTION in post_filters:
+        made = preempt(pod, snapshot, rejections, counts, rooms)
+        if isinstance(made, Nomination):
+            return Unschedulable(said, plugins, made)
+        keep = made.keep
+        more.append(f"preemption: {made.text or _summary(size, made.reasons or {})}")
+    return Unschedulable(" ".join(filter(None, (said, ", ".join(more)))), plugins, keep=keep)
 
 
 def _from(nodes: list[NodeInfo], start: int) -> Iterable[NodeInfo]:
     return nodes if start == 0 else [*nodes[start:], *nodes[:start]]
 
 
-def nodes_to_find(nodes: int) -> int:
-    """How many fitting nodes are enough to choose from."""
+def nodes_to_find(nodes: int, percentage: int = 0) -> int:
+    """How many fitting nodes are enough to choose from; a percentage of 0 depends on how many there are."""
     if nodes <= FEWEST_NODES_TO_FIND:
         return nodes
-    percentage = max(50 - nodes // 125, LEAST_PERCENTAGE)
+    percentage = percentage or max(50 - nodes // 125, LEAST_PERCENTAGE)
     return max(nodes * percentage // 100, FEWEST_NODES_TO_FIND)
 
 

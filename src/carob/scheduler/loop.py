@@ -25,19 +25,18 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.eviction import evict
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
+from carob.scheduler.selecting_informers import SelectingInformers
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
 from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
 from carob.scheduler.wakeups import Happenings, sort_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
     from carob.scheduler.pod_volumes import Plan
-    from carob.scheduler.profiles import Profile
+    from carob.scheduler.profiles import Configuration
     from carob.scheduler.room import Nomination
 
 LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
@@ -55,12 +54,13 @@ _log = get_logger("scheduler")
 class SchedulingLoop:
     """One life of the scheduler: what it knows begins empty and is never used after `run` has ended."""
 
-    def __init__(self, client: Client, clock: Clock, randomness: Randomness, profiles: Mapping[str, Profile]) -> None:
+    def __init__(self, client: Client, clock: Clock, randomness: Randomness, configuration: Configuration) -> None:
+        profiles = configuration.profiles
         self._client = client
         self._clock = clock
         self._snapshot = Snapshot()
         self._snapshot.profiles = dict(profiles)
-        self._queue = SchedulingQueue()
+        self._queue = SchedulingQueue(configuration.first_pause_seconds, configuration.longest_pause_seconds)
         self._happenings = Happenings(self._snapshot)
         self._signal = Signal()
         self._requests = 0
@@ -72,6 +72,7 @@ class SchedulingLoop:
         self._budgets = Informer(client, policy_v1.PodDisruptionBudget, clock, name="scheduler budgets")
         self._storage = Storage(client, clock, self._storage_changed)
         self._storage_woke = False
+        self._selecting = SelectingInformers(client, clock, self._snapshot.selecting)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -85,6 +86,7 @@ class SchedulingLoop:
             self._pods,
             self._budgets,
             *self._storage.informers,
+            *self._selecting.informers,
         )
         async with TaskGroup() as group:
             for name, recorder in self._recorders.items():
@@ -202,7 +204,7 @@ class SchedulingLoop:
         found = decide(pod, self._snapshot)
         if isinstance(found, Unschedulable):
             promised = found.nomination is not None or found.keep
-            self._queue.sleep(waiting, found.plugins, sort_of(pod, found.plugins, promised=promised))
+            self._queue.sleep(waiting, found.plugins, sort_of(pod, found.plugins, self._snapshot, promised=promised))
             self._find_none(waiting, found, group)
             return
         self._snapshot.assume(pod, found.name)
@@ -308,7 +310,7 @@ class SchedulingLoop:
         pod = waiting.pod
         if plan is not None and not plan.empty:
             try:
-                await self._bind_volumes(plan, node_name)
+                await self._bind_volumes(pod, plan, node_name)
             except (ApiError, ConnectionError, BindingFailed) as error:
                 self._binding_failed(waiting, error, group)
                 self._requests -= 1
@@ -332,12 +334,12 @@ class SchedulingLoop:
             self._requests -= 1
             self._signal.set()
 
-    async def _bind_volumes(self, plan: Plan, node_name: str) -> None:
+    async def _bind_volumes(self, pod: PodInfo, plan: Plan, node_name: str) -> None:
         # it may take minutes, and others need not wait for that
         self._requests -= 1
         self._signal.set()
         try:
-            await self._storage.carry_out(plan, node_name)
+            await self._storage.carry_out(plan, node_name, self._snapshot.profile(pod).bind_timeout_seconds)
         finally:
             self._storage.forget(plan)
             self._requests += 1

@@ -34,11 +34,14 @@ class PodTerm(NamedTuple):
 
     def matches(self, pod: PodInfo, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
         """Whether the term speaks of this Pod."""
-        if pod.namespace not in self.namespaces:
-            chosen = self.namespace_selector
-            if chosen.nothing or not chosen.matches(namespaces.get(pod.namespace, {})):
-                return False
-        return self.selector.matches(pod.labels)
+        return self.selector.matches(pod.labels) and self.reaches(pod.namespace, namespaces)
+
+    def reaches(self, namespace: str, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+        """Whether the term speaks of Pods of this namespace."""
+        if namespace in self.namespaces:
+            return True
+        chosen = self.namespace_selector
+        return not chosen.nothing and chosen.matches(namespaces.get(namespace, {}))
 
 
 class PodTerms(NamedTuple):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ANY_ADDRESS = "0.0.0.0"
 
+Group = tuple[str, frozenset[tuple[str, str]]]
+
 
 class UsedPort(NamedTuple):
     """A port of the node. `address` is `0.0.0.0` for every address."""
@@ -40,7 +42,7 @@ class UsedPort(NamedTuple):
 
 
 class PodInfo:
-    """One Pod. `key` is `namespace/name`; `group` is what the Pods that should spread have in common, or None."""
+    """One Pod. `key` is `namespace/name`; `group` its namespace and labels."""
 
     __slots__ = (
         "_fit_key",
@@ -145,7 +147,6 @@ class PodInfo:
             and self.scored_cpu == other.scored_cpu
             and self.scored_memory == other.scored_memory
             and self.ports == other.ports
-            and self.group == other.group
             and self.deleting == other.deleting
             and self.labels == other.labels
             and self.terms == other.terms
@@ -154,7 +155,7 @@ class PodInfo:
 
 
 _amounts: dict[tuple[tuple[str, int], ...], Amounts] = {}
-_groups: dict[tuple[str, object], tuple[str, object]] = {}
+_groups: dict[Group, Group] = {}
 MAX_SHARED = 4096
 
 
@@ -189,12 +190,9 @@ def _claims(view: PodView) -> tuple[tuple[str, bool], ...]:
     return tuple(dict.fromkeys((f"{metadata.namespace}/{name}", ephemeral) for name, ephemeral in named if name))
 
 
-def _group(view: PodView) -> tuple[str, object] | None:
+def _group(view: PodView) -> Group:
     metadata = view.metadata
-    owner = next((o.uid for o in metadata.owner_references if o.controller), "")
-    if not owner and not metadata.labels:
-        return None
-    group = (metadata.namespace, owner or frozenset(metadata.labels.items()))
+    group = (metadata.namespace, frozenset(metadata.labels.items()))
     if len(_groups) >= MAX_SHARED:
         _groups.clear()
     return _groups.setdefault(group, group)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from carob.scheduler.pods import PodInfo
 
+# Source: podInitialBackoffSeconds, podMaxBackoffSeconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -51,16 +52,15 @@ class Waiting:
     failed: bool = False
     """Its binding failed: no short-cut out of the pause."""
 
-    @property
-    def pause_seconds(self) -> float:
-        """How long it may not be tried after its last try."""
-        return min(FIRST_PAUSE_SECONDS * 2.0 ** max(self.attempts - 1, 0), LONGEST_PAUSE_SECONDS)
-
 
 class SchedulingQueue:
     """See the module's docstring. Keys are `namespace/name`."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, first_pause_seconds: float = FIRST_PAUSE_SECONDS, longest_pause_seconds: float = LONGEST_PAUSE_SECONDS
+    ) -> None:
+        self._first_pause_seconds = first_pause_seconds
+        self._longest_pause_seconds = longest_pause_seconds
         self._waiting: dict[str, Waiting] = {}
         self._asleep: dict[Hashable, dict[str, Waiting]] = {}
         self._active: list[tuple[int, int, str]] = []
@@ -121,7 +121,7 @@ class SchedulingQueue:
         if self._waiting.get(waiting.pod.key) is not waiting:
             return
         waiting.failed = True
-        waiting.ready_at = waiting.tried_at + waiting.pause_seconds
+        waiting.ready_at = waiting.tried_at + self._pause_seconds(waiting)
         self._put(waiting, Place.BACKING_OFF)
 
     def wake(self, now: float, could_fit: Callable[[Waiting], bool]) -> int:
@@ -148,9 +148,15 @@ class SchedulingQueue:
 
     def _wake(self, woken: list[Waiting], now: float) -> int:
         for waiting in woken:
-            waiting.ready_at = waiting.tried_at + waiting.pause_seconds
+            waiting.ready_at = waiting.tried_at + self._pause_seconds(waiting)
             self._put(waiting, Place.ACTIVE if waiting.ready_at <= now else Place.BACKING_OFF)
         return len(woken)
+
+    def _pause_seconds(self, waiting: Waiting) -> float:
+        """How long it may not be tried after its last try."""
+        # a hundred doublings are more than anybody waits
+        doubled = self._first_pause_seconds * 2.0 ** min(max(waiting.attempts - 1, 0), 100)
+        return min(doubled, self._longest_pause_seconds)
 
     def _rise(self, waiting: Waiting) -> None:
         """It sleeps no longer."""

@@ -105,8 +105,9 @@ def by_trying(pod: PodInfo, node: NodeInfo, snapshot: Snapshot) -> Nomination | 
 
 
 def _reckoner(pod: PodInfo, snapshot: Snapshot) -> MakeRoom:
-    disabled = snapshot.profile(pod).disabled_filters
-    wanted = node_resources_fit.wanted_of(pod) if node_resources_fit.NAME not in disabled else []
+    profile = snapshot.profile(pod)
+    disabled = profile.disabled_filters
+    wanted = node_resources_fit.wanted_of(pod, profile) if node_resources_fit.NAME not in disabled else []
     counted = node_resources_fit.NAME not in disabled
     ports = pod.ports if node_ports.NAME not in disabled else ()
     names = [name for name, _ in wanted]

@@ -5,28 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.scheduler.loop import SchedulingLoop
-from carob.scheduler.profiles import DEFAULT
+from carob.scheduler.profiles import Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
-    from carob.scheduler.profiles import Profile
 
 
 class Scheduler:
     """Gives nodes to the Pods whose `schedulerName` is that of one of the profiles."""
 
     def __init__(
-        self, client: Client, clock: Clock, randomness: Randomness, profiles: Mapping[str, Profile] | None = None
+        self, client: Client, clock: Clock, randomness: Randomness, configuration: Configuration | None = None
     ) -> None:
         self._client = client
         self._clock = clock
         self._randomness = randomness
-        self._profiles = profiles or {DEFAULT.name: DEFAULT}
+        self._configuration = configuration or Configuration()
 
     async def run(self) -> None:
         """Schedule until cancelled; a second run starts from nothing but the API."""
-        await SchedulingLoop(self._client, self._clock, self._randomness, self._profiles).run()
+        await SchedulingLoop(self._client, self._clock, self._randomness, self._configuration).run()

@@ -17,6 +17,7 @@ from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.nominations import Nominations
 from carob.scheduler.pod_terms import NO_TERMS
 from carob.scheduler.profiles import DEFAULT, Profile
+from carob.scheduler.selecting import Selecting
 from carob.scheduler.tallies import Tallies, UsedTerm, UsedTerms, add
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 
 MAX_CHANGES = 100_000
-ZONE = "topology.kubernetes.io/zone"
 
 
 class Snapshot:
@@ -42,8 +42,6 @@ class Snapshot:
         self.image_nodes: dict[str, int] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
         """The labels of every namespace; changed by `set_namespace` alone."""
-        self.groups: dict[object, dict[str, int]] = {}
-        """How many Pods of a group are on each node, by the node's name."""
         self.epoch = 0
         """Counts how often positions of nodes, or what concerns all of them, have changed."""
         self.changes: list[int] = []
@@ -51,7 +49,7 @@ class Snapshot:
         self.alike = AlikePods()
         self.profiles: dict[str, Profile] = {}
         """By their scheduler names; who is not named here has the default one."""
-        self._zones: dict[object, dict[str, int]] = {}
+        self.selecting = Selecting()
         self.tallies = Tallies()
         self.terms = UsedTerms()
         self.nominations = Nominations(self._promised)
@@ -85,17 +83,6 @@ class Snapshot:
         node = self._nodes.get(name)
         return node.labels if node is not None else {}
 
-    def zones_of(self, group: object) -> dict[str, int]:
-        """How many Pods of a group are in each zone."""
-        found = self._zones.get(group)
-        if found is None:
-            found = self._zones[group] = {}
-            for name, count in self.groups.get(group, {}).items():
-                zone = self.labels(name).get(ZONE)
-                if zone is not None:
-                    add(found, zone, count)
-        return found
-
     def term_values(self, used: UsedTerm) -> dict[str, int]:
         """How many Pods have the term, by the value of its topology key."""
         return self.terms.values(used, self.labels)
@@ -107,6 +94,7 @@ class Snapshot:
         else:
             self.namespaces[name] = labels
         self.tallies.clear()
+        self.terms.forget_matches()
 
     def set_node(self, view: NodeView) -> None:
         """A node came or changed."""
@@ -278,23 +266,10 @@ class Snapshot:
         add(self._priorities, pod.priority, sign)
         if pod.terms is not NO_TERMS:
             self.terms.count(pod, node, sign)
-        group = pod.group
-        if group is not None and not pod.deleting:
-            counts = self.groups.get(group)
-            if counts is None:
-                counts = self.groups[group] = {}
-            add(counts, node.name, sign)
-            zones, zone = self._zones.get(group), node.labels.get(ZONE)
-            if zones is not None and zone is not None:
-                add(zones, zone, sign)
-            if not counts:
-                del self.groups[group]
-                self._zones.pop(group, None)
 
     def _topology_changed(self) -> None:
         self.tallies.clear()
         self.terms.labels_changed()
-        self._zones.clear()
 
     def _node(self, name: str) -> NodeInfo:
         node = self._nodes.get(name)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.api import codec
-from carob.api.selectors import IN, LabelSelector, Requirement
+from carob.api.selectors import EVERYTHING, IN, LabelSelector, Requirement
 from carob.scheduler.filter import node_affinity, taint_toleration
 from carob.scheduler.pod_terms import selector_of
-from carob.scheduler.tallies import Tally
+from carob.scheduler.tallies import Asked, Tally
 
 if TYPE_CHECKING:
     from carob.api.types.core_v1 import TopologySpreadConstraint
@@ -36,17 +36,23 @@ class SpreadRule(NamedTuple):
     honors_taints: bool
 
 
-def rules_of(pod: PodInfo, when_unsatisfiable: str) -> tuple[SpreadRule, ...]:
-    """The Pod's constraints of one kind."""
-    return tuple(
-        _rule(pod, one)
-        for one in pod.view.spec.topology_spread_constraints
-        if one.when_unsatisfiable == when_unsatisfiable
-    )
+def rules_of(pod: PodInfo, when_unsatisfiable: str, snapshot: Snapshot) -> tuple[SpreadRule, ...]:
+    """The Pod's constraints of one kind; the profile's where it has none of its own, for all that belong together."""
+    own = pod.view.spec.topology_spread_constraints
+    if own:
+        return tuple(
+            _rule(pod, one, selector_of(one.label_selector))
+            for one in own
+            if one.when_unsatisfiable == when_unsatisfiable
+        )
+    defaults = [one for one in snapshot.profile(pod).spread_defaults if one.when_unsatisfiable == when_unsatisfiable]
+    selector = snapshot.selecting.of(pod) if defaults else EVERYTHING
+    if selector.empty:
+        return ()
+    return tuple(_rule(pod, one, selector)._replace(selector=selector) for one in defaults)
 
 
-def _rule(pod: PodInfo, constraint: TopologySpreadConstraint) -> SpreadRule:
-    selector = selector_of(constraint.label_selector)
+def _rule(pod: PodInfo, constraint: TopologySpreadConstraint, selector: LabelSelector) -> SpreadRule:
     keys = {one.key for one in selector.requirements}
     more = [key for key in constraint.match_label_keys if key in pod.labels and key not in keys]
     if more and not selector.nothing:
@@ -62,6 +68,12 @@ def _rule(pod: PodInfo, constraint: TopologySpreadConstraint) -> SpreadRule:
     )
 
 
+def belongs_to_others(pod: PodInfo, snapshot: Snapshot) -> bool:
+    """Whether the profile's own constraints speak of the Pod."""
+    profile = snapshot.profile(pod)
+    return bool(profile.spread_defaults) and not snapshot.selecting.of(pod).empty
+
+
 def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Snapshot) -> Tally:
     """The Pods that the rule speaks of, over the nodes that count for this Pod: those with all of `keys`."""
     spec = pod.view.spec
@@ -73,13 +85,12 @@ def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Sn
     key = ("spread", pod.namespace, rule.selector, rule.topology_key, keys, asked, tolerated)
     namespace, selector = pod.namespace, rule.selector
 
-    def matches(other: PodInfo) -> bool:
-        return other.namespace == namespace and not other.deleting and selector.matches(other.labels)
+    about = Asked(lambda one: one == namespace, selector.matches, living=True)
 
     def make() -> Tally:
         checks = []
         if asked is not None:
-            checks.append(node_affinity.prepare(pod, snapshot))
+            checks.append(node_affinity.own_check(pod))
         if rule.honors_taints:
             checks.append(taint_toleration.prepare(pod, snapshot))
 
@@ -87,6 +98,6 @@ def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Sn
             labels = node.labels
             return all(one in labels for one in keys) and all(check is None or check(node) is None for check in checks)
 
-        return Tally(rule.topology_key, snapshot.nodes(), eligible, matches)
+        return Tally(rule.topology_key, snapshot.nodes(), eligible, about)
 
     return snapshot.tallies.get(key, make)

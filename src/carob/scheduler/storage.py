@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BIND_TIMEOUT_SECONDS = 600.0
-"""Source: VolumeBindingArgs.bindTimeoutSeconds."""
-
 
 class BindingFailed(Exception):
     """The claims did not get their volumes; the Pod is to be tried again."""
@@ -109,7 +106,7 @@ class Storage:
             self._selected.pop(key, None)
             self._seen.pop(key, None)
 
-    async def carry_out(self, plan: Plan, node_name: str) -> None:
+    async def carry_out(self, plan: Plan, node_name: str, timeout_seconds: float) -> None:
         """Return when all claims of the plan are bound. Raises: BindingFailed, ConnectionError."""
         try:
             for key, volume in plan.chosen.items():
@@ -118,10 +115,10 @@ class Storage:
                 await self._select(key, node_name)
         except ApiError as error:
             raise BindingFailed(error.message) from error
-        deadline = self._clock.monotonic() + BIND_TIMEOUT_SECONDS
+        deadline = self._clock.monotonic() + timeout_seconds
         waiter = asyncio.Event()
         self._waiters.add(waiter)
-        timer = asyncio.get_running_loop().create_task(self._ring(waiter))
+        timer = asyncio.get_running_loop().create_task(self._ring(waiter, timeout_seconds))
         try:
             while not self._all_bound(plan, node_name):
                 if self._clock.monotonic() >= deadline:
@@ -132,8 +129,8 @@ class Storage:
             timer.cancel()
             self._waiters.discard(waiter)
 
-    async def _ring(self, waiter: asyncio.Event) -> None:
-        await self._clock.sleep(BIND_TIMEOUT_SECONDS)
+    async def _ring(self, waiter: asyncio.Event, seconds: float) -> None:
+        await self._clock.sleep(seconds)
         waiter.set()
 
     def _all_bound(self, plan: Plan, node_name: str) -> bool:

@@ -13,11 +13,13 @@ from msgspec import Struct, field
 
 from carob.api.resources import add_view
 from carob.api.scalars import Quantity
-from carob.api.types import core_v1
+from carob.api.types import apps_v1, core_v1, meta_v1
 
 
 class OwnerView(Struct, kw_only=True, gc=False):
-    uid: str = ""
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = ""
+    name: str = ""
     controller: bool | None = None
 
 
@@ -134,6 +136,34 @@ class NodeView(Struct, kw_only=True, gc=False):
     status: NodeStatusView = field(default_factory=NodeStatusView)
 
 
+class SelectedByLabels(Struct, kw_only=True, gc=False):
+    selector: dict[str, str] = field(default_factory=dict)
+
+
+class SelectedBySelector(Struct, kw_only=True, gc=False):
+    selector: meta_v1.LabelSelector | None = None
+
+
+class ServiceView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: SelectedByLabels = field(default_factory=SelectedByLabels)
+
+
+class ReplicationControllerView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: SelectedByLabels = field(default_factory=SelectedByLabels)
+
+
+class ReplicaSetView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: SelectedBySelector = field(default_factory=SelectedBySelector)
+
+
+class StatefulSetView(Struct, kw_only=True, gc=False):
+    metadata: MetaView = field(default_factory=MetaView)
+    spec: SelectedBySelector = field(default_factory=SelectedBySelector)
+
+
 class NamespaceView(Struct, kw_only=True, gc=False):
     metadata: MetaView = field(default_factory=MetaView)
 
@@ -147,8 +177,13 @@ def slim(pod: PodView) -> None:
     old = pod.spec
     pod.spec = PodSpecView(node_name=old.node_name, scheduler_name=old.scheduler_name, priority=old.priority)
     pod.status = _NO_STATUS
+    pod.metadata.owner_references = ()
 
 
 add_view(PodView, core_v1.Pod)
 add_view(NodeView, core_v1.Node)
 add_view(NamespaceView, core_v1.Namespace)
+add_view(ServiceView, core_v1.Service)
+add_view(ReplicationControllerView, core_v1.ReplicationController)
+add_view(ReplicaSetView, apps_v1.ReplicaSet)
+add_view(StatefulSetView, apps_v1.StatefulSet)

@@ -77,7 +77,7 @@ class Happenings:
             promised = snapshot.nominations.node_of(pod.key)
             if promised in touched and rejection_of(pod, touched[promised], snapshot) is None:
                 return True
-            alike = (pod.fit_key(), pod.priority)
+            alike = sort_of(pod, rejected_by, snapshot, promised=False)
             answer = answers.get(alike)
             if answer is None:
                 look(pod)
@@ -89,11 +89,13 @@ class Happenings:
         return could_fit
 
 
-def sort_of(pod: PodInfo, rejected_by: frozenset[str], *, promised: bool) -> Hashable:
+def sort_of(pod: PodInfo, rejected_by: frozenset[str], snapshot: Snapshot, *, promised: bool) -> Hashable:
     """Equal for sleepers that the same happenings wake. `promised`: it has a nomination, which is its own affair."""
     if promised:
         return pod.key
-    neighbours = (pod.namespace, frozenset(pod.labels.items())) if not rejected_by.isdisjoint(BY_OTHER_PODS) else None
+    neighbours = None
+    if not rejected_by.isdisjoint(BY_OTHER_PODS):
+        neighbours = (pod.group, snapshot.selecting.of(pod))
     return pod.fit_key(), pod.priority, rejected_by, neighbours
 
 
@@ -106,5 +108,5 @@ def concerns(pod: PodInfo, other: PodInfo, snapshot: Snapshot) -> bool:
     if any(term.matches(pod, spaces) for term in other.terms.anti_affinity):
         return True
     return pod.namespace == other.namespace and any(
-        rule.selector.matches(other.labels) for rule in rules_of(pod, REQUIRED)
+        rule.selector.matches(other.labels) for rule in rules_of(pod, REQUIRED, snapshot)
     )

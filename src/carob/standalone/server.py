@@ -29,11 +29,11 @@ from carob.transport.server import Server
 from carob.transport.tls import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from carob.apiserver.pki import Pki
     from carob.base.layout import Cluster, NodeLayout
-    from carob.scheduler.profiles import Profile
+    from carob.scheduler.profiles import Configuration
     from carob.simulated.fleet import SimulatedNodes
     from carob.standalone.election import Terms
     from carob.store.types import Store
@@ -152,7 +152,7 @@ class ServerProcess:
             transport = MemoryTransport(api.handle, UserInfo(user, groups or MASTERS))
             return Client(transport, user_agent=user.removeprefix("system:"))
 
-        scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness, self._profiles())
+        scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness, self._scheduling())
         controllers = Controllers(
             client("system:kube-controller-manager"),
             self._clock,
@@ -198,7 +198,7 @@ class ServerProcess:
         cluster = self._cluster
         return Ranges(cluster.pod_cidr, cluster.node_mask_size, (cluster.load_balancer_range, cluster.segment_range))
 
-    def _profiles(self) -> Mapping[str, Profile] | None:
+    def _scheduling(self) -> Configuration | None:
         """The scheduler's, where the user gave a configuration."""
         file = self._cluster.scheduler_file
         if not file.exists():

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import node_view, pod, snapshot
 
+from carob.api.types import meta_v1
 from carob.scheduler.decision import NO_NODES, Unschedulable, decide, nodes_to_find
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.pods import PodInfo
+from carob.scheduler.selecting import REPLICA_SET
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.views import NodeView
 
@@ -191,9 +193,11 @@ def test_a_large_image_draws_pods() -> None:
 
 def test_pods_of_one_owner_spread() -> None:
     world = snapshot(*(node_view(f"node-{i}", cpu="64", memory="256Gi") for i in range(4)))
+    selector = meta_v1.LabelSelector(match_labels={"app": "web"})
+    world.selecting.set_controller(REPLICA_SET, "default", "web", selector)
     for i in range(8):
-        name = chosen(pod(f"web-{i}", {"cpu": "1"}, owner="replicaset"), world)
-        world.assume(pod(f"web-{i}", {"cpu": "1"}, owner="replicaset"), name)
+        web = pod(f"web-{i}", {"cpu": "1"}, owner="web", labels={"app": "web"})
+        world.assume(web, chosen(web, world))
     assert [len(node.pods) for node in world.nodes()] == [2, 2, 2, 2]
 
 

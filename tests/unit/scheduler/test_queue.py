@@ -43,11 +43,15 @@ def test_a_sleeper_is_woken_only_by_what_could_help() -> None:
 
 
 def test_the_pause_grows_to_ten_seconds() -> None:
-    waiting = Waiting(pod())
+    queue = SchedulingQueue()
+    queue.add(pod())
     pauses = []
-    for attempts in range(1, 7):
-        waiting.attempts = attempts
-        pauses.append(waiting.pause_seconds)
+    for attempt in range(6):
+        now = 100.0 * attempt
+        waiting = queue.pop(now)
+        assert waiting is not None
+        queue.retry(waiting)
+        pauses.append(waiting.ready_at - now)
     assert pauses == [1, 2, 4, 8, 10, 10]
 
 

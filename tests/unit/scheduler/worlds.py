@@ -14,7 +14,8 @@ def pod_view(name: str = "pod", requests: dict[str, str] | None = None, **spec: 
     """A Pod of one container; `labels`, `node_name`, `ports`, `status` and any field of its spec."""
     metadata = {"name": name, "namespace": "default", "uid": f"uid-{name}", "labels": spec.pop("labels", {})}
     if "owner" in spec:
-        metadata["ownerReferences"] = [{"uid": spec.pop("owner"), "controller": True}]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": spec.pop("owner")}
+        metadata["ownerReferences"] = [owner | {"uid": "uid-owner", "controller": True}]
     status = spec.pop("status", {})
     container = {
         "name": "main",

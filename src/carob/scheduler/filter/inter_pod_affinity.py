@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carob.scheduler.tallies import ANTI, Tally
+from carob.scheduler.tallies import ANTI, Asked, Tally
 from carob.scheduler.verdict import Rejection
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _unwanted(pod: PodInfo, snapshot: Snapshot) -> list[tuple[str, Mapping[str, 
     """Where Pods are that do not want this one near them."""
     return [
         (used.term.topology_key, snapshot.term_values(used))
-        for used in snapshot.terms
-        if used.kind == ANTI and used.term.matches(pod, snapshot.namespaces)
+        for used in snapshot.terms.about(pod, snapshot.namespaces)
+        if used.kind == ANTI
     ]
 
 
@@ -67,7 +67,13 @@ def _all_of(terms: tuple[PodTerm, ...], term: PodTerm, snapshot: Snapshot) -> Ta
     return snapshot.tallies.get(
         ("all", terms, term.topology_key),
         lambda: Tally(
-            term.topology_key, snapshot.nodes(), None, lambda pod: all(one.matches(pod, spaces) for one in terms)
+            term.topology_key,
+            snapshot.nodes(),
+            None,
+            Asked(
+                lambda namespace: all(one.reaches(namespace, spaces) for one in terms),
+                lambda labels: all(one.selector.matches(labels) for one in terms),
+            ),
         ),
     )
 
@@ -77,5 +83,10 @@ def tally_of_term(term: PodTerm, snapshot: Snapshot) -> Tally:
     spaces = snapshot.namespaces
     return snapshot.tallies.get(
         ("one", term),
-        lambda: Tally(term.topology_key, snapshot.nodes(), None, lambda pod: term.matches(pod, spaces)),
+        lambda: Tally(
+            term.topology_key,
+            snapshot.nodes(),
+            None,
+            Asked(lambda namespace: term.reaches(namespace, spaces), term.selector.matches),
+        ),
     )

@@ -15,10 +15,28 @@ if TYPE_CHECKING:
 
 NAME = "NodeAffinity"
 _NO_MATCH = Rejection(NAME, ("node(s) didn't match Pod's node affinity/selector",))
+_ENFORCED = Rejection(NAME, ("node(s) didn't match scheduler-enforced node affinity",))
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler plugin NodeAffinity."""
+    own = own_check(pod)
+    added = snapshot.profile(pod).added_affinity
+    enforced = added.required_during_scheduling_ignored_during_execution if added is not None else None
+    if enforced is None:
+        return own
+    terms = compile_terms(enforced.node_selector_terms)
+
+    def check(node: NodeInfo) -> Rejection | None:
+        if not any(term(node) for term in terms):
+            return _ENFORCED
+        return own(node) if own is not None else None
+
+    return check
+
+
+def own_check(pod: PodInfo) -> Check | None:
+    """What the Pod itself asks for, without what its profile adds."""
     spec = pod.view.spec
     selector = spec.node_selector
     affinity = spec.affinity.node_affinity if spec.affinity is not None else None

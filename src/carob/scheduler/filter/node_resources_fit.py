@@ -11,6 +11,7 @@ from carob.scheduler.verdict import Rejection
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.profiles import Profile
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Check
 
@@ -26,7 +27,7 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
 
     Shape: `node.requested` already includes Pods that are assumed but not yet bound. Units: millicores, bytes, counts.
     """
-    wanted = wanted_of(pod)
+    wanted = wanted_of(pod, snapshot.profile(pod))
 
     def check(node: NodeInfo) -> Rejection | None:
         allocatable, requested = node.allocatable, node.requested
@@ -38,10 +39,17 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     return check
 
 
-def wanted_of(pod: PodInfo) -> list[tuple[str, int]]:
+def wanted_of(pod: PodInfo, profile: Profile) -> list[tuple[str, int]]:
     """What the Pod asks for, in the order in which upstream names it."""
+    ignored, groups = profile.ignored_resources, profile.ignored_groups
     return sorted(
-        ((name, value) for name, value in pod.requests.items() if value > 0 and name != PODS),
+        (
+            (name, value)
+            for name, value in pod.requests.items()
+            if value > 0
+            and name != PODS
+            and not ("/" in name and (name in ignored or name.partition("/")[0] in groups))
+        ),
         key=lambda item: (_ORDER.get(item[0], 3), item[0]),
     )
 

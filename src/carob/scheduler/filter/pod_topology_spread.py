@@ -20,9 +20,7 @@ _NO_LABEL = Rejection(NAME, ("node(s) didn't match pod topology spread constrain
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     """Source: scheduler `podtopologyspread/filtering.go`."""
-    if not pod.view.spec.topology_spread_constraints:
-        return None
-    rules = rules_of(pod, REQUIRED)
+    rules = rules_of(pod, REQUIRED, snapshot)
     if not rules:
         return None
     keys = tuple(sorted({rule.topology_key for rule in rules}))

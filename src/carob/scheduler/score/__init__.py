@@ -19,6 +19,7 @@ from carob.scheduler.score import (
     taint_toleration,
 )
 from carob.scheduler.score.normalize import normalized
+from carob.scheduler.spread_rules import belongs_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,8 +112,8 @@ def add(sums: list[int], values: list[int], weight: int) -> None:
 def compares(pod: PodInfo, snapshot: Snapshot) -> bool:
     """Whether any of the comparisons could have something to judge."""
     return (
-        bool(snapshot.terms)
+        bool(snapshot.terms.about(pod, snapshot.namespaces))
         or bool(pod.terms.preferred)
         or bool(pod.view.spec.topology_spread_constraints)
-        or pod.group in snapshot.groups
+        or belongs_to_others(pod, snapshot)
     )

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[int] | None:
     """Source: scheduler `interpodaffinity/scoring.go`."""
-    hard_weight = snapshot.profile(pod).hard_affinity_weight
+    profile = snapshot.profile(pod)
+    hard_weight = profile.hard_affinity_weight
+    # without preferences of its own it may be told not to look at those of others
+    ignoring = profile.ignores_others_preferences and not pod.terms.preferred
     parts: list[tuple[str, Mapping[str, int], int]] = []
     for term, weight in pod.terms.preferred:
         tally = tally_of_term(term, snapshot)
         if tally.total:
             parts.append((term.topology_key, tally.counts, weight))
-    for used in snapshot.terms:
-        if used.kind != ANTI and used.term.matches(pod, snapshot.namespaces):
+    for used in () if ignoring else snapshot.terms.about(pod, snapshot.namespaces):
+        if used.kind != ANTI:
             weight = hard_weight if used.kind == AFFINITY else used.weight
             parts.append((used.term.topology_key, snapshot.term_values(used), weight))
     if not parts:

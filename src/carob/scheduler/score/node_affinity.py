@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 def rate(pod: PodInfo, snapshot: Snapshot) -> Rate | None:
     """Source: scheduler plugin NodeAffinity. Shape: to be compared."""
     affinity = pod.view.spec.affinity
-    node_affinity = affinity.node_affinity if affinity is not None else None
-    if node_affinity is None:
-        return None
-    preferred = node_affinity.preferred_during_scheduling_ignored_during_execution
-    terms = [(compile_term(term.preference), term.weight) for term in preferred if term.weight]
+    own = affinity.node_affinity if affinity is not None else None
+    terms = [
+        (compile_term(term.preference), term.weight)
+        for one in (snapshot.profile(pod).added_affinity, own)
+        if one is not None
+        for term in one.preferred_during_scheduling_ignored_during_execution
+        if term.weight
+    ]
     if not terms:
         return None
     return lambda node: sum(weight for met, weight in terms if met(node))
