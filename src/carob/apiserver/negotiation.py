@@ -55,12 +55,15 @@ _PRETTY = Form(pretty=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Clause:
+class Clause:
+    """A part of an Accept header."""
+
     media: str
     parameters: tuple[tuple[str, str], ...]
     quality: float
 
     def get(self, name: str) -> str:
+        """The value of a parameter; empty where there is none."""
         return next((value for key, value in self.parameters if key == name), "")
 
 
@@ -76,7 +79,7 @@ def form_of(accept: str, *, watch: bool = False, pretty: bool = False, protobuf:
 
 @lru_cache(maxsize=512)
 def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool) -> Form:
-    clauses = _parse(accept)
+    clauses = parse(accept)
     if not any(clause.media in _KNOWN for clause in clauses):
         message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
         raise ApiError(406, "NotAcceptable", message, {})
@@ -98,7 +101,7 @@ def unsupported_media_type(known: str = _OBJECTS) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
-def _form(clause: _Clause, watch: bool, pretty: bool, protobuf: bool) -> Form | None:
+def _form(clause: Clause, watch: bool, pretty: bool, protobuf: bool) -> Form | None:
     media = JSON if clause.media in ("*/*", "application/*") else clause.media
     if watch and media == CBOR_SEQUENCE:
         media = CBOR
@@ -118,7 +121,7 @@ def _form(clause: _Clause, watch: bool, pretty: bool, protobuf: bool) -> Form | 
     return Form(media, kind, version, pretty)
 
 
-def _parse(accept: str) -> list[_Clause]:
+def parse(accept: str) -> list[Clause]:
     """The clauses of an Accept header, best first; equal ones keep their order."""
     clauses = []
     for part in accept.split(","):
@@ -133,7 +136,7 @@ def _parse(accept: str) -> list[_Clause]:
                     quality = float(value)
                 except ValueError:
                     quality = 1.0
-        clauses.append(_Clause(media.lower(), pairs, quality))
+        clauses.append(Clause(media.lower(), pairs, quality))
     clauses.sort(key=lambda clause: (-clause.quality, clause.media == "*/*", clause.media.endswith("/*")))
     return clauses
 

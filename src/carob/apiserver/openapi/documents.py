@@ -1,4 +1,5 @@
-"""`/openapi/v3`: an index of documents, one per group version, made from the resource table when somebody asks.
+"""`/openapi/v3`: an index of documents, one per group version, made from the resource table when somebody asks; and
+`/openapi/v2`, which has everything in one.
 
 The schemas come from `definitions.json.gz`, which a script generates; the prose of `explain` from
 `descriptions.json.gz`, which only the built package has. A document is kept compressed once made: kubectl takes it so.
@@ -11,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from carob.api.status import method_not_supported
+from carob.apiserver import negotiation
 from carob.apiserver.health import TEXT
 from carob.apiserver.openapi.operations import (
     MEDIA,
@@ -28,10 +30,11 @@ from carob.apiserver.openapi.operations import (
     responses,
     words,
 )
+from carob.apiserver.well_known import API_VERSION
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from carob.api.resources import Resource, ResourceTable
     from carob.apiserver.types import RequestInfo
@@ -99,24 +102,20 @@ def described(schema: Tree, prose: list[Any]) -> Tree:
     return out
 
 
-_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return bytes((number << 3 | 2, len(value))) + value
-
-
-# message Document {swagger = 1; info = 2 {title = 1; version = 2}; paths = 8; definitions = 9}
-_EMPTY_V2 = (
-    _field(1, b"2.0")
-    + _field(2, _field(1, b"Kubernetes") + _field(2, _API_VERSION.encode()))
-    + _field(8, b"")
-    + _field(9, b"")
-)
+_V2 = "v2"
+_V2_PROTOBUF = "v2 as protobuf"
+_MEDIA = {_V2: "application/json", _V2_PROTOBUF: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"}
+_V2_NAMES = {
+    "application/json": _V2,
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": _V2_PROTOBUF,
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf": _V2_PROTOBUF,
+    "application/*": _V2,
+    "*/*": _V2,
+}
 
 
 class OpenApi:
-    """Answers `/openapi/v3` and everything below it."""
+    """Answers `/openapi/v3`, everything below it, and `/openapi/v2`."""
 
     def __init__(self, table: ResourceTable) -> None:
         self._table = table
@@ -143,23 +142,16 @@ class OpenApi:
             return self._make(name, info, request)
         return self._send(known, info, request)
 
-    def answer_v2(self, info: RequestInfo, request: Request) -> Response:
-        """The older document, with nothing in it. Raises: ApiError 405.
-
-        kubectl asks it about kinds that the newer ones lack (`kind: List`, unknown kinds, custom resources) before it
-        applies or creates them, and takes a kind that it does not find for one that cannot be checked.
-        """
+    def answer_v2(self, info: RequestInfo, request: Request) -> Response | Awaitable[Response]:
+        """The older document, all groups in one. Raises: ApiError 405."""
         if request.method not in ("GET", "HEAD"):
             raise method_not_supported(None, info.verb)
-        if "protobuf" in request.headers.get("accept", ""):
-            return Response(body=_EMPTY_V2, content_type=_V2_PROTOBUF)
-        tree = {
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": _API_VERSION},
-            "paths": {},
-            "definitions": {},
-        }
-        return Response(body=orjson.dumps(tree))
+        clauses = negotiation.parse(request.headers.get("accept", "") or "*/*")
+        name = next((_V2_NAMES[clause.media] for clause in clauses if clause.media in _V2_NAMES), None)
+        if name is None:
+            return Response(406, content_type="")
+        known = self._documents.get(name)
+        return self._make(name, info, request) if known is None else self._send(known, info, request, _MEDIA[name])
 
     async def _make(self, name: str, info: RequestInfo, request: Request) -> Response:
         """A large document takes tens of milliseconds: a thread makes it, once for all who ask meanwhile."""
@@ -167,17 +159,18 @@ class OpenApi:
         if future is None:
             rows, etag = tuple(self._table), self._hash(name)
             loop = asyncio.get_running_loop()
-            future = self._being_made[name] = loop.run_in_executor(
-                None, _document, name, self._names()[name], rows, etag
-            )
+            make = _document_v2 if name in _MEDIA else partial(_document, group_version=self._names()[name])
+            future = self._being_made[name] = loop.run_in_executor(None, partial(make, name, rows=rows, etag=etag))
             future.add_done_callback(lambda _: self._being_made.pop(name, None))
         made = await asyncio.shield(future)
         if made[1] == self._hash(name):
             self._documents[name] = made
-        return self._send(made, info, request)
+        return self._send(made, info, request, _MEDIA.get(name, "application/json"))
 
     @staticmethod
-    def _send(document: tuple[bytes, str], info: RequestInfo, request: Request) -> Response:
+    def _send(
+        document: tuple[bytes, str], info: RequestInfo, request: Request, media: str = "application/json"
+    ) -> Response:
         packed, etag = document
         headers = [("ETag", f'"{etag}"'), ("Vary", "Accept")]
         if info.first("hash") == etag:
@@ -185,19 +178,11 @@ class OpenApi:
         if request.headers.get("if-none-match") == f'"{etag}"':
             return Response(304, content_type="", headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(body=packed, headers=[*headers, ("Content-Encoding", "gzip")])
-        return Response(body=gzip.decompress(packed), headers=headers)
+            return Response(body=packed, content_type=media, headers=[*headers, ("Content-Encoding", "gzip")])
+        return Response(body=gzip.decompress(packed), content_type=media, headers=headers)
 
     def _names(self) -> dict[str, tuple[str, str]]:
-        """Name of each document -> its group and version (empty: the group's own, or none)."""
-        names: dict[str, tuple[str, str]] = dict.fromkeys((*_SMALL, "api", "apis"), ("", ""))
-        for row in self._table:
-            if row.group:
-                names[f"apis/{row.group}"] = (row.group, "")
-                names[f"apis/{row.group}/{row.version}"] = (row.group, row.version)
-            else:
-                names[f"api/{row.version}"] = ("", row.version)
-        return names
+        return names_of(self._table)
 
     def _index(self) -> bytes:
         if not self._index_body:
@@ -211,21 +196,57 @@ class OpenApi:
         known = self._documents.get(name)
         if known is not None:
             return known[1]
-        group, version = self._names()[name]
-        rows = [repr(row) for row in self._table if row.group == group and row.version == version]
+        group, version = self._names().get(name, ("", ""))
+        all_groups = name in _MEDIA
+        rows = [repr(row) for row in self._table if all_groups or (row.group == group and row.version == version)]
         return hashlib.sha512("\n".join([name, _fingerprint(), *rows]).encode()).hexdigest().upper()
+
+
+def names_of(rows: Iterable[Resource]) -> dict[str, tuple[str, str]]:
+    """Name of each document -> its group and version (empty: the group's own, or none)."""
+    names: dict[str, tuple[str, str]] = dict.fromkeys((*_SMALL, "api", "apis"), ("", ""))
+    for row in rows:
+        if row.group:
+            names[f"apis/{row.group}"] = (row.group, "")
+            names[f"apis/{row.group}/{row.version}"] = (row.group, row.version)
+        else:
+            names[f"api/{row.version}"] = ("", row.version)
+    return names
 
 
 # Making a document: pure functions of the rows, because a thread runs them.
 
 
+def _paths_of(name: str, group: str, version: str, rows: Sequence[Resource]) -> Tree:
+    if not version:
+        return _small(name, group)
+    own = [row for row in rows if row.group == group and row.version == version and not row.custom]
+    return GroupVersionPaths(group, version).build(sorted(own, key=lambda row: row.plural))
+
+
+def _document_v2(name: str, rows: Sequence[Resource], etag: str) -> tuple[bytes, str]:
+    from carob.apiserver.openapi import version2
+
+    names = names_of(rows)
+    definitions, prose = _load("definitions.json.gz"), _load("descriptions.json.gz")
+    for one in definitions:
+        if one in prose:
+            definitions[one] = described(definitions[one], prose[one])
+    version2.with_groups(definitions, [one for one in names.values() if one[1]], _EVERYWHERE)
+    writer: version2.Writer
+    if name == _V2:
+        writer = version2.JsonWriter()
+    else:
+        from carob.apiserver.openapi.version2_protobuf import ProtobufWriter
+
+        writer = ProtobufWriter()
+    paths = (_paths_of(one, *names[one], rows) for one in sorted(names))
+    return version2.document(writer, API_VERSION, paths, definitions), etag
+
+
 def _document(name: str, group_version: tuple[str, str], rows: Sequence[Resource], etag: str) -> tuple[bytes, str]:
     group, version = group_version
-    if version:
-        own = [row for row in rows if row.group == group and row.version == version and not row.custom]
-        paths = GroupVersionPaths(group, version).build(sorted(own, key=lambda row: row.plural))
-    else:
-        paths = _small(name, group)
+    paths = _paths_of(name, group, version, rows)
     tree: Tree = {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": _API_VERSION},
