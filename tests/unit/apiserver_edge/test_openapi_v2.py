@@ -138,7 +138,8 @@ SCHEMA: dict[int, tuple[str, str]] = {
 
 
 def fields(raw: bytes) -> list[tuple[int, Any]]:
-    found, at = [], 0
+    found: list[tuple[int, Any]] = []
+    at = 0
 
     def varint() -> int:
         nonlocal at
