@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.runtime_worlds import FakeWorld, RealWorld, ServedWorld, World, traces
+from tests.contracts.runtime_worlds import ContainerdWorld, FakeWorld, RealWorld, ServedWorld, World, traces
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,29 @@ def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]:
 REAL = [pytest.mark.root, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module")
+def containerd_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerdWorld]:
+    """One containerd for all tests of a module; the machine is as before when they are done."""
+    folder = tmp_path_factory.mktemp("containerd")
+    # sockets' paths are short
+    run = Path(tempfile.mkdtemp(prefix="carob-c-", dir="/tmp"))
+    world = ContainerdWorld(folder, run)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
+    assert traces(folder) + traces(run) == []
+
+
 @pytest.fixture(
-    params=["fake", "fake served", pytest.param("embedded", marks=REAL), pytest.param("embedded served", marks=REAL)]
+    params=[
+        "fake",
+        "fake served",
+        pytest.param("embedded", marks=REAL),
+        pytest.param("embedded served", marks=REAL),
+        pytest.param("containerd", marks=REAL),
+    ]
 )
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     """Every implementation in turn."""
@@ -34,6 +56,9 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
         return FakeWorld(tmp_path)
     if request.param == "fake served":
         return ServedWorld(FakeWorld(tmp_path), tmp_path / "cri.sock")
+    if request.param == "containerd":
+        driven: ContainerdWorld = request.getfixturevalue("containerd_world")
+        return driven
     real: RealWorld = request.getfixturevalue("real_world")
     if request.param == "embedded served":
         return ServedWorld(real, Path(real.places.run_dir) / "cri.sock")

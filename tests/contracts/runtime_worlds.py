@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
+from carob.host.cgroup import Cgroups
 from carob.host.real import RealHost
 from carob.host.types import Host
 from carob.runtime.cri.client import CriRuntime
@@ -37,6 +38,7 @@ from carob.runtime.types import (
     Runtime,
     SandboxConfig,
 )
+from tests.containerd import Containerd, load_pause, ptp
 from tests.fakes.runtime import FakeRuntime
 
 IMAGE = "carob.local/busybox:1"
@@ -222,6 +224,47 @@ class ServedWorld:
             return served
 
         self._behind.run(*map(with_socket, bodies))
+
+
+class ContainerdWorld:
+    """Debian's containerd with runc, driven by our client."""
+
+    real = True
+
+    def __init__(self, folder: Path, run: Path) -> None:
+        self.logs = folder / "logs"
+        self._folder = folder
+        self._containerd = Containerd(folder / "containerd", run, ptp("10.254.7.0/24", folder / "addresses"))
+
+    def start(self) -> None:
+        """Bring it up, with the images that the contract needs."""
+        self._containerd.start()
+        load_pause(self._containerd)
+        root = busybox_root(self._folder / "image")
+        self._containerd.load(IMAGE, root, {"Cmd": ["sleep", "1000"], "Env": ["PATH=/bin", "COLOUR=image"]})
+
+    def run(self, *bodies: Body) -> None:
+        async def one(body: Body) -> None:
+            async with driving(self._containerd.endpoint) as client:
+                try:
+                    await body(client)
+                finally:
+                    for sandbox_ in await client.list_sandboxes():
+                        await client.remove_sandbox(sandbox_.id)
+
+        async def all_but_last(body: Body) -> None:
+            async with driving(self._containerd.endpoint) as client:
+                await body(client)
+
+        for body in bodies[:-1]:
+            asyncio.run(all_but_last(body))
+        asyncio.run(one(bodies[-1]))
+
+    def stop(self) -> None:
+        """Leave the machine as it was."""
+        self._containerd.stop()
+        cgroups = Cgroups(RealHost())
+        cgroups.remove(f"/carob-{CLUSTER}")
 
 
 @asynccontextmanager

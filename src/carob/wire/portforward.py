@@ -311,6 +311,8 @@ class SpdyClientSession:
         self._next_request = 0
         self._data_of: dict[int, int] = {}
         self._errors: dict[int, bytes] = {}
+        self._ended: set[int] = set()
+        """Connections whose data has ended, while their error streams have not."""
 
     def connect(self, port: int) -> int:
         """Ask for one more connection to `port`; its number."""
@@ -331,19 +333,34 @@ class SpdyClientSession:
                 if event.stream in self._data_of:
                     self._errors[event.stream] = (self._errors[event.stream] + event.data)[:MAX_EARLY_BYTES]
                     if event.fin:
-                        text = self._errors.pop(event.stream).decode("utf-8", "replace")
-                        number = self._data_of.pop(event.stream)
-                        if text:
-                            out.append(Failed(number, text))
+                        self._judge(event.stream, out)
+                elif event.fin and event.stream in self._data_of.values():
+                    # why it has ended comes after its end with some servers; client-go waits for it too
+                    self._ended.add(event.stream)
+                    if event.data:
+                        out.append(Received(event.stream, event.data, False))
                 else:
                     out.append(Received(event.stream, event.data, event.fin))
             elif isinstance(event, StreamReset):
-                out.append(Dropped(event.stream))
+                if event.stream in self._data_of:
+                    self._judge(event.stream, out)
+                else:
+                    out.append(Dropped(event.stream))
             elif isinstance(event, GoAway):
                 out.append(Left())
         if closed:
             out.append(Left())
         return out
+
+    def _judge(self, error: int, out: list[ClientEvent]) -> None:
+        """Nothing more comes on a connection's error stream: it has failed, or its end may be told."""
+        text = self._errors.pop(error).decode("utf-8", "replace")
+        number = self._data_of.pop(error)
+        if text:
+            out.append(Failed(number, text))
+        elif number in self._ended:
+            out.append(Received(number, b"", True))
+        self._ended.discard(number)
 
     def send(self, number: int, data: bytes) -> None:
         """Bytes for the port."""

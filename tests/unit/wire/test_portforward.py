@@ -60,6 +60,17 @@ def test_connections_come_and_go_each_on_its_own(ends: Ends) -> None:
     ]
 
 
+def test_why_a_connection_ended_may_come_after_its_end(ends: Ends) -> None:
+    """containerd does it so; the end alone would look like a port that had nothing to say."""
+    client, server = ends
+    number = client.connect(80)
+    server.receive(client.take())
+    server.end(number)
+    assert client.receive(server.take()) == []
+    server.close(number, "connection refused")
+    assert client.receive(server.take()) == [Failed(number, "connection refused")]
+
+
 def test_a_dropped_connection_is_told(ends: Ends) -> None:
     client, server = ends
     number = client.connect(80)
