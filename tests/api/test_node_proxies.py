@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from carob.api.user import UserInfo
+from carob.apiserver.nodes.page_links import MAX_PAGE_BYTES
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.pki import PkiOptions, ensure_node_pki, ensure_pki
 from carob.apiserver.server import ApiServer
@@ -33,6 +34,7 @@ class Kubelet:
         self.asked: list[Request] = []
         self.left = asyncio.Event()
         self.summary: Callable[[int], Any] = lambda times: "no summary"
+        self.pages: dict[str, Response] = {}
 
     def handle(self, request: Request) -> Response:
         self.asked.append(request)
@@ -42,6 +44,8 @@ class Kubelet:
             return Response(101, headers=[("upgrade", "SPDY/3.1")], content_type="", upgrade=self._echo)
         if request.path == "/stats/summary" and request.query == "only_cpu_and_memory=true":
             return Response(body=orjson.dumps(self.summary(self.asked.count(request))))
+        if request.path in self.pages:
+            return self.pages[request.path]
         if request.path.startswith("/attach/"):
             return Response(403, b"not you", "text/plain")
         return Response(
@@ -230,18 +234,55 @@ def test_a_nodes_web_pages(in_world: InWorld, name: str) -> None:
     in_world(body)
 
 
-def test_a_pods_web_page(in_world: InWorld) -> None:
+PAGE = b"""<html><body background=/sky.png><a href='/next?a=1&amp;b=2'>x</a> <a href="near">y</a></body></html>"""
+
+
+def test_a_page_leads_through_the_proxy_again(in_world: InWorld) -> None:
     async def body(world: World) -> None:
-        async with Server(world.kubelet.handle, SystemClock()) as server:
-            port = await server.listen("127.0.0.1", 0)
-            await world.pod("web")
-            status = orjson.dumps({"status": {"podIP": "127.0.0.1"}})
-            headers = {"content-type": "application/merge-patch+json"}
-            await world.transport.send(Request("PATCH", f"{PODS}/web/status", "", headers, status))
-            answer = await world.get(f"{PODS}/web:{port}/proxy/index.html")
-            assert (answer.status, answer.body) == (200, b"GET /index.html")
-            answer = await world.get(f"{PODS}/web:x/proxy/")
-            assert answer.status == 400
+        way = "/api/v1/nodes/node-0/proxy"
+        page = Response(body=PAGE, content_type="text/html; charset=utf-8")
+        page.headers = [("access-control-allow-origin", "*"), ("x-kept", "yes")]
+        moved = Response(302, content_type="", headers=[("location", "/elsewhere/")])
+        world.kubelet.pages = {"/page": page, "/moved": moved}
+        answer = await world.get(f"{way}/page")
+        assert answer.body.decode() == (
+            f"""<html><body background="{way}/sky.png"><a href='{way}/next?a=1&amp;b=2'>x</a>"""
+            """ <a href="near">y</a></body></html>"""
+        )
+        assert answer.content_type == "text/html; charset=utf-8"
+        assert ("x-kept", "yes") in answer.headers
+        assert "access-control-allow-origin" not in dict(answer.headers)
+        answer = await world.get(f"{way}/moved")
+        assert (answer.status, dict(answer.headers)["location"]) == (302, f"{way}/elsewhere/")
+        # links are relative to a path that ends in a slash
+        for method in ("GET", "HEAD"):
+            answer = await world.get(f"{way}?a=b", method)
+            assert (answer.status, dict(answer.headers)["location"]) == (301, f"{way}/?a=b")
+        answer = await world.get(way, "POST")
+        assert answer.body == b"POST /"
+        seen = world.kubelet.asked[-1].headers
+        assert seen["x-forwarded-uri"] == f"{way}/"
+
+    in_world(body)
+
+
+def test_a_page_that_is_long_passes_as_it_is(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        long = PAGE + b" " * MAX_PAGE_BYTES
+        world.kubelet.pages = {"/page": Response(body=long, content_type="text/html")}
+        assert (await world.get("/api/v1/nodes/node-0/proxy/page")).body == long
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.1.1", "0.0.0.0", "::1"])
+def test_nobody_is_led_to_the_server_itself(in_world: InWorld, address: str) -> None:
+    async def body(world: World) -> None:
+        await world.pod("web")
+        status = orjson.dumps({"status": {"podIP": address, "podIPs": [{"ip": address}]}})
+        headers = {"content-type": "application/merge-patch+json"}
+        await world.transport.send(Request("PATCH", f"{PODS}/web/status", "", headers, status))
+        assert await world.message(f"{PODS}/web:8080/proxy/index.html") == (400, "address not allowed")
 
     in_world(body)
 

@@ -228,3 +228,34 @@ def test_a_further_range_of_services_works_from_pods_and_nodes(cluster: Cluster)
     cluster.carob("wait", "servicecidr/further", terminating, "--timeout=60s").check()
     cluster.carob("delete", "service/further", "pod/further").check()
     cluster.carob("wait", "servicecidr/further", "--for=delete", "--timeout=60s").check()
+
+
+def test_pages_of_pods_and_services_come_through_the_api_server(cluster: Cluster) -> None:
+    """Answers upstream's "[sig-network] Proxy", whose namespace has `proxy` in its name, too."""
+    namespace = "proxy-1"
+    cluster.carob("create", "namespace", namespace).check()
+    pod = web_pod("proxy", app="proxy")
+    page = "<a href='/other.html'>other</a>"
+    pod["spec"]["containers"][0]["command"] = ["sh", "-c", f'echo "{page}" > /www/index.html; exec web']
+    several = [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "none", "port": 81}]
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [pod, service("proxy", {"app": "proxy"}) | {"spec": {"selector": {"app": "proxy"}, "ports": several}}],
+    }
+    cluster.carob("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest)).check()
+    cluster.wait_ready("proxy", namespace=namespace)
+    base = f"/api/v1/namespaces/{namespace}"
+    for way in (
+        "pods/proxy/proxy",
+        "pods/http:proxy:8080/proxy",
+        "services/proxy:80/proxy",
+        "services/proxy:http/proxy",
+    ):
+        end = time.monotonic() + 30
+        while (done := cluster.carob("get", "--raw", f"{base}/{way}/")).code and time.monotonic() < end:
+            time.sleep(0.1)  # the Service's endpoints come a moment after its Pod is ready
+        assert done.check().out.strip() == f"<a href='{base}/{way}/other.html'>other</a>"
+    refusal = cluster.carob("get", "--raw", f"{base}/services/proxy:82/proxy/")
+    assert 'no service port 82 found for service "proxy"' in refusal.err
+    cluster.carob("delete", "namespace", namespace).check()

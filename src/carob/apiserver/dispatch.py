@@ -25,6 +25,7 @@ Answerer: TypeAlias = "Callable[[RequestInfo, Request, UserInfo], Answer]"
 _NEEDS_NAME = frozenset(("get", "update", "patch", "delete"))
 _NEEDS_NAMESPACE = frozenset(("create", "get", "update", "patch", "delete", "deletecollection"))
 _DEEP_SUBRESOURCES = frozenset(("proxy",))
+_PROXY_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 def check_route(info: RequestInfo, method: str, row: Resource) -> None:
@@ -37,7 +38,10 @@ def check_route(info: RequestInfo, method: str, row: Resource) -> None:
             raise page_not_found()
         if row.namespaced and not info.namespace:
             raise page_not_found()
-        if info.verb not in subresource.verbs or method == "HEAD":
+        if info.subresource in _DEEP_SUBRESOURCES:
+            if method not in _PROXY_METHODS:
+                raise method_not_supported(row, info.verb)
+        elif info.verb not in subresource.verbs or method == "HEAD":
             raise method_not_supported(row, info.verb)
         return
     if info.beyond:

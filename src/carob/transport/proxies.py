@@ -79,12 +79,22 @@ async def proxy_stream(
     cuts is cut for the client, too. Raises: ConnectionError when the other server does not answer.
     """
     stream = await transport.stream(request)
-    headers = dict(stream.headers)
-    content_type = headers.pop("content-type", "")
-    passed = [(name, value) for name, value in headers.items() if name not in HOP_BY_HOP and name != "date"]
+    headers = {name: value for name, value in stream.headers.items() if name not in HOP_BY_HOP and name != "date"}
+    return hand_on(stream, headers, spawn, request.path)
+
+
+def hand_on(
+    stream: ResponseStream,
+    headers: Mapping[str, str],
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    path: str,
+    first: bytes = b"",
+) -> Response:
+    """An answer with these headers whose body is `first` and then the rest of a stream. See `proxy_stream`."""
+    passed = [(name, value) for name, value in headers.items() if name != "content-type"]
 
     def begin(sink: Sink) -> None:
-        task = spawn(_pump(stream, sink), f"proxy {request.path}")
+        task = spawn(_pump(stream, sink, first), f"proxy {path}")
         # a task that is cancelled before its first step would never close the stream
         loop = asyncio.get_running_loop()
 
@@ -93,12 +103,15 @@ async def proxy_stream(
 
         sink.on_close(left)
 
-    return Response(stream.status, content_type=content_type, headers=passed, stream=begin)
+    return Response(stream.status, content_type=headers.get("content-type", ""), headers=passed, stream=begin)
 
 
-async def _pump(stream: ResponseStream, sink: Sink) -> None:
+async def _pump(stream: ResponseStream, sink: Sink, first: bytes) -> None:
     try:
         async with stream:
+            if first:
+                sink.write(first)
+                await sink.drain()
             while data := await stream.read():
                 sink.write(data)
                 await sink.drain()

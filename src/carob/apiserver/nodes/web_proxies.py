@@ -3,17 +3,17 @@
 A name may carry a scheme and a port: `https:web:8443`. Upgrades pass, too.
 
 Source: kubernetes `pkg/registry/core/{node,pod,service}/rest`, `staging/…/apimachinery/pkg/util/proxy`.
-Differs: links in HTML pages are not rewritten.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.api.status import ApiError, bad_request, not_found
 from carob.apiserver.authn.service_accounts import NODES, PODS, row
-from carob.transport.http import Request
-from carob.transport.proxies import pass_on_headers, proxy_stream, proxy_upgrade
+from carob.apiserver.nodes import page_proxy
+from carob.transport.proxies import proxy_upgrade
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
     from carob.apiserver.nodes.connections import Dialer, NodeConnections
     from carob.apiserver.types import Reader, RequestInfo
-    from carob.transport.http import Connection, Response, Transport, Upgrade
+    from carob.transport.http import Connection, Request, Response, Transport, Upgrade
 
 SERVICES = row("", "v1", "services")
+# how many parts a path has before `proxy`
+NODE_DEPTH, NAMESPACED_DEPTH = 4, 6
 SLICES = row("discovery.k8s.io", "v1", "endpointslices")
 
 
@@ -34,6 +36,18 @@ class Target(NamedTuple):
     scheme: str
     name: str
     port: str
+
+
+def _allowed(address: str) -> bool:
+    """Whether a Pod may be asked there: whoever writes a Pod's status must not lead us to ourselves.
+
+    Source: `proxyutil.IsProxyableIP`.
+    """
+    try:
+        where = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (where.is_loopback or where.is_link_local or where.is_multicast or where.is_unspecified)
 
 
 def split_name(text: str) -> Target:
@@ -68,7 +82,7 @@ class WebProxies:
         target = split_name(info.name)
         if self._reader.get(NODES, "", target.name) is None:
             raise not_found(NODES, target.name)
-        return await self._pass_on(request, self._connections.to(target.name))
+        return await self._pass_on(info, request, self._connections.to(target.name), "")
 
     async def pod(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """To a port of a Pod; the first that a container names, if none is given."""
@@ -77,7 +91,7 @@ class WebProxies:
         if pod is None:
             raise not_found(PODS, target.name)
         address = pod.status.pod_ip
-        if not address:
+        if not _allowed(address):
             raise bad_request("address not allowed")
         port = target.port or next((str(p.container_port) for c in pod.spec.containers for p in c.ports), "80")
         if not port.isdigit():
@@ -98,8 +112,14 @@ class WebProxies:
         if not target.port and len(ports) == 1:
             wanted = ports[0].name
         else:
-            numbered = (p.name for p in ports if target.port.isdigit() and p.port == int(target.port))
-            wanted = next(numbered, target.port)
+            wanted = target.port
+            if wanted.isdigit():
+                number = int(wanted)
+                named = next((p for p in ports if p.port == number), None)
+                if named is None:
+                    message = f'no service port {number} found for service "{target.name}"'
+                    raise ApiError(503, "ServiceUnavailable", message)
+                wanted = named.name
         for found in self._reader.list(SLICES, namespace):
             if found.metadata.labels.get("kubernetes.io/service-name") != service.metadata.name:
                 continue
@@ -116,28 +136,38 @@ class WebProxies:
         """Through a transport of its own, which is given back when the answer has passed."""
         transport = self._dialer.plain(host, port, tls=tls)
         try:
-            return await self._pass_on(request, transport, transport.close)
+            return await self._pass_on(info, request, transport, f"{host}:{port}", transport.close)
         except BaseException:
             await transport.close()
             raise
 
     async def _pass_on(
-        self, request: Request, transport: Transport, done: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self,
+        info: RequestInfo,
+        request: Request,
+        transport: Transport,
+        address: str,
+        done: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> Response:
-        raw_path, mark, query = (request.raw_target or request.path).partition("?")
-        path = "/" + raw_path.partition("/proxy")[2].lstrip("/")
-        headers = pass_on_headers(request.headers)
-        wanted = Request(request.method, path, query, headers, request.body, raw_target=path + mark + query)
+        depth = NAMESPACED_DEPTH if info.namespace else NODE_DEPTH
+        prefix, rest, query = page_proxy.split_target(request, depth)
+        wanted = page_proxy.outgoing(request, prefix, rest, query)
         try:
             if "upgrade" in request.headers:
-                wanted.headers = headers | {"upgrade": request.headers["upgrade"]}
+                wanted.headers = {**wanted.headers, "upgrade": request.headers["upgrade"]}
                 response = await proxy_upgrade(wanted, transport)
                 if response.upgrade is None:
                     await _finished(done)
                 else:
                     response.upgrade = _then(response.upgrade, done)
                 return response
-            return await proxy_stream(wanted, transport, self._spawner(done))
+            response_or_none = page_proxy.redirected(request, prefix, rest, query)
+            if response_or_none is None:
+                spawn = self._spawner(done)
+                response_or_none = await page_proxy.pass_page(request, wanted, transport, prefix, address, spawn)
+            if response_or_none.stream is None:
+                await _finished(done)
+            return response_or_none
         except ConnectionError as error:
             message = f"error trying to reach service: {error}"
             raise ApiError(503, "ServiceUnavailable", message) from error
