@@ -637,5 +637,20 @@ def test_odd_requests_are_the_clients_fault(with_server: Callable[[Callable[[Ask
         response = asker.server.handle(Request("PUT", f"{sets}/a", "", json_body, text, ADMIN))
         status = (response if isinstance(response, Response) else await response).status
         assert status == 400
+        # a name that no header can carry, and more warnings than a head should have
+        odd = {"metadata": {"name": "c"}, "\u0000": 1, "fine": 2}
+        response = await asker.respond("POST", sets, odd, headers=json_body)
+        assert [value for name, value in response.headers if name == "Warning"] == ['299 - "unknown field \\"fine\\""']
+        many = {"metadata": {"name": "d"}, **{f"{number}{'x' * 500}": 1 for number in range(40)}}
+        response = await asker.respond("POST", sets, many, headers=json_body)
+        assert 0 < sum(len(value) for name, value in response.headers if name == "Warning") < 5000
+        # a grace that ends after the year 9999
+        account = {"metadata": {"name": "default"}}
+        await asker.ask("POST", "/api/v1/namespaces/default/serviceaccounts", account, headers=json_body)
+        pods = "/api/v1/namespaces/default/pods"
+        pod = {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}}
+        assert (await asker.ask("POST", pods, pod, headers=json_body))[0] == 201
+        status, gone = await asker.ask("DELETE", f"{pods}/p?gracePeriodSeconds=9223372036854775807")
+        assert (status, gone["metadata"]["deletionTimestamp"]) == (200, "9999-12-31T23:59:59Z")
 
     with_server(body)

@@ -33,7 +33,6 @@ _KEPT = frozenset(
         "namespaces",
         "nodes",
         "serviceaccounts",
-        "events",
         "leases",
         "priorityclasses",
         "flowschemas",

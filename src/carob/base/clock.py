@@ -90,14 +90,17 @@ class VirtualClock:
 
 
 def rfc3339(seconds: float) -> str:
-    """`2026-11-23T05:53:00Z`: the form of `Time` in API objects."""
+    """`2026-11-23T05:53:00Z`: the form of `Time` in API objects, which ends with the year 9999."""
     return _second(math.floor(seconds))
 
 
 @lru_cache(maxsize=16)
 def _second(whole: int) -> str:
     """The text of a second, which many writes share."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(whole, _LAST_SECOND)))
+
+
+_LAST_SECOND = 253402300799
 
 
 def rfc3339_micro(seconds: float) -> str:

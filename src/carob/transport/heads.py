@@ -26,6 +26,8 @@ _phrases[413] = "Request Entity Too Large"
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 _PATH_UNSAFE = frozenset(' "#%<>?[\\]^`{|}')
 
+_NO_CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), " ")
+
 
 def header_name(raw: bytes) -> str:
     """A header's name in lower case."""
@@ -51,9 +53,9 @@ def answer_start(status: int, content_type: str) -> bytes:
 
 
 def header_value(text: str) -> bytes:
-    """A value as it goes on the wire; line breaks, with which a text could forge a header, become spaces."""
-    if "\r" in text or "\n" in text:
-        text = text.replace("\r", " ").replace("\n", " ")
+    """A value as it goes on the wire; control characters, with which a text could forge a header, become spaces."""
+    if not text.isprintable():
+        text = text.translate(_NO_CONTROLS)
     return text.encode("utf-8", "replace")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from carob.api.status import not_found
@@ -77,9 +78,23 @@ def written_entry(
 
 
 def warning_headers(warnings: list[str]) -> list[tuple[str, str]]:
-    """`Warning: 299 - "…"` headers, each text once."""
-    return [("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(warnings)]
+    """`Warning: 299 - "…"` headers, each text once.
+
+    A text with control characters is no header and is left out; texts that are too long in sum are cut, and those that
+    still have no room are dropped.
+    Source: apiserver `endpoints/filters/warning.go`.
+    """
+    texts = [text for text in dict.fromkeys(warnings) if text and not _CONTROL.search(text)]
+    if sum(map(len, texts)) > _MAX_WARNINGS_LENGTH:
+        texts = [text[:_MAX_CUT_LENGTH] for text in texts]
+        texts = texts[: _MAX_WARNINGS_LENGTH // _MAX_CUT_LENGTH]
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in texts]
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_WARNINGS_LENGTH = 4096
+_MAX_CUT_LENGTH = 256
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return text.replace("\\", "\\\\").replace('"', '\\"')
