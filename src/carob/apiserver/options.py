@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,6 +47,8 @@ class ApiServerOptions:
     """Who provisions the default StorageClass `local-path`, which a new cluster then has; empty: there is none."""
     node_config: Mapping[str, str] = field(default_factory=dict)
     """What a node must know that joins: kube-system/carob-node-config; empty: there is none, and no cluster-info."""
+    authentication: AuthenticationRules = USUAL
+    """Whose tokens are believed besides our own, and where the anonymous may speak."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")
 
     @property

@@ -22,6 +22,7 @@ from carob.apiserver.admission.quota_ledger import QuotaLedger
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
+from carob.apiserver.authn.keys_wanted import KeysWanted
 from carob.apiserver.authn.service_accounts import ServiceAccountTokens
 from carob.apiserver.authz.aggregation import RoleAggregation
 from carob.apiserver.authz.authorizer import Authorizer
@@ -60,9 +61,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
+    from carob.apiserver.authn.oidc import OidcTokens
     from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
     from carob.apiserver.dispatch import Answer, Answerer
-    from carob.apiserver.types import RequestInfo
+    from carob.apiserver.types import Reader, RequestInfo
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.store.types import Store
@@ -93,6 +95,7 @@ class ApiServer:
             lambda: self._in_flight.count,
         )
         self._connections: NodeConnections | None = None
+        self._oidc: OidcTokens | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -101,7 +104,7 @@ class ApiServer:
         options, reader = self.options, self.engine.reader
         key = SigningKey(options.service_account_key_pem) if options.service_account_key_pem else None
         self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
-        self._authenticator = Authenticator(reader, self._clock, self._tokens, options.static_tokens)
+        self._authenticator = self._make_authenticator(reader)
         self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
         ledger = QuotaLedger(reader, self.engine, BUILT_IN, self._clock)
         quota = QuotaAdmission(reader, ledger)
@@ -121,6 +124,15 @@ class ApiServer:
             warm = asyncio.get_running_loop().run_in_executor(None, key.warm_up)
             warm.add_done_callback(_log_broken_key)
         self._stage = "ready"
+
+    def _make_authenticator(self, reader: Reader) -> Authenticator:
+        options, rules = self.options, self.options.authentication
+        if rules.issuers:
+            from carob.apiserver.authn.issuer_keys import SocketFetcher
+            from carob.apiserver.authn.oidc import OidcTokens
+
+            self._oidc = OidcTokens(rules.issuers, (options.issuer,), SocketFetcher(), self._clock)
+        return Authenticator(reader, self._clock, self._tokens, options.static_tokens, rules, self._oidc)
 
     async def _bootstrap(self, options: ApiServerOptions) -> None:
         shared = self._store.shared
@@ -197,6 +209,8 @@ class ApiServer:
             await servers.leave()
         if self._connections is not None:
             await self._connections.close()
+        if self._oidc is not None:
+            await self._oidc.close()
         await self.engine.close()
 
     def _why_failing(self, check: str) -> str | None:
@@ -224,6 +238,8 @@ class ApiServer:
             if info.verb in WRITES:
                 self._in_flight.check(user)
             answer = self._dispatcher.answer(info, request, user)
+        except KeysWanted as wanted:
+            return self._when_keys_are_here(request, wanted)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
@@ -241,6 +257,12 @@ class ApiServer:
             self.metrics.observe(info, response.status, self._clock.monotonic() - started)
             return response
         return self._finish(request, info, user, answer, started)
+
+    async def _when_keys_are_here(self, request: Request, wanted: KeysWanted) -> Response:
+        """Answer a request anew whose token's issuer must be asked for its keys first. It is waited for but once."""
+        await wanted.keys.refreshed()
+        answer = self.handle(request)
+        return answer if isinstance(answer, Response) else await answer
 
     async def _finish(
         self, request: Request, info: RequestInfo, user: UserInfo, answer: Awaitable[Response], started: float

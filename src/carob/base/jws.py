@@ -34,16 +34,25 @@ def _decode(text: str) -> bytes:
 
 def unverified_claims(token: str) -> dict[str, Any]:
     """The claims of a token whoever signed it. Raises: InvalidToken."""
+    return _part(token, 1, "claims")
+
+
+def unverified_header(token: str) -> dict[str, Any]:
+    """The header of a token. Raises: InvalidToken."""
+    return _part(token, 0, "the header")
+
+
+def _part(token: str, number: int, name: str) -> dict[str, Any]:
     parts = token.split(".")
     if len(parts) != 3:
         raise InvalidToken("a token has three parts")
     try:
-        claims = orjson.loads(_decode(parts[1]))
+        tree = orjson.loads(_decode(parts[number]))
     except orjson.JSONDecodeError as error:
-        raise InvalidToken("claims are not JSON") from error
-    if not isinstance(claims, dict):
-        raise InvalidToken("claims are not an object")
-    return claims
+        raise InvalidToken(f"{name} is not JSON") from error
+    if not isinstance(tree, dict):
+        raise InvalidToken(f"{name} is not an object")
+    return tree
 
 
 class SigningKey:

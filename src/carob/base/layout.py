@@ -182,6 +182,11 @@ class Cluster:
         return Path(self.state_dir) / "scheduler.yaml"
 
     @property
+    def authentication_file(self) -> Path:
+        """Whose tokens the server believes, where the user said so."""
+        return self.server_dir / "authentication.json"
+
+    @property
     def file(self) -> Path:
         return Path(self.state_dir) / "cluster.json"
 

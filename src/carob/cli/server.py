@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import clusters, listening
+from carob.cli import authentication, clusters, listening
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
     flags.number("api-port", meta="P", help="port of a server that no `carob up` started (default: 6443)")
     listening.add_flags(flags)
+    authentication.add_flags(flags)
     add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
@@ -77,7 +78,9 @@ def run(arguments: Arguments) -> int:
             "and that longer than --leader-elect-retry-period"
         )
     alone = arguments.store or listening.given(arguments)
+    issuers = authentication.read(arguments)
     cluster = _described(arguments) if alone else clusters.existing(arguments)
+    authentication.put(cluster, issuers)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 

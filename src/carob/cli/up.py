@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
-from carob.cli import clusters, listening, node_config, processes, runtime_options, scheduler_config, simulated
+from carob.cli import (
+    authentication,
+    clusters,
+    listening,
+    node_config,
+    processes,
+    runtime_options,
+    scheduler_config,
+    simulated,
+)
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
@@ -54,6 +63,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("scheduler-config", meta="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, weights")
     node_config.add_flags(flags)
     runtime_options.add_flags(flags)
+    authentication.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -74,6 +84,7 @@ def run(arguments: Arguments) -> int:
     simulated_nodes = simulated.options(arguments)
     scheduler = scheduler_config.read(arguments.scheduler_config)
     kubelet = node_config.read(arguments)
+    issuers = authentication.read(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -94,6 +105,7 @@ def run(arguments: Arguments) -> int:
             runtime_options.apply(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
+            authentication.put(cluster, issuers)
         running = start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
+from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules, kept
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.pki import PkiOptions, ensure_client, ensure_node_pki, ensure_pki
 from carob.apiserver.server import ApiServer
@@ -114,6 +115,7 @@ class ServerProcess:
             kubelet_ca_pem=pki.ca.certificate.read_bytes(),
             local_provisioner=PROVISIONER,
             eviction_seconds=self._cluster.eviction_seconds,
+            authentication=self._authentication(),
             node_config={
                 "cluster-name": self._cluster.name,
                 "cluster-cidr": self._cluster.pod_cidr,
@@ -122,6 +124,13 @@ class ServerProcess:
                 "node-monitor-grace-seconds": f"{self._cluster.node_monitor_grace_seconds:g}",
             },
         )
+
+    def _authentication(self) -> AuthenticationRules:
+        """Whose tokens are believed; the usual rules where the user said nothing."""
+        file = self._cluster.authentication_file
+        if not file.exists():
+            return USUAL
+        return kept(file.read_text())
 
     async def _serve(self, store: Store, pki: Pki) -> None:
         api = ApiServer(store, self._options(pki, store), self._clock, self._randomness)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from carob.api.status import unauthorized
 from carob.api.user import ANONYMOUS, UserInfo
 from carob.apiserver.authn import bootstrap_tokens
+from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules
 from carob.apiserver.authn.x509 import CertificateAuthenticator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from carob.apiserver.authn.oidc import OidcTokens
     from carob.apiserver.authn.service_accounts import ServiceAccountTokens
     from carob.apiserver.types import Reader
     from carob.base.clock import Clock
@@ -31,15 +33,19 @@ class Authenticator:
         clock: Clock,
         service_accounts: ServiceAccountTokens | None,
         static_tokens: Mapping[str, UserInfo],
+        rules: AuthenticationRules = USUAL,
+        oidc: OidcTokens | None = None,
     ) -> None:
         self._reader = reader
         self._clock = clock
         self._service_accounts = service_accounts
         self._static_tokens = static_tokens
         self._certificates = CertificateAuthenticator()
+        self._rules = rules
+        self._oidc = oidc
 
     def authenticate(self, request: Request) -> UserInfo:
-        """The user of a request. Raises: ApiError 401 for a credential that is not good."""
+        """The user of a request. Raises: ApiError 401 for a credential that is not good, KeysWanted."""
         if request.user is not None:
             return request.user
         if request.peer_certificate is not None:
@@ -48,18 +54,27 @@ class Authenticator:
                 return user
         header = request.headers.get("authorization")
         if header is None:
-            return ANONYMOUS
+            return self._anonymous(request)
         scheme, _, token = header.strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
-            return ANONYMOUS
+            return self._anonymous(request)
         found = self.authenticate_token(token)
         if found is None:
             raise unauthorized()
         return found[0]
 
+    def _anonymous(self, request: Request) -> UserInfo:
+        rules = self._rules
+        if not rules.anonymous or (rules.anonymous_paths and request.path not in rules.anonymous_paths):
+            raise unauthorized()
+        return ANONYMOUS
+
     def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> tuple[UserInfo, tuple[str, ...]] | None:
-        """The user of a bearer token and the audiences in common; None if it is not good. Also serves TokenReview."""
+        """The user of a bearer token and the audiences in common; None if it is not good. Also serves TokenReview.
+
+        Raises: KeysWanted when an issuer of tokens must be asked for its keys first.
+        """
         if self._service_accounts is not None and token.count(".") == 2:
             found = self._service_accounts.authenticate(token, audiences)
             if found is not None:
@@ -68,4 +83,6 @@ class Authenticator:
             if hmac.compare_digest(known.encode(), token.encode()):
                 return static_user, tuple(audiences)
         user = bootstrap_tokens.authenticate(token, self._reader, self._clock)
-        return (user, tuple(audiences)) if user is not None else None
+        if user is not None:
+            return user, tuple(audiences)
+        return self._oidc.authenticate(token, audiences) if self._oidc is not None else None

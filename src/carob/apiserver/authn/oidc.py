@@ -1,0 +1,148 @@
+"""JSON web tokens of issuers outside of the cluster: OpenID Connect.
+
+A token counts if its issuer is one of ours, one of the issuer's keys signed it, it has not ended, and its audience and
+required claims fit. Who speaks is then read from its claims. A token whose key we do not have yet raises `KeysWanted`:
+whoever can wait does so and asks once more.
+
+Source: kubernetes `plugin/pkg/authenticator/token/oidc/oidc.go`.
+Differs: distributed claims (`_claim_names`) are not followed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api.user import UserInfo
+from carob.apiserver.authn.issuer_keys import Fetcher, IssuerKeys
+from carob.apiserver.authn.keys_wanted import KeysWanted
+from carob.apiserver.authn.x509 import AUTHENTICATED
+from carob.base.jws import InvalidToken, unverified_claims, unverified_header
+from carob.base.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from carob.apiserver.authn.jwt_issuers import JwtIssuer
+    from carob.base.clock import Clock
+
+NOT_BEFORE_LEEWAY_SECONDS = 300.0
+MAX_TOKEN_BYTES = 64 << 10
+_LIMIT = 4096
+_log = get_logger("apiserver")
+
+
+class _Refused(Exception):
+    """Why a token does not count; only the log hears of it."""
+
+
+class OidcTokens:
+    """Checks the tokens of some issuers."""
+
+    def __init__(
+        self, issuers: Sequence[JwtIssuer], api_audiences: Sequence[str], fetcher: Fetcher, clock: Clock
+    ) -> None:
+        self._issuers = {issuer.url: (issuer, IssuerKeys(issuer, fetcher, clock)) for issuer in issuers}
+        self._api_audiences = tuple(api_audiences)
+        self._clock = clock
+        # token -> generation of the keys, user, end
+        self._checked: dict[str, tuple[int, UserInfo, float]] = {}
+
+    async def close(self) -> None:
+        """End what is being fetched."""
+        for _, keys in self._issuers.values():
+            await keys.close()
+
+    def authenticate(self, token: str, audiences: Sequence[str] = ()) -> tuple[UserInfo, tuple[str, ...]] | None:
+        """The user of a token, and which of the asked audiences of this API it is good for; None if it is not good.
+
+        Raises: KeysWanted.
+        """
+        shared = tuple(audience for audience in audiences if audience in self._api_audiences)
+        if len(token) > MAX_TOKEN_BYTES or (audiences and not shared):
+            return None
+        try:
+            user = self._user(token)
+        except InvalidToken:
+            return None
+        except _Refused as why:
+            _log.info("a bearer token is refused: %s", why)
+            return None
+        return (user, shared) if user is not None else None
+
+    def _user(self, token: str) -> UserInfo | None:
+        claims = unverified_claims(token)
+        name = claims.get("iss")
+        found = self._issuers.get(name) if isinstance(name, str) else None
+        if found is None:
+            return None
+        issuer, keys = found
+        known = self._checked.get(token)
+        if known is not None and known[0] == keys.generation and self._clock.now() <= known[2]:
+            return known[1]
+        _verify(token, issuer, keys)
+        user, end = self._judge(claims, issuer)
+        if len(self._checked) >= _LIMIT:
+            del self._checked[next(iter(self._checked))]
+        self._checked[token] = (keys.generation, user, end)
+        return user
+
+    def _judge(self, claims: dict[str, Any], issuer: JwtIssuer) -> tuple[UserInfo, float]:
+        """Who the claims speak of, and until when. Raises: _Refused."""
+        now = self._clock.now()
+        audience = claims.get("aud")
+        named = [audience] if isinstance(audience, str) else audience
+        if not isinstance(named, list) or not any(one in named for one in issuer.audiences):
+            raise _Refused(f"expected audience in {list(issuer.audiences)} got {named}")
+        end, begin = claims.get("exp"), claims.get("nbf")
+        if not isinstance(end, (int, float)) or isinstance(end, bool) or now > end:
+            raise _Refused(f"token is expired (Token Expiry: {end})")
+        if isinstance(begin, (int, float)) and now + NOT_BEFORE_LEEWAY_SECONDS < begin:
+            raise _Refused(f"current time {now} before the nbf (not before) time: {begin}")
+        for claim, wanted in issuer.required_claims.items():
+            if claims.get(claim) != wanted:
+                raise _Refused(
+                    f"required claim {claim} value does not match. Got = {claims.get(claim)}, want = {wanted}"
+                )
+        name = claims.get(issuer.username_claim)
+        if not isinstance(name, str) or not name:
+            raise _Refused(f"could not parse username from the claim {issuer.username_claim!r}")
+        if issuer.username_claim == "email" and claims.get("email_verified", True) is not True:
+            raise _Refused("email not verified")
+        uid = claims.get(issuer.uid_claim) if issuer.uid_claim else ""
+        if not isinstance(uid, str):
+            raise _Refused(f"the claim {issuer.uid_claim!r} is no string")
+        groups = (*_groups(claims, issuer), AUTHENTICATED)
+        return UserInfo(issuer.username_prefix + name, groups, uid), float(end)
+
+
+def _groups(claims: dict[str, Any], issuer: JwtIssuer) -> tuple[str, ...]:
+    """Raises: _Refused."""
+    if not issuer.groups_claim or claims.get(issuer.groups_claim) is None:
+        return ()
+    found = claims[issuer.groups_claim]
+    groups = [found] if isinstance(found, str) else found
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise _Refused(f"the claim {issuer.groups_claim!r} is neither a string nor a list of strings")
+    return tuple(issuer.groups_prefix + group for group in groups)
+
+
+def _verify(token: str, issuer: JwtIssuer, keys: IssuerKeys) -> None:
+    """Return if one of the issuer's keys signed it. Raises: _Refused, KeysWanted, InvalidToken."""
+    header = unverified_header(token)
+    algorithm, key_id = header.get("alg"), header.get("kid", "")
+    if algorithm not in issuer.signing_algorithms or not isinstance(key_id, str):
+        raise _Refused(f"signed with {algorithm!r}, which is none of {list(issuer.signing_algorithms)}")
+    candidates = keys.named(key_id)
+    if candidates:
+        import jwt
+
+        for key in candidates:
+            try:
+                jwt.api_jws.decode(token, key, algorithms=[algorithm])
+                return
+            except (jwt.PyJWTError, TypeError, ValueError):
+                continue
+    # a key may have been exchanged under its old name, too
+    if keys.may_fetch:
+        raise KeysWanted(keys)
+    raise _Refused("failed to verify id token signature")
