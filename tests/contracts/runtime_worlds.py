@@ -10,9 +10,10 @@ import asyncio
 import itertools
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -296,6 +297,21 @@ async def driving(endpoint: str) -> AsyncIterator[CriRuntime]:
         yield client
     finally:
         await client.close()
+
+
+@contextmanager
+def open_world() -> Iterator[RealWorld]:
+    """A world whose files everybody gets to, as below /var/lib: pytest's own folders are root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="carob-test-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    made = RealWorld(folder)
+    try:
+        yield made
+    finally:
+        made.clear()
+        left = traces(folder)
+        shutil.rmtree(folder)
+    assert left == []
 
 
 def in_a_thread(work: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from carob.host.recording import faulty
 from carob.host.types import Host
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
 from carob.runtime.embedded.runtime import EmbeddedRuntime
-from carob.runtime.types import ContainerState, Mount, Runtime, RuntimeFailure
-from tests.contracts.runtime_worlds import IMAGE, RealWorld, container, sandbox, traces
+from carob.runtime.types import ContainerState, Mount, Runtime, RuntimeFailure, UserNamespace
+from tests.contracts.runtime_worlds import IMAGE, RealWorld, container, open_world, sandbox, traces
 from tests.contracts.test_runtime import SLEEP, started
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -48,6 +49,9 @@ class Trap:
 
     def __call__(self, verb: str, arguments: tuple[object, ...]) -> bool:
         del arguments
+        if threading.current_thread().name.startswith("carob-later"):
+            # at a time of its own: counted, it would hide another call from the walk
+            return False
         return self.armed and self._matches(verb)
 
 
@@ -73,13 +77,17 @@ async def alone(world: RealWorld, host: Host) -> EmbeddedRuntime:
     return agent
 
 
-async def each_call_fails_once(world: RealWorld, ready: bool) -> list[str]:
+async def each_call_fails_once(world: RealWorld, ready: bool, users: UserNamespace | None = None) -> list[str]:
     """Make a Pod again and again with the nth call failing, until none fails; the calls that failed.
 
-    `ready`: fail only in making the container, in a sandbox that stands.
+    `ready`: fail only in making the container, in a sandbox that stands. `users`: in a user namespace of its own.
     """
     failed: list[str] = []
     good = RealHost()
+    # the groups above the Pods' stay: once they are there, every round makes the same calls
+    agent = await alone(world, good)
+    await agent.remove_sandbox((await agent.run_sandbox(sandbox(world, users=users))).id)
+    await agent.close()
     for nth in range(1, _MOST_CALLS):
         trap = Trap(lambda verb: verb not in _CLEANING)
         host, plan = faulty(good, nth, trap)
@@ -88,7 +96,7 @@ async def each_call_fails_once(world: RealWorld, ready: bool) -> list[str]:
         made = None
         try:
             trap.armed = not ready
-            made = await agent.run_sandbox(sandbox(world))
+            made = await agent.run_sandbox(sandbox(world, users=users))
             trap.armed = True
             container_id = await agent.create_container(made.id, container(*SLEEP, mounts=[IMAGE_VOLUME]))
             await agent.start_container(container_id)
@@ -119,7 +127,23 @@ def test_a_failure_at_any_step_leaves_nothing(world: RealWorld, ready: bool) -> 
         failed.extend(await each_call_fails_once(world, ready))
 
     world.run(body)
-    assert len(failed) >= (15 if not ready else 6), failed
+    made = {call.partition("(")[0] for call in failed}
+    assert made >= ({"mkdir", "write", "unshare", "spawn", "mount", "create"} if not ready else {"mount", "spawn"}), (
+        failed
+    )
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["sandbox", "container"])
+def test_a_failure_with_users_of_its_own_leaves_nothing(ready: bool) -> None:
+    failed: list[str] = []
+    with open_world() as world:
+
+        async def body(runtime: Runtime) -> None:
+            await runtime.close()
+            failed.extend(await each_call_fails_once(world, ready, UserNamespace(655_360)))
+
+        world.run(body)
+    assert any("mount_idmapped" in call for call in failed), "\n".join(failed)
 
 
 def test_a_failed_removal_can_be_repeated(world: RealWorld) -> None:

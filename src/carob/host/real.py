@@ -115,6 +115,12 @@ class RealHost:
     def mount(self, source: str, target: str, fstype: str = "none", flags: int = 0, data: str = "") -> None:
         syscalls.mount(source, target, fstype, flags, data)
 
+    def mount_idmapped(self, source: str, target: str, users: str, *, recursive: bool = False) -> None:
+        syscalls.mount_idmapped(source, target, users, recursive)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        os.chown(path, uid, gid, follow_symlinks=False)
+
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         try:
             syscalls.umount2(target, flags)

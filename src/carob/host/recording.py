@@ -129,6 +129,13 @@ class FakeHost:
         self._record("mount", source, target, fstype, flags, data)
         self.mounted[target] = fstype
 
+    def mount_idmapped(self, source: str, target: str, users: str, *, recursive: bool = False) -> None:
+        self._record("mount_idmapped", source, target, users, recursive)
+        self.mounted[target] = "idmapped"
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        self._record("chown", path, uid, gid)
+
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         self._record("umount", target)
         self.mounted.pop(target, None)

@@ -12,7 +12,16 @@ import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
 _NR_OPENAT2 = 437
+_NR_MOUNT_SETATTR = 442
+_OPEN_TREE_CLONE = 1
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOUNT_ATTR_IDMAP = 0x100000
 _RESOLVE_IN_ROOT = 0x10
 
 IN_MOVED_TO = 0x80
@@ -76,6 +85,28 @@ def inotify_init() -> int:
 def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
     """The number of the watch."""
     return _checked(_libc.inotify_add_watch(descriptor, os.fsencode(path), ctypes.c_uint32(mask)), path)
+
+
+def _call(number: int, *arguments: int | bytes, path: str = "") -> int:
+    words = [ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]
+    return _checked(_libc.syscall(ctypes.c_long(number), *words), path)
+
+
+def mount_idmapped(source: str, target: str, users: str, recursive: bool) -> None:
+    """Bind `source` onto `target` with the id map of a user namespace. Source: open_tree(2), mount_setattr(2)."""
+    below = _AT_RECURSIVE if recursive else 0
+    namespace = os.open(users, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | below
+        tree = _call(_NR_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags, path=source)
+        try:
+            attributes = struct.pack("QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, namespace)
+            _call(_NR_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | below, attributes, len(attributes), path=source)
+            _call(_NR_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH, path=target)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(namespace)
 
 
 def open_in_root(root: str, path: str, flags: int = os.O_RDONLY) -> int:

@@ -29,6 +29,7 @@ CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
 CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
@@ -104,6 +105,15 @@ class Host(Protocol):
         ...
 
     def mount(self, source: str, target: str, fstype: str = "none", flags: int = 0, data: str = "") -> None: ...
+
+    def mount_idmapped(self, source: str, target: str, users: str, *, recursive: bool = False) -> None:
+        """`source` seen at `target` with its owners mapped as the user namespace of the file `users` does.
+
+        Raises: OSError (EINVAL) where a file system of the kernel cannot. Source: mount_setattr(2), since Linux 5.12.
+        """
+        ...
+
+    def chown(self, path: str, uid: int, gid: int) -> None: ...
 
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         """Succeeds when nothing is mounted there."""

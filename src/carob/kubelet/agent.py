@@ -46,6 +46,7 @@ from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
 from carob.kubelet.tokens import Tokens
 from carob.kubelet.tools import Tools, pod_ips
+from carob.kubelet.user_namespaces import UserNamespaces
 from carob.kubelet.volumes.claimed import ClaimedVolumes
 from carob.kubelet.volumes.contents import ContentReader
 from carob.kubelet.volumes.manager import Volumes
@@ -132,6 +133,7 @@ class Kubelet:
             probes=Probes(runtime, clock, self._recorder, self._queue.add),
             hooks=Hooks(runtime, clock, self._address),
             slots=Slots(max(MIN_STARTS_AT_ONCE, 2 * self.node.machine.cpus)),
+            users=UserNamespaces(options.first_user_id, self.node.machine.user_namespaces, self._records),
             node=lambda: self.node.facts,
             services=self.services.items,
             read_text=read_text,

@@ -33,6 +33,8 @@ class Machine:
     hugepages: Mapping[str, int]
     apparmor: bool = False
     max_processes: int = 0
+    user_namespaces: bool = False
+    """Whether the kernel maps the owners of all files that a Pod has: also in memory, since Linux 6.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def read_machine() -> Machine:
         boot_id=read_text("/proc/sys/kernel/random/boot_id").strip(),
         hugepages=_hugepages(),
         max_processes=int(read_text("/proc/sys/kernel/pid_max") or 0),
+        user_namespaces=_maps_users(uname.release),
         apparmor=read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
     )
 
@@ -115,6 +118,13 @@ def read_use() -> NodeUse:
         swap_available_bytes=memory.get("SwapFree", 0),
         booted_at=times[1],
     )
+
+
+def _maps_users(release: str) -> bool:
+    version = re.match(r"(\d+)\.(\d+)", release)
+    # 0 where an administrator does not want them, empty where the kernel has none
+    allowed = int(read_text("/proc/sys/user/max_user_namespaces") or 0)
+    return version is not None and (int(version[1]), int(version[2])) >= (6, 3) and allowed > 0
 
 
 def _available(memory: Mapping[str, int]) -> int:

@@ -161,7 +161,7 @@ class NodeManager:
         old = node.status.conditions if node is not None else []
         now = rfc3339(self._clock.now())
         own = {entry[0] for entry in wanted}
-        features, handlers = node_status.features()
+        features, handlers = node_status.features(machine)
         return core_v1.NodeStatus(
             features=features,
             runtime_handlers=handlers,

@@ -178,9 +178,9 @@ def node_info(machine: Machine, runtime: tuple[str, str], version: str) -> core_
     )
 
 
-def features() -> tuple[core_v1.NodeFeatures, list[core_v1.NodeRuntimeHandler]]:
+def features(machine: Machine) -> tuple[core_v1.NodeFeatures, list[core_v1.NodeRuntimeHandler]]:
     """What the runtime can, and by which names it is asked for it."""
-    can = core_v1.NodeRuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=False)
+    can = core_v1.NodeRuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=machine.user_namespaces)
     handlers = [core_v1.NodeRuntimeHandler(name=name, features=can) for name in ("", "crun")]
     return core_v1.NodeFeatures(supplemental_groups_policy=True), handlers
 

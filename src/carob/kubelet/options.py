@@ -37,6 +37,8 @@ class KubeletOptions:
     """`key=value:Effect` for the Node when it is registered."""
     register_node: bool = True
     pod_cidr: str = ""
+    first_user_id: int = 0
+    """Where the ids of Pods with users of their own begin, such as 16777216; 0: there are none."""
     max_pods: int = 110
     pods_per_core: int = 0
     """At most so many Pods for each processor; 0: only `max_pods` counts."""

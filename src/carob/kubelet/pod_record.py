@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from carob.api.types import core_v1
     from carob.kubelet.resize import Refusal, Sizes
     from carob.kubelet.volumes.manager import Prepared
-    from carob.runtime.types import ContainerStatus, Image, Resources, SandboxStatus
+    from carob.runtime.types import ContainerStatus, Image, Resources, SandboxStatus, UserNamespace
 
 VOLUME_RETRY_FIRST_SECONDS = 0.5
 VOLUME_RETRY_LONGEST_SECONDS = 122.0
@@ -50,6 +50,8 @@ class PodRecord:
     """The node refused it or ended it: reason and message."""
     disrupted: bool = False
     """The node ended it for the node's own sake."""
+    users: UserNamespace | None = None
+    """The ids that it was given; None until it needs some."""
     start_time: float | None = None
     ends_at: float | None = None
     """Monotonic: when the grace period of a Pod that is being ended is over."""

@@ -17,16 +17,20 @@ from carob.runtime.types import DnsConfig, NamespaceMode, PortMapping, SandboxCo
 if TYPE_CHECKING:
     from carob.api.types import core_v1
     from carob.kubelet.options import KubeletOptions
+    from carob.runtime.types import UserNamespace
 
 
 def sandbox_config(
-    pod: core_v1.Pod, options: KubeletOptions, attempt: int, dns: DnsConfig, node_hostname: str, handler: str = ""
+    pod: core_v1.Pod,
+    options: KubeletOptions,
+    attempt: int,
+    dns: DnsConfig,
+    node_hostname: str,
+    handler: str = "",
+    users: UserNamespace | None = None,
 ) -> SandboxConfig:
-    """The runtime's order. Raises: ValueError for what cannot be: a host name too long, a user namespace."""
+    """The runtime's order. Raises: ValueError for a host name that is too long."""
     spec = pod.spec
-    if spec.host_users is False:
-        # running it with the node's users instead would silently take a protection away
-        raise ValueError("runtime does not support user namespaces")
     sysctls = spec.security_context.sysctls if spec.security_context is not None else []
     return SandboxConfig(
         name=pod.metadata.name,
@@ -46,6 +50,7 @@ def sandbox_config(
         pid=_pid(pod),
         ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
         runtime_handler=handler,
+        users=users,
     )
 
 

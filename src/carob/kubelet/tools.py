@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from carob.kubelet.probes.manager import Probes
     from carob.kubelet.slots import Slots
     from carob.kubelet.tokens import Tokens
+    from carob.kubelet.user_namespaces import UserNamespaces
     from carob.kubelet.volumes.manager import Volumes
     from carob.kubelet.volumes.setup import Places
     from carob.runtime.types import Runtime
@@ -53,6 +54,7 @@ class Tools:
     probes: Probes
     hooks: Hooks
     slots: Slots
+    users: UserNamespaces
     node: Callable[[], NodeFacts]
     services: Callable[[], Iterable[core_v1.Service]]
     read_text: Callable[[str], str]

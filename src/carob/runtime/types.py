@@ -97,6 +97,13 @@ class Resources(Struct, kw_only=True, omit_defaults=True):
     hugepage_limits: dict[str, int] = field(default_factory=dict)
 
 
+class UserNamespace(Struct, frozen=True):
+    """The ids from 0 to `count` in a Pod are the machine's from `first_id` on."""
+
+    first_id: int
+    count: int = 65536
+
+
 class SandboxConfig(Struct, kw_only=True):
     """What a Pod shares: name, host name, network, cgroup parent, sysctls."""
 
@@ -121,6 +128,8 @@ class SandboxConfig(Struct, kw_only=True):
     shm_size: int = 64 << 20
     runtime_handler: str = ""
     """Which of several OCI runtimes; empty: the usual one."""
+    users: UserNamespace | None = None
+    """The user namespace of all its containers; None: the machine's own users."""
 
 
 class SandboxStatus(Struct, kw_only=True):

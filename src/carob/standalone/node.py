@@ -20,6 +20,7 @@ from carob.host.threads import Threads
 from carob.host.types import MNT_DETACH, MS_BIND, MS_REC
 from carob.kubelet.agent import Kubelet
 from carob.kubelet.options import KubeletOptions
+from carob.kubelet.user_namespaces import first_id
 from carob.network import segment
 from carob.network.layout import NetworkLayout
 from carob.network.node import open_network
@@ -200,6 +201,7 @@ class NodeProcess:
             lease_seconds=max(1, round(cluster.node_monitor_grace_seconds)),
             lease_renew_seconds=cluster.node_monitor_grace_seconds / SIGNS_OF_LIFE,
             pod_cidr=node.pod_cidr,
+            first_user_id=first_id(node.pod_cidr),
         )
 
     def _cri_server(self, runtime: Runtime, network: Network) -> tuple[CriServer | None, Runtime]:

@@ -29,7 +29,8 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
         for problem in problems:
             tools.events(record).warning("DNSConfigForming", problem)
         handler = await _handler(tools, record)
-        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname, handler)
+        users = tools.users.of(record)
+        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname, handler, users)
         for sandbox in record.sandboxes.values():
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -96,10 +96,11 @@ class Containers:
         """Root file system, log folder, config.json. Raises: RuntimeFailure (CreateContainerError); OSError."""
         bundle = self._places.bundle(record.id)
         self._host.mkdir(bundle, 0o711)
-        rootfs = overlay.mount(self._host, bundle, list(layers))
+        eyes = self._users(sandbox)
+        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, list(layers), eyes), eyes)
         if record.log_path:
             self._host.mkdir(os.path.dirname(record.log_path))
-        mounts = [self._mounted(bundle, n, one, volumes) for n, one in enumerate(record.config.mounts)]
+        mounts = [self._mounted(bundle, n, one, volumes, eyes) for n, one in enumerate(record.config.mounts)]
         facts = self._facts(record, sandbox, image, rootfs, seccomp, target_pid)
         try:
             spec = oci_spec.build(msgspec.structs.replace(record.config, mounts=mounts), facts)
@@ -107,14 +108,39 @@ class Containers:
             raise RuntimeFailure(str(error), "CreateContainerError") from error
         self._host.create(f"{bundle}/config.json", msgspec.json.encode(spec))
 
-    def _mounted(self, bundle: str, number: int, mount: Mount, volumes: Mapping[str, Sequence[str]]) -> Mount:
+    def _users(self, sandbox: SandboxRecord) -> overlay.Users | None:
+        users = sandbox.config.users
+        return None if users is None else overlay.Users(self._places.namespace(sandbox.id, "user"), users.first_id)
+
+    def _mapped(self, mount: Callable[[], str], eyes: overlay.Users | None) -> str:
+        try:
+            return mount()
+        except OSError as error:
+            if eyes is None or error.errno != errno.EINVAL:
+                raise
+            text = f"failed to set MOUNT_ATTR_IDMAP on {error.filename}: invalid argument (the file system cannot map ids on this kernel)"
+            raise RuntimeFailure(text, "CreateContainerError") from error
+
+    def _mounted(
+        self,
+        bundle: str,
+        number: int,
+        mount: Mount,
+        volumes: Mapping[str, Sequence[str]],
+        eyes: overlay.Users | None,
+    ) -> Mount:
         """The mount with the machine's path of what is mounted."""
         if not mount.image:
             # what a hostPath volume without a type means: missing folders are made
             if not os.path.exists(mount.host_path):
                 self._host.mkdir(mount.host_path)
-            return mount
-        path = overlay.mount_image(self._host, bundle, number, list(volumes[mount.image]))
+            if eyes is None:
+                return mount
+            source, users = mount.host_path, eyes
+            path = self._mapped(lambda: overlay.mount_volume(self._host, bundle, number, source, users), eyes)
+            return msgspec.structs.replace(mount, host_path=path)
+        layers = list(volumes[mount.image])
+        path = self._mapped(lambda: overlay.mount_image(self._host, bundle, number, layers, eyes), eyes)
         if mount.image_sub_path:
             path = _folder_in(path, mount.image_sub_path)
         return msgspec.structs.replace(mount, host_path=path)
@@ -145,6 +171,7 @@ class Containers:
             user=self._user(record, image, rootfs),
             image=image,
             namespaces=self._namespaces(record, sandbox, target_pid),
+            users=shared.users,
             capabilities=self.capabilities(record),
             filter=seccomp,
             files=files,
@@ -157,6 +184,8 @@ class Containers:
 
     def _namespaces(self, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
         made = {"mount": ""}
+        if sandbox.config.users is not None:
+            made["user"] = self._places.namespace(sandbox.id, "user")
         mode = record.config.security.pid
         if mode is NamespaceMode.TARGET:
             made["pid"] = f"/proc/{target_pid}/ns/pid"
@@ -195,8 +224,12 @@ class Containers:
         self._empty_cgroup(record)
         self._crun.forget(record.id)
         self._host.unlink(f"{self._places.exits}/{record.id}")
-        images = [number for number, mount in enumerate(record.config.mounts) if mount.image]
-        overlay.unmount(self._host, self._places.bundle(record.id), images)
+        # every volume of a container with users of its own lies there too
+        bundle = self._places.bundle(record.id)
+        mounted = [n for n, mount in enumerate(record.config.mounts) if mount.image or mount.host_path]
+        if not self._host.exists(f"{bundle}/volumes"):
+            mounted = []
+        overlay.unmount(self._host, bundle, mounted)
 
     def _empty_cgroup(self, record: ContainerRecord) -> None:
         """Processes that outlive the first one (a shared pid namespace) end here."""

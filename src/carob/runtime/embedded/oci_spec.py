@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from carob.runtime.embedded.seccomp import BPF_ANNOTATION, UNCONFINED, Filter
 from carob.runtime.embedded.users import User
-from carob.runtime.types import ContainerConfig, Mount, MountPropagation, Resources
+from carob.runtime.types import ContainerConfig, Mount, MountPropagation, Resources, UserNamespace
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -63,6 +63,8 @@ class Facts(Struct, kw_only=True):
     image: Mapping[str, Any] = field(default_factory=dict)
     namespaces: Mapping[str, str] = field(default_factory=dict)
     """OCI type to path; empty for a new one; a type that is missing stays the machine's."""
+    users: UserNamespace | None = None
+    """Whose map the user namespace in `namespaces` has."""
     capabilities: Sequence[str] = ()
     filter: Filter = UNCONFINED
     files: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +89,9 @@ def build(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
         "cgroupsPath": facts.cgroup,
         "namespaces": [{"type": t, "path": p} if p else {"type": t} for t, p in facts.namespaces.items()],
     }
+    if facts.users is not None:
+        mapping = {"containerID": 0, "hostID": facts.users.first_id, "size": facts.users.count}
+        linux["uidMappings"] = linux["gidMappings"] = [mapping]
     if facts.devices:
         linux["devices"] = [_device(node) for node in facts.devices]
     if not privileged and not config.security.unmasked_proc:

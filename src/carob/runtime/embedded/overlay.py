@@ -6,16 +6,20 @@ Source: the kernel's filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from carob.host.types import MS_BIND, MS_RDONLY, MS_REMOUNT, Host
 
 # mount(2) takes one page of options
 _MAX_OPTIONS = 4000
+_MAPPED = "mapped-layers"
 _ESCAPED = (":", ",", "\\")
 
 
-def mount(host: Host, bundle: str, layers: list[str]) -> str:
+def mount(host: Host, bundle: str, layers: list[str], users: Users | None = None) -> str:
     """Mount the root file system of a container below its bundle; its path.
 
     `layers` are folders, topmost first. Raises: OSError.
@@ -23,20 +27,65 @@ def mount(host: Host, bundle: str, layers: list[str]) -> str:
     for name in ("upper", "work", "rootfs"):
         host.mkdir(f"{bundle}/{name}")
     upper, work = f"{bundle}/upper", f"{bundle}/work"
-    _stack(host, layers, f"{bundle}/layers", f"{bundle}/rootfs", f",upperdir={upper},workdir={work}", _mount)
+    if users is not None:
+        host.chown(upper, users.root, users.root)
+    with _seen_by(host, bundle, layers, users) as seen:
+        _stack(host, seen, f"{bundle}/layers", f"{bundle}/rootfs", f",upperdir={upper},workdir={work}", _mount)
     return f"{bundle}/rootfs"
 
 
-def mount_image(host: Host, bundle: str, number: int, layers: list[str]) -> str:
+class Users(NamedTuple):
+    """Whose eyes the files are for: the file of a user namespace, and who its root is on the machine."""
+
+    namespace: str
+    root: int
+
+
+@contextmanager
+def _seen_by(host: Host, bundle: str, layers: list[str], users: Users | None) -> Iterator[list[str]]:
+    """The layers with their owners mapped; overlayfs holds on to what it was mounted of, so these mounts can go."""
+    if users is None:
+        yield layers
+        return
+    seen: list[str] = []
+    try:
+        for number, layer in enumerate(layers):
+            target = f"{bundle}/{_MAPPED}/{number}"
+            host.mkdir(target)
+            host.mount_idmapped(layer, target, users.namespace)
+            seen.append(target)
+        yield seen
+    finally:
+        for target in seen:
+            host.umount(target)
+
+
+def mount_volume(host: Host, bundle: str, number: int, source: str, users: Users) -> str:
+    """Mount a volume below a bundle as its `number`th, with its owners mapped; the path. Raises: OSError."""
+    target = image_volume(bundle, number)
+    if os.path.isdir(source):
+        host.mkdir(target)
+    else:
+        host.mkdir(os.path.dirname(target))
+        host.create(target)
+    host.mount_idmapped(source, target, users.namespace, recursive=True)
+    return target
+
+
+def mount_image(host: Host, bundle: str, number: int, layers: list[str], users: Users | None = None) -> str:
     """Mount the files of an image below a bundle, as its `number`th volume, read-only; the path. Raises: OSError."""
     target = image_volume(bundle, number)
     host.mkdir(target)
     if len(layers) == 1:
         # an overlay needs two layers when nothing is written
-        host.mount(layers[0], target, flags=MS_BIND)
+        if users is not None:
+            host.mount_idmapped(layers[0], target, users.namespace)
+        else:
+            host.mount(layers[0], target, flags=MS_BIND)
         host.mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
     else:
-        _stack(host, layers, f"{bundle}/layers-{number}", target, "", _mount_read_only)
+        with _seen_by(host, bundle, layers, users) as seen:
+            _stack(host, seen, f"{bundle}/layers-{number}", target, "", _mount_read_only)
     return target
 
 
@@ -84,7 +133,11 @@ def _mount(host: Host, target: str, options: str) -> None:
 
 
 def unmount(host: Host, bundle: str, image_volumes: Iterable[int] = ()) -> None:
-    """Let go of the root file system and of mounted images, and remove all of the bundle; idempotent."""
+    """Let go of the root file system and of what was mounted beside it, and remove all of the bundle; idempotent."""
+    mapped = f"{bundle}/{_MAPPED}"
+    if host.exists(mapped):
+        for name in host.folders(mapped):
+            host.umount(f"{mapped}/{name}")
     host.umount(f"{bundle}/rootfs")
     for number in image_volumes:
         host.umount(image_volume(bundle, number))

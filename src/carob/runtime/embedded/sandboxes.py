@@ -28,6 +28,7 @@ from carob.host.types import (
     Host,
     Identity,
 )
+from carob.runtime.embedded import user_namespaces
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import SandboxRecord, identity
 from carob.runtime.limits import limits
@@ -38,10 +39,11 @@ from carob.runtime.types import (
     PodNetwork,
     RuntimeFailure,
     SandboxConfig,
+    UserNamespace,
 )
 
 _log = get_logger("runtime")
-PINS = ("net", "uts", "ipc", "pid")
+PINS = ("net", "uts", "ipc", "pid", "user")
 _END_TIMEOUT_SECONDS = 10.0
 # Source: containerd's enable_unprivileged_ports and enable_unprivileged_icmp, both on by default.
 _NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
@@ -122,13 +124,16 @@ class Sandboxes:
         host.mkdir(f"{folder}/ns")
         self._write_files(folder, config)
         kinds = own_namespaces(config)
-        flags = 0
-        for _, flag in kinds:
-            flags |= flag
-        host.unshare(flags)
-        for kind, _ in kinds:
-            self._pin(f"/proc/thread-self/ns/{kind}", record.id, kind)
-        self._spawn_pause(record)
+        if config.users is not None:
+            self._begin_with_users(record, config.users, kinds)
+        else:
+            flags = 0
+            for _, flag in kinds:
+                flags |= flag
+            host.unshare(flags)
+            for kind, _ in kinds:
+                self._pin(f"/proc/thread-self/ns/{kind}", record.id, kind)
+            self._spawn_pause(record)
         if config.network is not NamespaceMode.NODE:
             host.sethostname(config.hostname or config.name)
             host.loopback_up()
@@ -136,7 +141,8 @@ class Sandboxes:
         if config.ipc is not NamespaceMode.NODE:
             host.mkdir(f"{folder}/shm")
             shared = MS_NOSUID | MS_NODEV | MS_NOEXEC
-            host.mount("shm", f"{folder}/shm", "tmpfs", shared, f"mode=1777,size={config.shm_size}")
+            owner = f",uid={config.users.first_id},gid={config.users.first_id}" if config.users is not None else ""
+            host.mount("shm", f"{folder}/shm", "tmpfs", shared, f"mode=1777,size={config.shm_size}{owner}")
         if config.network is not NamespaceMode.NODE:
             record.network = True
             record.ips = list(self._network.attach(self.request(record)))
@@ -160,6 +166,25 @@ class Sandboxes:
             if name in _NETWORK_SYSCTLS and name not in config.sysctls and not self._host.exists(path):
                 continue
             self._host.write(path, value)
+
+    def _begin_with_users(self, record: SandboxRecord, users: UserNamespace, kinds: list[tuple[str, int]]) -> None:
+        """The pause process makes the namespaces, because they are to belong to its users; this thread joins them."""
+        host, shared_pids = self._host, record.config.pid is NamespaceMode.POD
+        user_namespaces.check_reach(self._places.containers)
+        flags = CLONE_NEWPID if shared_pids else 0
+        for _, flag in kinds:
+            flags |= flag
+        leaf = self.cgroup(record)
+        if leaf != record.config.cgroup_parent:
+            self._cgroups.create(leaf)
+        found = user_namespaces.begin(
+            host, users, flags, self._pause, self._pause_name(record), lambda pid: self._cgroups.attach(leaf, pid)
+        )
+        record.pause = (found.pid, found.start_ticks)
+        for kind in ("user", *(kind for kind, _ in kinds), *(("pid",) if shared_pids else ())):
+            self._pin(f"/proc/{found.pid}/ns/{kind}", record.id, kind)
+        for kind, flag in kinds:
+            host.setns(self._places.namespace(record.id, kind), flag)
 
     def _spawn_pause(self, record: SandboxRecord) -> None:
         shared_pids = record.config.pid is NamespaceMode.POD
