@@ -132,6 +132,9 @@ class CriRuntime:
         return await self._complete(self._run_sandbox(config), f"run sandbox of {config.namespace}/{config.name}")
 
     async def _run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        if config.users is not None:
+            # containerd before 2.0 would leave the order out, and take a protection away that way
+            raise RuntimeFailure("runtime does not support user namespaces")
         if config.cgroup_parent:
             await self._threads.run(lambda: self._cgroups.create(config.cgroup_parent, limits(config.resources)))
         marked = orders.of_sandbox(config, self._owner)

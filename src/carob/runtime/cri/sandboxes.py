@@ -14,6 +14,7 @@ from carob.runtime.types import (
     SandboxConfig,
     SandboxState,
     SandboxStatus,
+    UserNamespace,
 )
 
 NANOSECONDS = 1_000_000_000
@@ -117,8 +118,6 @@ def from_wire_config(config: wire.PodSandboxConfig, handler: str) -> SandboxConf
     options = linux.security_context.namespace_options if linux.security_context is not None else None
     # the wire's zero value: everything is the Pod's
     options = options or wire.NamespaceOption()
-    if options.userns_options is not None and mode_of(options.userns_options.mode) is not NamespaceMode.NODE:
-        raise ValueError("runtime does not support user namespaces")
     dns = config.dns_config
     return SandboxConfig(
         name=config.metadata.name,
@@ -138,7 +137,18 @@ def from_wire_config(config: wire.PodSandboxConfig, handler: str) -> SandboxConf
         pid=mode_of(options.pid),
         ipc=mode_of(options.ipc),
         runtime_handler=handler,
+        users=_users(options.userns_options),
     )
+
+
+def _users(options: wire.UserNamespace | None) -> UserNamespace | None:
+    """Raises: ValueError for maps of several ranges, or different ones of users and groups."""
+    if options is None or mode_of(options.mode) is NamespaceMode.NODE:
+        return None
+    if len(options.uids) != 1 or options.uids != options.gids or options.uids[0].container_id:
+        raise ValueError("a user namespace needs one range of ids from 0 on, the same of users and groups")
+    (only,) = options.uids
+    return UserNamespace(only.host_id, only.length)
 
 
 def _port(port: wire.PortMapping) -> PortMapping:
@@ -148,8 +158,15 @@ def _port(port: wire.PortMapping) -> PortMapping:
 
 
 def _options(config: SandboxConfig) -> wire.NamespaceOption:
+    users = None
+    if config.users is not None:
+        ids = [wire.IDMapping(host_id=config.users.first_id, length=config.users.count)]
+        users = wire.UserNamespace(mode=mode_number(NamespaceMode.POD), uids=ids, gids=ids)
     return wire.NamespaceOption(
-        network=mode_number(config.network), pid=mode_number(config.pid), ipc=mode_number(config.ipc)
+        network=mode_number(config.network),
+        pid=mode_number(config.pid),
+        ipc=mode_number(config.ipc),
+        userns_options=users,
     )
 
 
