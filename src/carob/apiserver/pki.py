@@ -9,7 +9,6 @@ May touch: its folder. ECDSA P-256 throughout.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import os
 import socket
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from carob.apiserver.authn.x509 import subject_and_expiry
+from carob.api.x509 import pem_to_der, subject_and_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,14 +225,6 @@ class _Issuer:
         except (OSError, ValueError):
             return False
         return not_after - self._now > lifetime_seconds * RENEW_BELOW
-
-
-def pem_to_der(pem: bytes) -> bytes:
-    """The first block of a PEM file. Raises: ValueError if there is none."""
-    lines = pem.split(b"-----")
-    if len(lines) < 4:
-        raise ValueError("not PEM")
-    return base64.b64decode(b"".join(lines[2].split()))
 
 
 def _new_key_pem() -> bytes:

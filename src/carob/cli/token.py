@@ -70,8 +70,7 @@ class Create:
         """Make it and print it."""
         from carob.api.join_token import JoinToken
         from carob.api.status import ApiError
-        from carob.apiserver.authn.x509 import public_key_digest
-        from carob.apiserver.pki import pem_to_der
+        from carob.api.x509 import pem_to_der, public_key_digest
 
         token_id, secret = _wanted(arguments)
         body = _secret(arguments, token_id, secret)

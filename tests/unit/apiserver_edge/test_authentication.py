@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from carob.api.status import ApiError
 from carob.api.user import ANONYMOUS, UserInfo
+from carob.api.x509 import pem_to_der, public_key_digest, subject_and_expiry, validity
 from carob.apiserver.authn import impersonation
 from carob.apiserver.authn.authenticator import Authenticator
 from carob.apiserver.authn.service_accounts import (
@@ -23,8 +24,7 @@ from carob.apiserver.authn.service_accounts import (
     ServiceAccountTokens,
     split_user_name,
 )
-from carob.apiserver.authn.x509 import public_key_digest, subject_and_expiry
-from carob.apiserver.pki import DAY_SECONDS, Pki, PkiOptions, ensure_client, ensure_pki, pem_to_der
+from carob.apiserver.pki import BACKDATE_SECONDS, DAY_SECONDS, Pki, PkiOptions, ensure_client, ensure_pki
 from carob.base.clock import VirtualClock, rfc3339
 from carob.base.ids import SeededRandomness
 from carob.base.jws import InvalidToken, SigningKey
@@ -73,6 +73,7 @@ def test_a_certificate_names_a_user_and_its_groups(pki: Pki, reader: Any, clock:
 def test_a_certificate_counts_until_it_expires(pki: Pki, reader: Any) -> None:
     der = pem_to_der(pki.admin.certificate.read_bytes())
     _, _, not_after = subject_and_expiry(der)
+    assert validity(der) == (START - BACKDATE_SECONDS, not_after)
     late = VirtualClock(not_after + 1)
     assert authenticator(reader, late).authenticate(Request("GET", "/", peer_certificate=der)) is ANONYMOUS
 

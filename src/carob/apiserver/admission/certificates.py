@@ -9,9 +9,9 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
+from carob.api.x509 import request_subject
 from carob.apiserver.admission.refusals import creates, refused
 from carob.apiserver.authn.service_accounts import row
-from carob.apiserver.authn.x509 import request_subject
 from carob.apiserver.authz.questions import Question
 from carob.apiserver.types import Operation
 
