@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from carob.api.x509 import subject_and_expiry
+from carob.apiserver.pki import PkiOptions, ensure_client, ensure_pki
 from carob.base.clock import SystemClock
 from carob.transport.client import SocketTransport, TokenFile
 from carob.transport.http import Request, Response
 from carob.transport.server import Server
+from carob.transport.tls import client_context, server_context
 
 GET = Request("GET", "/")
 POST = Request("POST", "/", body=b"x")
@@ -233,3 +237,45 @@ def test_a_token_file_that_vanishes_keeps_its_last_token(tmp_path: Any) -> None:
     assert token() == "one"
     path.unlink()
     assert token() == "one"
+
+
+def test_new_credentials_are_shown_from_now_on_and_streams_end(tmp_path: Path) -> None:
+    """A server judges a connection by the certificate that began it: it must not outlive that certificate."""
+    pki = ensure_pki(tmp_path, PkiOptions(), SystemClock().now())
+    both = tmp_path / "both.pem"
+
+    def take(name: str) -> None:
+        certificate, key = ensure_client(pki, name, name, (), SystemClock().now()).pem()
+        both.write_bytes(certificate + key)
+
+    def handle(request: Request) -> Response:
+        assert request.peer_certificate is not None
+        name = subject_and_expiry(request.peer_certificate)[0].encode()
+        return Response(stream=lambda sink: sink.write(name)) if request.path == "/stream" else Response(body=name)
+
+    async def scenario() -> None:
+        context = server_context(
+            str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
+        )
+        server = Server(handle, SystemClock(), tls=context)
+        port = await server.listen("127.0.0.1", 0)
+        take("old")
+        mine = client_context(ca_file=str(pki.ca.certificate), certificate_file=str(both))
+        transport = SocketTransport(f"https://127.0.0.1:{port}", tls=mine)
+        try:
+            stream = await transport.stream(Request("GET", "/stream"))
+            async with stream:
+                assert await stream.read() == b"old"
+                assert (await transport.send(GET)).body == b"old"
+                take("new")
+                mine.load_cert_chain(both)
+                assert (await transport.send(GET)).body == b"old"
+                transport.reconnect()
+                assert (await transport.send(GET)).body == b"new"
+                with pytest.raises(ConnectionError):
+                    await stream.read()
+        finally:
+            await transport.close()
+            await server.close()
+
+    play(scenario())

@@ -100,6 +100,10 @@ class Cluster:
     """Addresses of this machine where the server listens for others too; empty: it is heard on this machine alone."""
     advertise_address: str = ""
     """Where other machines reach the server; empty: they do not."""
+    servers: list[str] = field(default_factory=list)
+    """URLs of the cluster's servers, when none is on this machine: its node has joined from here."""
+    origin: str = ""
+    """What the cluster is called that was joined; `name` is what it is called here."""
     server_names: list[str] = field(default_factory=list)
     """Further names and addresses by which clients call the server: its certificate has them."""
 

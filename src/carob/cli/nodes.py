@@ -190,6 +190,8 @@ class Cut:
 class Remove:
     """Take nodes away for good: their Node objects, their containers, their files.
 
+    Of a node on another machine, which has left or is lost, the object.
+
     Examples:
       carob node rm node-2
     """
@@ -206,8 +208,14 @@ class Remove:
         progress = Progress(arguments.quiet)
         with clusters.locked(arguments.name):
             cluster = clusters.existing(arguments)
-            nodes = _named(cluster, arguments)
+            known = {node.name for node in cluster.nodes}
+            elsewhere = [name for name in arguments.words if name not in known]
+            arguments.words = [name for name in arguments.words if name in known]
+            nodes = _named(cluster, arguments) if arguments.words or not elsewhere else []
             _need_apart(nodes, "taken away")
+            for name in elsewhere:
+                with progress.step(f"{name} taken away"):
+                    _delete_object(cluster, name, must_exist=True)
             for node in nodes:
                 with progress.step(f"{node.name} taken away"):
                     _end_agent(cluster, node)
@@ -230,14 +238,14 @@ def _forget(cluster: Cluster, node: NodeLayout) -> None:
     shutil.rmtree(cluster.node_dir(node.name), ignore_errors=True)
 
 
-def _delete_object(cluster: Cluster, name: str) -> None:
+def _delete_object(cluster: Cluster, name: str, *, must_exist: bool = False) -> None:
     from carob.api.status import ApiError
 
     connection = clusters.admin(cluster)
     try:
         connection.json("DELETE", f"/api/v1/nodes/{name}")
     except ApiError as error:
-        if error.reason != "NotFound":
+        if error.reason != "NotFound" or must_exist:
             raise CommandError(f"error: {error}") from error
     finally:
         connection.close()

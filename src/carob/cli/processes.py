@@ -98,6 +98,14 @@ def strays(cluster_name: str) -> list[Background]:
     return found
 
 
+def record(run_dir: str, part: str, pid: int) -> None:
+    """Write down that this process is the part, for `find`."""
+    tree = {"part": part, "pid": pid, "start_ticks": start_ticks(pid)}
+    temporary = Path(run_dir) / f"{part}.json.tmp"
+    temporary.write_text(json.dumps(tree) + "\n")
+    os.replace(temporary, Path(run_dir) / f"{part}.json")
+
+
 class Starting:
     """A child that has been started, says how far it is, and may wait for a word from us."""
 
@@ -169,8 +177,5 @@ def start(
         )
     os.close(stages_writer)
     os.close(go_reader)
-    record = {"part": part, "pid": process.pid, "start_ticks": start_ticks(process.pid)}
-    temporary = Path(run_dir) / f"{part}.json.tmp"
-    temporary.write_text(json.dumps(record) + "\n")
-    os.replace(temporary, Path(run_dir) / f"{part}.json")
+    record(run_dir, part, process.pid)
     return Starting(part, process, stages_reader, go_writer, log_file)

@@ -39,7 +39,8 @@ def run(arguments: Arguments) -> int:
     whole = True
     for cluster in found:
         apart = {node.name: node for node in cluster.nodes if node.apart}
-        for part in ("server", *(node.name for node in cluster.nodes)):
+        own_server = () if cluster.servers else ("server",)
+        for part in (*own_server, *(node.name for node in cluster.nodes)):
             row, running = _row(cluster, part)
             if running and part in apart and _is_cut(cluster, apart[part]):
                 row[2], running = "Cut off", False

@@ -96,6 +96,10 @@ def run(arguments: Arguments) -> int:
         # two clusters that start at once must not choose the same port and ranges
         with clusters.locked(clusters.DECIDING):
             cluster = clusters.load(arguments) or _decide(arguments)
+            if cluster.servers:
+                raise CommandError(
+                    f'error: as "{cluster.name}" this machine has joined a cluster elsewhere; choose another --name'
+                )
             if simulated_nodes:
                 _simulate(cluster, simulated_nodes)
             if kubelet:

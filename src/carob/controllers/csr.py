@@ -4,6 +4,8 @@
   `certificatesigningrequests/nodeclient` (a bootstrap token's group may) or, for its own renewal, `.../selfnodeclient`.
 - A kubelet's serving certificate (signer kubelet-serving) is approved when the node itself asks and every name and
   address in it is one that its Node object has.
+- The client certificate by which a node's agent reads what its network needs (signer kube-apiserver-client, group
+  system:carob:node-network) is approved when the node itself asks and it bears the node's own name.
 - Whoever approved: the built-in signers sign what keeps their rules; else the request gets the condition Failed.
 - Requests that are done with, or that nobody answered, are removed after a while.
 
@@ -37,6 +39,7 @@ KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 LEGACY = "kubernetes.io/legacy-unknown"
 SIGNERS = (CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY)
 NODE_PREFIX, NODES_GROUP = "system:node:", "system:nodes"
+NETWORK_PREFIX, NETWORK_GROUP = "system:carob:network:", "system:carob:node-network"
 WORKERS = 2
 PENDING_SECONDS = 24 * 3600.0
 ANSWERED_SECONDS = 3600.0
@@ -108,6 +111,18 @@ def may_serve(csr: Csr, facts: RequestFacts, node: core_v1.Node | None) -> bool:
     return {*facts.dns_names, *facts.addresses} <= own
 
 
+def may_read_network(csr: Csr, facts: RequestFacts) -> bool:
+    """Whether a node asks for its own network agent's certificate, and for nothing more."""
+    spec = csr.spec
+    if spec.signer_name != CLIENT or set(spec.usages) not in _CLIENT_USAGES:
+        return False
+    node = spec.username.removeprefix(NODE_PREFIX)
+    if not spec.username.startswith(NODE_PREFIX) or NODES_GROUP not in spec.groups:
+        return False
+    plain = not facts.dns_names and not facts.addresses and not facts.others
+    return plain and facts.organizations == (NETWORK_GROUP,) and facts.common_name == NETWORK_PREFIX + node
+
+
 class CsrController:
     """Keys are names of requests. `ca_certificate` and `ca_key` are files, read when something is to be signed."""
 
@@ -152,7 +167,9 @@ class CsrController:
         if has_condition(csr, "Denied") or has_condition(csr, "Failed"):
             return
         approved = has_condition(csr, "Approved")
-        if not approved and csr.spec.signer_name not in (KUBELET_CLIENT, KUBELET_SERVING):
+        ours = csr.spec.signer_name in (KUBELET_CLIENT, KUBELET_SERVING)
+        # of other requests only nodes' own may be ours to approve
+        if not approved and not ours and not csr.spec.username.startswith(NODE_PREFIX):
             return
         try:
             facts = _facts(csr)
@@ -186,6 +203,9 @@ class CsrController:
             if await self._allowed(csr, subresource):
                 await self._say(csr, "Approved", "AutoApproved", words, "approval")
                 return
+        if may_read_network(csr, facts):
+            words = "Auto approving the certificate of the node's own network agent."
+            await self._say(csr, "Approved", "AutoApproved", words, "approval")
         if may_serve(csr, facts, self._nodes.get(facts.common_name.removeprefix(NODE_PREFIX))):
             words = "Auto approving kubelet serving certificate for the node's own addresses."
             await self._say(csr, "Approved", "AutoApproved", words, "approval")

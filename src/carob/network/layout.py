@@ -46,6 +46,8 @@ class NetworkLayout:
     """The ranges of one node. Ranges are CIDR texts; `mtu` 0: as large as the way out of the machine allows."""
 
     cluster: str = "default"
+    origin: str = ""
+    """The name that all its nodes know the cluster by; empty: `cluster`."""
     inside_address: str = "10.42.0.1"
     """The node's own address among the Pods, on `lo`; every Pod's gateway."""
     node_address: str = ""

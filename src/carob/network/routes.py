@@ -90,7 +90,7 @@ class NodeRoutes:
             mine = str(layout.pod_network.network_address)
             mtu = next((other.mtu for other in self._node.links() if other.index == way.index), 0)
             # clusters whose machines are the same must not hear each other
-            number = zlib.crc32(layout.cluster_range.encode() + layout.cluster.encode()) & 0xFFFFFF
+            number = zlib.crc32(layout.cluster_range.encode() + (layout.origin or layout.cluster).encode()) & 0xFFFFFF
             made = netlink.add_vxlan(
                 layout.vxlan_name,
                 mac_of(mine),

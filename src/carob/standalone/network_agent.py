@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carob.api.types import discovery_v1
 from carob.base.tasks import TaskGroup, supervise
@@ -25,6 +25,8 @@ from carob.network.dns.zone import Zone
 from carob.network.etc_files import parse_resolv_conf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.base.layout import Cluster
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from carob.network.node import Network
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+KUBERNETES = "default/kubernetes"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
@@ -65,6 +68,16 @@ class NetworkAgent:
         self._names = ClusterDns(kubelet.services, self._slices, zone)
         self._upstreams = Upstreams(client, self._resolvers, clock)
         self._dns = DnsServer(zone, Forwarder(self._upstreams.servers_of, clock, randomness))
+
+    def on_servers(self, learn: Callable[[list[str]], object]) -> None:
+        """Call it with the URLs of the servers, as often as the `kubernetes` Service has others."""
+
+        def changed(key: str, old: Any, new: discovery_v1.EndpointSlice | None) -> None:
+            if key == KUBERNETES and new is not None and new.endpoints and new.ports:
+                port = new.ports[0].port
+                learn([f"https://{address}:{port}" for one in new.endpoints for address in one.addresses])
+
+        self._slices.subscribe(changed)
 
     async def wait_ready(self) -> None:
         """Return when services, names and policies are as the API says."""

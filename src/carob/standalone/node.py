@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 from carob.api.types import core_v1
 from carob.base.clock import SystemClock
@@ -24,18 +26,18 @@ from carob.kubelet.user_namespaces import first_id
 from carob.network import segment
 from carob.network.layout import NetworkLayout
 from carob.network.node import open_network
+from carob.network.node import remove_everything as remove_network
 from carob.runtime.embedded import mount_namespace
 from carob.runtime.embedded.runtime import EmbeddedRuntime
 from carob.runtime.images.images import Images
 from carob.runtime.images.skopeo import Mirror
 from carob.runtime.types import RuntimeFailure
 from carob.standalone.image_server import ImageServer
+from carob.standalone.membership import NETWORK, NODE, JoinedAccess, LocalAccess
 from carob.standalone.network_agent import NetworkAgent
 from carob.standalone.places import apart_node, node_cgroup, runtime_places
 from carob.standalone.process import settle_memory
-from carob.transport.client import SocketTransport
 from carob.transport.server import Server
-from carob.transport.tls import client_context, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from carob.network.node import Network
     from carob.runtime.cri.server import CriServer
     from carob.runtime.types import Runtime
+    from carob.standalone.membership import Access
 
 _log = get_logger("node")
 
@@ -124,10 +127,21 @@ class NodeProcess:
         self._clock = SystemClock()
         self._randomness = SystemRandomness()
         self._host = RealHost()
+        self._access = self._open_access()
+
+    def _open_access(self) -> Access:
+        cluster, node = self._cluster, self._node
+        if cluster.servers:
+            return JoinedAccess(cluster, node, self._clock, self._randomness)
+        return LocalAccess(cluster, node)
 
     async def run(self) -> None:
-        """Run Pods until cancelled; containers run on. Raises: OSError, NetworkFailure, RuntimeFailure."""
+        """Run Pods until cancelled; containers run on. Raises: OSError, NetworkFailure, RuntimeFailure, JoinFailure."""
         cluster, clock = self._cluster, self._clock
+        await self._access.open(self._options())
+        if self._access.former_range:
+            # the Node was deleted meanwhile: the Pods of that time have no addresses any more, and nobody wants them
+            remove_network(cluster.name, self._folder / "network")
         network = open_network(self._network_layout(), self._folder / "network", clock)
         try:
             network.set_up()
@@ -152,20 +166,34 @@ class NodeProcess:
 
     def _network_layout(self) -> NetworkLayout:
         cluster = self._cluster
+        api_address, api_port = self._api_place()
         return NetworkLayout(
             cluster=cluster.name,
             inside_address=self._node.inside_address,
             node_address=self._node.address,
             pod_range=self._node.pod_cidr,
             segment_range="" if self._node.apart else cluster.segment_range,
-            api_address=cluster.inside_address,
+            origin=cluster.origin,
+            api_address=api_address,
             cluster_range=cluster.pod_cidr,
             service_range=cluster.service_cidr,
             api_service_address=cluster.kubernetes_service_address,
-            api_port=cluster.api_port,
+            api_port=api_port,
             dns_address=cluster.dns_address,
             load_balancer_range=cluster.load_balancer_range,
         )
+
+    def _api_place(self) -> tuple[str, int]:
+        """Where the `kubernetes` Service leads until the cluster says where its servers are."""
+        cluster = self._cluster
+        if not cluster.servers:
+            return cluster.inside_address, cluster.api_port
+        parts = urlsplit(cluster.servers[0])
+        try:
+            host = socket.gethostbyname(parts.hostname or "")
+        except OSError:
+            host = cluster.inside_address
+        return host, parts.port or 443
 
     def _images(self, used_by: Callable[[str], str]) -> Images:
         mirrors = {host: [mirror_of(url)] for host, url in self._cluster.registry_mirrors.items()}
@@ -224,22 +252,10 @@ class NodeProcess:
         )
         return server, heard
 
-    def _transport(self, pair: str) -> SocketTransport:
-        """To the API server, as whom the certificate `pair` names."""
-        pki = self._cluster.pki_dir
-        tls = client_context(
-            ca_file=str(pki / "ca.crt"),
-            certificate_file=str(pki / f"{pair}.crt"),
-            key_file=str(pki / f"{pair}.key"),
-        )
-        return SocketTransport(f"https://{self._cluster.inside_address}:{self._cluster.api_port}", tls=tls)
-
     async def _serve(self, runtime: EmbeddedRuntime, images: Images, network: Network) -> None:
         """The kubelet, its HTTPS server, the image socket, and what the API says of the network."""
-        name, pki = self._node.name, self._cluster.pki_dir
-        transport = self._transport(f"node-{name}-client")
-        network_transport = self._transport(f"node-{name}-network")
-        client = Client(transport, user_agent="kubelet")
+        name, access = self._node.name, self._access
+        client = Client(access.transport(NODE), user_agent="kubelet")
         cri, seam = self._cri_server(runtime, network)
         kubelet = Kubelet(
             client,
@@ -249,14 +265,10 @@ class NodeProcess:
             self._randomness,
             HostMounts(self._host),
         )
-        watcher = Client(network_transport, user_agent="carob-network")
+        watcher = Client(access.transport(NETWORK), user_agent="carob-network")
         agent = NetworkAgent(watcher, network, kubelet, self._cluster, name, self._clock, self._randomness)
-        context = server_context(
-            str(pki / f"node-{name}-server.crt"),
-            str(pki / f"node-{name}-server.key"),
-            client_ca_file=str(pki / "ca.crt"),
-        )
-        server = Server(kubelet.handler, self._clock, tls=context)
+        agent.on_servers(access.learn)
+        server = Server(kubelet.handler, self._clock, tls=access.server_context())
         image_server = ImageServer(self._host, images, image_socket(self._cluster, name), self._clock)
         try:
             await server.listen(self._node.address, self._node.kubelet_port)
@@ -264,6 +276,7 @@ class NodeProcess:
             async with TaskGroup() as group:
                 group.spawn(kubelet.run(), "kubelet")
                 group.spawn(agent.run(), "network agent")
+                group.spawn(access.run(), "membership")
                 await agent.wait_ready()
                 await _wait_schedulable(client, name)
                 if cri is not None:
@@ -276,8 +289,7 @@ class NodeProcess:
                 await cri.close()
             await image_server.close()
             await server.close()
-            await network_transport.close()
-            await transport.close()
+            await access.close()
 
 
 async def _wait_schedulable(client: Client, name: str) -> None:

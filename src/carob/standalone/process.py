@@ -38,11 +38,12 @@ def cannot_go_on(error: BaseException) -> int:
     What the machine or its user can cause (a full disk, a taken port, a missing tool) needs no trace of our calls.
     """
     from carob.runtime.types import RuntimeFailure
+    from carob.standalone.joining import JoinFailure
     from carob.store.types import StoreError
 
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, (OSError, StoreError, RuntimeFailure)):
+    if isinstance(error, (OSError, StoreError, RuntimeFailure, JoinFailure)):
         _log.debug("cannot go on", exc_info=error)
     else:
         _log.error("cannot go on", exc_info=error)

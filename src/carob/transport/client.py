@@ -93,6 +93,7 @@ class SocketTransport:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._streams = 0
         self._closed = False
+        self._generation = 0
 
     async def send(self, request: Request) -> Response:
         """The whole answer. Raises: ConnectionError."""
@@ -153,6 +154,15 @@ class SocketTransport:
             self._put_back(connection)
         return response, road
 
+    def reconnect(self) -> None:
+        """From now on use new connections, as when credentials have changed: streams are cut, answers still come."""
+        self._generation += 1
+        while self._idle:
+            self._idle.pop().close()
+        for connection in list(self._all):
+            if connection.streaming:
+                connection.abort()
+
     async def close(self) -> None:
         """Cut every connection; who waits for an answer gets a ConnectionError."""
         self._closed = True
@@ -210,7 +220,8 @@ class SocketTransport:
         return await self._connect(), True
 
     def _put_back(self, connection: ClientConnection) -> None:
-        if not connection.usable or self._closed or len(self._idle) >= self._max_connections:
+        old = connection.generation != self._generation
+        if old or not connection.usable or self._closed or len(self._idle) >= self._max_connections:
             connection.close()
             return
         now = asyncio.get_running_loop().time()
@@ -241,6 +252,7 @@ class SocketTransport:
             raise ConnectionError(f"{where} is not whom we trust: {error.verify_message}") from error
         except OSError as error:
             raise ConnectionError(f"cannot connect to {where}: {error.strerror or error}") from error
+        connection.generation = self._generation
         _notice_death(transport.get_extra_info("socket"))
         self._all.add(connection)
         return connection

@@ -44,6 +44,8 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.usable = True
         self.idle_since = 0.0
+        self.generation = 0
+        """Of which of its owner's credentials it was made."""
         self._lost = False
         self._error: Exception | None = None
         self._busy = False
@@ -62,6 +64,11 @@ class ClientConnection(asyncio.Protocol):
         self._streaming = False
         self._until_eof = True
         self._leftover = b""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether somebody reads a body from it as it comes."""
+        return self._streaming and self._busy
 
     # asyncio calls these.
 

@@ -1,12 +1,14 @@
 """The road to several servers that give the same answers: the one that answered last, else the next.
 
-A request that a server may have carried out is not sent to another one, unless it only reads.
+A request that a server may have carried out is not sent to another one, unless it only reads. A server that is silent
+for too long counts as one that cannot be reached: a machine that has lost its power refuses nothing.
 
 Touches: only the roads that it is given.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,13 +22,30 @@ _SAFE_TO_REPEAT = frozenset(("GET", "HEAD"))
 
 
 class FailoverTransport:
-    """A `Transport` over one per server; the first is tried first."""
+    """A `Transport` over one per server; the first is tried first.
 
-    def __init__(self, roads: Sequence[Transport]) -> None:
+    `patience_seconds`: how long a server may take to answer, or a stream to begin; 0: for ever.
+    """
+
+    def __init__(self, roads: Sequence[Transport], *, patience_seconds: float = 0.0) -> None:
         if not roads:
             raise ValueError("no server is named")
-        self._roads = roads
+        self._roads = tuple(roads)
         self._at = 0
+        self._patience = patience_seconds or None
+
+    @property
+    def roads(self) -> tuple[Transport, ...]:
+        """One per server, in their order."""
+        return self._roads
+
+    def replace(self, roads: Sequence[Transport]) -> None:
+        """From now on these: the one that is in use stays in use if it is among them. Nothing is closed."""
+        if not roads:
+            raise ValueError("no server is named")
+        present = self._roads[self._at]
+        self._roads = tuple(roads)
+        self._at = self._roads.index(present) if present in self._roads else 0
 
     async def send(self, request: Request) -> Response:
         """The whole answer. Raises: ConnectionError when no server gives one."""
@@ -46,14 +65,30 @@ class FailoverTransport:
             await road.close()
 
     async def _somewhere(self, request: Request, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        for tries_left in range(len(self._roads) - 1, -1, -1):
-            at = self._at
+        tried: list[Transport] = []
+        while True:
+            # they may be replaced while we wait
+            road = self._roads[self._at]
+            tried.append(road)
             try:
-                return await ask(self._roads[at])
+                return await self._patiently(ask(road))
             except ConnectionError as error:
-                if self._at == at:
-                    self._at = (at + 1) % len(self._roads)
+                self._leave(road)
                 unsent = isinstance(error, ConnectionRefusedError)
-                if not tries_left or not (unsent or request.method in _SAFE_TO_REPEAT):
+                others = [other for other in self._roads if other not in tried]
+                if not others or not (unsent or request.method in _SAFE_TO_REPEAT):
                     raise
-        raise AssertionError("the last try returns or raises")
+                if self._roads[self._at] in tried:
+                    self._at = self._roads.index(others[0])
+
+    async def _patiently(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await answer
+        except TimeoutError as error:
+            raise ConnectionResetError(f"the server did not answer within {self._patience:g} s") from error
+
+    def _leave(self, road: Transport) -> None:
+        """The next one, unless somebody else has gone on already."""
+        if self._roads[self._at] is road:
+            self._at = (self._at + 1) % len(self._roads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -255,6 +256,31 @@ def test_a_node_serves_under_its_own_names_only(
     asked = csr(csrs.KUBELET_SERVING, SERVING_USAGES, username)
     assert csrs.may_serve(asked, facts, known) is serves
     assert not csrs.may_serve(asked, facts, None)
+
+
+NETWORK_FACTS = RequestFacts("system:carob:network:node-0", ("system:carob:node-network",))
+
+
+@pytest.mark.parametrize(
+    ("facts", "usages", "username", "may"),
+    [
+        (NETWORK_FACTS, CLIENT_USAGES, "system:node:node-0", True),
+        (NETWORK_FACTS, CLIENT_USAGES, "system:node:node-1", False),
+        (NETWORK_FACTS, CLIENT_USAGES, "node-0", False),
+        (NETWORK_FACTS, SERVING_USAGES, "system:node:node-0", False),
+        (RequestFacts("system:carob:network:node-0", ("system:masters",)), CLIENT_USAGES, "system:node:node-0", False),
+        (RequestFacts("admin", ("system:carob:node-network",)), CLIENT_USAGES, "system:node:node-0", False),
+        (replace(NETWORK_FACTS, dns_names=("x",)), CLIENT_USAGES, "system:node:node-0", False),
+    ],
+)
+def test_a_node_gets_its_own_network_agent_s_certificate_only(
+    facts: RequestFacts, usages: list[str], username: str, may: bool
+) -> None:
+    asked = csr(csrs.CLIENT, usages, username)
+    asked.spec.groups = ["system:nodes", "system:authenticated"]
+    assert csrs.may_read_network(asked, facts) is may
+    asked.spec.groups = ["system:authenticated"]
+    assert not csrs.may_read_network(asked, facts)
 
 
 def test_requests_are_kept_for_an_hour_after_their_answer_and_for_a_day_without_one() -> None:

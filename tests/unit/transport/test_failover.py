@@ -70,3 +70,30 @@ def test_nobody_there_is_a_failure_and_not_an_endless_search() -> None:
     asyncio.run(body())
     with pytest.raises(ValueError, match="no server"):
         FailoverTransport([])
+
+
+def test_a_silent_server_is_left_and_servers_come_and_go() -> None:
+    async def body() -> None:
+        one, two, three = Silent("one"), Road("two"), Road("three")
+        road = FailoverTransport([one, two], patience_seconds=0.01)
+        with pytest.raises(ConnectionResetError, match="did not answer within"):
+            await ask(road, "POST")
+        assert await ask(road, "POST") == "two"
+        road.replace([one, three, two])
+        assert await ask(road, "POST") == "two"
+        road.replace([three])
+        assert await ask(road, "POST") == "three"
+        three.failure = ConnectionRefusedError("down")
+        with pytest.raises(ConnectionRefusedError):
+            await ask(road, "GET")
+        assert three.asked == ["POST", "GET"]
+
+    asyncio.run(body())
+
+
+class Silent(Road):
+    """A machine without power: nothing comes back."""
+
+    async def send(self, request: Request) -> Response:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError

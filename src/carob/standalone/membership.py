@@ -1,0 +1,289 @@
+"""By what a node speaks to the servers and they to it: roads, certificates, and its Pod range.
+
+A node of the server's own machine finds its certificates in the server's folder. One that has joined from elsewhere has
+its own: it registers, takes the Pod range that the cluster gives it, asks for what it lacks, and renews all in time. What
+it must find again without a server lies in its folder.
+
+Both know every server that the `kubernetes` Service knows, and go on with another one when theirs is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from carob.api import codec
+from carob.api.status import ApiError
+from carob.api.types import core_v1
+from carob.base.log import get_logger, pairs
+from carob.base.tasks import TaskGroup
+from carob.client.rest import Client
+from carob.client.signing import CLIENT, KUBELET_SERVING, SERVER_USAGES, SigningRefused, Wanted, certify
+from carob.kubelet import node_status
+from carob.kubelet.certificates import KeptCertificate
+from carob.kubelet.machine import read_machine
+from carob.standalone.joining import PATIENCE_SECONDS, JoinFailure, client_certificate, pki_of
+from carob.transport.client import SocketTransport
+from carob.transport.failover import FailoverTransport
+from carob.transport.tls import client_context, server_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.base.layout import Cluster, NodeLayout
+    from carob.kubelet.options import KubeletOptions
+
+AGAIN_SECONDS = 0.5
+LONGEST_AGAIN_SECONDS = 10.0
+NODE, NETWORK = "client", "network"
+"""As whom: the node itself, or who programs its network, which sees every Service and Pod."""
+
+_log = get_logger("membership")
+
+
+class Access:
+    """A node's roads to the servers, over all of them. `urls` come first, and stay."""
+
+    former_range = ""
+    """The Pod range before `open`, where it is another one now."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self._given = list(urls)
+        self._urls = list(self._given)
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._roads: dict[str, dict[str, SocketTransport]] = {}
+        self._transports: dict[str, FailoverTransport] = {}
+
+    @property
+    def urls(self) -> list[str]:
+        """Every server that is known."""
+        return self._urls
+
+    async def open(self, options: KubeletOptions) -> None:
+        """Return when there is a Pod range and there are certificates."""
+
+    async def run(self) -> None:
+        """Keep the certificates valid until cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+    def transport(self, who: str) -> FailoverTransport:
+        """The road of NODE or of NETWORK."""
+        if who not in self._transports:
+            self._contexts[who] = self._client_context(who)
+            self._roads[who] = {}
+            self._transports[who] = FailoverTransport(self._all(who), patience_seconds=PATIENCE_SECONDS)
+        return self._transports[who]
+
+    def server_context(self) -> ssl.SSLContext:
+        """What the kubelet shows to its callers."""
+        raise NotImplementedError
+
+    def _client_context(self, who: str) -> ssl.SSLContext:
+        raise NotImplementedError
+
+    def _all(self, who: str) -> list[SocketTransport]:
+        roads, context = self._roads[who], self._contexts[who]
+        for url in self._urls:
+            if url not in roads:
+                roads[url] = SocketTransport(url, tls=context)
+        return [roads[url] for url in self._urls]
+
+    def learn(self, urls: Iterable[str]) -> bool:
+        """Where the servers are now, by the cluster's own word; whether that is new."""
+        known = list(dict.fromkeys((*self._given, *urls)))
+        if known == self._urls:
+            return False
+        _log.info("servers %s", pairs(urls=",".join(known)))
+        self._urls = known
+        for who, transport in self._transports.items():
+            transport.replace(self._all(who))
+        return True
+
+    async def close(self) -> None:
+        """Cut every road."""
+        for roads in self._roads.values():
+            for road in roads.values():
+                await road.close()
+
+
+class LocalAccess(Access):
+    """Of a node of the server's machine, whose certificates the server makes."""
+
+    def __init__(self, cluster: Cluster, node: NodeLayout) -> None:
+        super().__init__([f"https://{cluster.inside_address}:{cluster.api_port}"])
+        self._pki = cluster.pki_dir
+        self._name = node.name
+
+    def server_context(self) -> ssl.SSLContext:
+        pair = self._pki / f"node-{self._name}-server"
+        return server_context(f"{pair}.crt", f"{pair}.key", client_ca_file=str(self._pki / "ca.crt"))
+
+    def _client_context(self, who: str) -> ssl.SSLContext:
+        pair = self._pki / f"node-{self._name}-{who}"
+        return client_context(ca_file=str(self._pki / "ca.crt"), certificate_file=f"{pair}.crt", key_file=f"{pair}.key")
+
+
+class _Kept(msgspec.Struct):
+    """What a member knows without asking."""
+
+    pod_range: str = ""
+    uid: str = ""
+    servers: list[str] = []
+
+
+class JoinedAccess(Access):
+    """Of a node that has joined. `node.pod_cidr` is set by `open`."""
+
+    def __init__(self, cluster: Cluster, node: NodeLayout, clock: Clock, randomness: Randomness) -> None:
+        super().__init__(cluster.servers)
+        self._node = node
+        self._clock = clock
+        self._folder = pki_of(cluster, node.name)
+        self._file = cluster.node_dir(node.name) / "membership.json"
+        self._kept = self._load()
+        self._serving: ssl.SSLContext | None = None
+        name = node.name
+        serving = Wanted(KUBELET_SERVING, f"system:node:{name}", ("system:nodes",), (name, node.address), SERVER_USAGES)
+        network = Wanted(CLIENT, f"system:carob:network:{name}", ("system:carob:node-network",))
+        self._certificates = {
+            who: KeptCertificate(
+                self._folder / f"{who}.pem", partial(_itself, wanted), self._certify, clock, randomness
+            )
+            for who, wanted in ((NODE, client_certificate(name)), (NETWORK, network), ("server", serving))
+        }
+        self.learn(self._kept.servers)
+
+    async def _certify(self, wanted: Wanted) -> bytes:
+        return await certify(Client(self.transport(NODE), user_agent="kubelet"), wanted)
+
+    async def open(self, options: KubeletOptions) -> None:
+        """Return when the node is registered, has a Pod range, and every certificate. Raises: JoinFailure."""
+        if not self._certificates[NODE].good():
+            raise JoinFailure(
+                f"the certificate of {self._node.name} has expired or is gone; start it with --server and --token again"
+            )
+        wait, said = AGAIN_SECONDS, False
+        while True:
+            try:
+                await self._open(options)
+                return
+            except ApiError as error:
+                if error.code in (401, 403, 422):
+                    raise JoinFailure(
+                        f"the cluster does not take {self._node.name} as a node: {error.message}"
+                    ) from error
+                why = error.message
+            except (SigningRefused, ConnectionError) as error:
+                why = str(error)
+            if self._kept.pod_range and all(kept.good() for kept in self._certificates.values()):
+                # what ran here before can run without a server
+                self._node.pod_cidr = self._kept.pod_range
+                _log.warning("no server answers: %s", why)
+                return
+            if not said:
+                _log.warning("waiting for the cluster: %s", why)
+                said = True
+            await self._clock.sleep(wait)
+            wait = min(wait * 2, LONGEST_AGAIN_SECONDS)
+
+    async def _open(self, options: KubeletOptions) -> None:
+        client = Client(self.transport(NODE), user_agent="kubelet")
+        node = await self._register(client, options)
+        while not node.spec.pod_cidr:
+            node = await self._with_range(client)
+        kept = self._kept
+        if kept.pod_range and kept.pod_range != node.spec.pod_cidr:
+            self.former_range = kept.pod_range
+        self._node.pod_cidr = kept.pod_range = node.spec.pod_cidr
+        kept.uid = node.metadata.uid
+        self._save()
+        async with TaskGroup() as group:
+            for who in (NETWORK, "server"):
+                group.spawn(self._certificates[who].ensure(), f"certificate {who}")
+
+    async def _register(self, client: Client, options: KubeletOptions) -> core_v1.Node:
+        """The Node, with our address. Its kubelet says later that it is ready."""
+        wanted = node_status.node_object(options, read_machine())
+        wanted.status.addresses = [
+            core_v1.NodeAddress(type="InternalIP", address=self._node.address),
+            core_v1.NodeAddress(type="Hostname", address=self._node.name),
+        ]
+        try:
+            return await client.create(wanted)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        found = await client.get(core_v1.Node, self._node.name)
+        addresses = wanted.status.addresses
+        if found.status.addresses == addresses:
+            return found
+        if not self._kept.uid and any(c.type == "Ready" and c.status == "True" for c in found.status.conditions):
+            raise JoinFailure(
+                f'a node "{self._node.name}" is in the cluster already, and Ready; give another name with --node-name'
+            )
+        patch: dict[str, Any] = {"status": {"addresses": codec.to_tree(addresses)}}
+        return await client.patch(core_v1.Node, self._node.name, patch=patch, subresource="status")
+
+    async def _with_range(self, client: Client) -> core_v1.Node:
+        """The Node as soon as the cluster has given it a range."""
+        _log.info("waiting for a Pod range")
+        selector = f"metadata.name={self._node.name}"
+        async with client.watch(core_v1.Node, field_selector=selector, send_initial_events=True) as events:
+            async for event in events:
+                if isinstance(event.object, core_v1.Node) and event.object.spec.pod_cidr:
+                    return event.object
+        return core_v1.Node()
+
+    async def run(self) -> None:
+        async with TaskGroup() as group:
+            for who, certificate in self._certificates.items():
+                group.spawn(certificate.keep(partial(self._renewed, who)), f"certificate {who}")
+
+    def _renewed(self, who: str) -> None:
+        """Show the new one: who asks from now on, and whom we ask, sees it."""
+        file = str(self._certificates[who].file)
+        if who == "server":
+            if self._serving is not None:
+                self._serving.load_cert_chain(file)
+            return
+        self._contexts[who].load_cert_chain(file)
+        for road in self._roads[who].values():
+            road.reconnect()
+
+    def learn(self, urls: Iterable[str]) -> bool:
+        """As for all, and for the next start."""
+        if not super().learn(urls):
+            return False
+        self._kept.servers = self._urls
+        self._save()
+        return True
+
+    def server_context(self) -> ssl.SSLContext:
+        file = str(self._certificates["server"].file)
+        self._serving = server_context(file, file, client_ca_file=str(self._folder / "ca.crt"))
+        return self._serving
+
+    def _client_context(self, who: str) -> ssl.SSLContext:
+        return client_context(ca_file=str(self._folder / "ca.crt"), certificate_file=str(self._folder / f"{who}.pem"))
+
+    def _load(self) -> _Kept:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=_Kept)
+        except (OSError, msgspec.DecodeError):
+            return _Kept()
+
+    def _save(self) -> None:
+        beside: Path = self._file.with_suffix(".tmp")
+        beside.write_bytes(msgspec.json.encode(self._kept))
+        beside.replace(self._file)
+
+
+def _itself(wanted: Wanted) -> Wanted:
+    return wanted
