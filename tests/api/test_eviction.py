@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from carob.api.types import core_v1
+from carob.base.clock import SystemClock
 from carob.kubelet.eviction.manager import Eviction
 from carob.kubelet.machine import Usage, read_usage
 from carob.runtime.types import ContainerStats
@@ -90,5 +94,68 @@ def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_
         await world.pod("late")
         late = await world.until("late", evicted)
         assert late.status.message == "The node had condition: [MemoryPressure]. "
+
+    in_world(tmp_path, body)
+
+
+class ToldNotices:
+    """The kernel, as the test says."""
+
+    def __init__(self, pressed: Callable[[], None]) -> None:
+        self.pressed = pressed
+        self.opened = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    def open(self) -> None:
+        self.opened.set()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_the_kernels_notice_does_not_wait_for_the_next_turn(tmp_path: Path) -> None:
+    looks: asyncio.Queue[int] = asyncio.Queue()
+    told: list[ToldNotices] = []
+
+    def usage(root: str) -> Usage:
+        looks.put_nowait(1)
+        return read_usage(root)
+
+    def notices(pressed: Callable[[], None]) -> ToldNotices:
+        told.append(ToldNotices(pressed))
+        return told[-1]
+
+    class NoTurns(SystemClock):
+        """Sleeps never end: only notices can wake."""
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        kubelet = world.kubelet
+        tools = dataclasses.replace(kubelet._tools, clock=NoTurns())
+        eviction = Eviction(
+            tools,
+            kubelet._records,
+            kubelet.node.machine.memory_bytes,
+            kubelet.node.pressures,
+            kubelet._queue.add,
+            kubelet.node.tell_now,
+            usage=usage,
+            notices=notices,
+        )
+        task = asyncio.create_task(eviction.run())
+        async with asyncio.timeout(30):
+            await told[0].opened.wait()
+            await looks.get()
+            told[0].pressed()
+            await looks.get()
+            told[0].pressed()
+            await looks.get()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert told[0].closed.is_set()
 
     in_world(tmp_path, body)

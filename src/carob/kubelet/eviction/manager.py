@@ -13,6 +13,7 @@ from carob.base.log import get_logger, pairs
 from carob.base.tasks import Signal
 from carob.kubelet.disk_use import NOTHING, log_use, volume_use
 from carob.kubelet.eviction import image_gc, ranking, thresholds
+from carob.kubelet.eviction.notices import MemoryNotices
 from carob.kubelet.eviction.ranking import ContainerUse, PodUse
 from carob.kubelet.machine import read_usage
 from carob.runtime.types import RuntimeFailure
@@ -20,6 +21,7 @@ from carob.runtime.types import RuntimeFailure
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from carob.kubelet.eviction.notices import Notices
     from carob.kubelet.eviction.thresholds import Met, Pressures
     from carob.kubelet.machine import Usage
     from carob.kubelet.pod_record import PodRecord
@@ -44,6 +46,7 @@ class Eviction:
         dirty: Callable[[str], None],
         tell_node: Callable[[], Awaitable[None]],
         usage: Callable[[str], Usage] = read_usage,
+        notices: Callable[[Callable[[], None]], Notices] = MemoryNotices,
     ) -> None:
         options = tools.options
         self._tools = tools
@@ -63,6 +66,8 @@ class Eviction:
         self._ages = image_gc.Ages()
         self._images_at = 0.0
         self._awake = Signal()
+        self._pressed = Signal()
+        self._notices = notices(self._pressed.set)
 
     def wake(self) -> None:
         """A Pod may run now."""
@@ -70,11 +75,29 @@ class Eviction:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            if not any(record.running() for record in self._records.values()):
-                await self._awake.wait()
-            await self.look()
-            await self._tools.clock.sleep(PERIOD_SECONDS)
+        try:
+            while True:
+                if not any(record.running() for record in self._records.values()):
+                    self._notices.close()
+                    await self._awake.wait()
+                self._notices.open()
+                await self.look()
+                await self._rest()
+        finally:
+            self._notices.close()
+
+    async def _rest(self) -> None:
+        """Ten seconds, or until the kernel says that memory is short."""
+        loop = asyncio.get_running_loop()
+        waits = {
+            loop.create_task(self._tools.clock.sleep(PERIOD_SECONDS), name="eviction period"),
+            loop.create_task(self._pressed.wait(), name="memory pressure"),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
 
     async def look(self) -> None:
         """One pass: at most one Pod is ended for the node's sake."""
