@@ -117,7 +117,31 @@ def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
             for key, _ in other.claims if other.key != pod.key else ():
                 users[key] = users.get(key, 0) + 1
         pod.volumes = look(pod, view_of, users)
+    if view.spec.resource_claims:
+        _look_at_devices(connection, pod)
     return pod, snapshot, placed
+
+
+def _look_at_devices(connection: Connection, pod: PodInfo) -> None:
+    from carob.api.types import resource_v1
+    from carob.scheduler.devices.pod_devices import DevicesView, look
+    from carob.scheduler.devices.pools import Offer, Pools
+    from carob.scheduler.devices.taken import Taken
+
+    group = "/apis/resource.k8s.io/v1"
+    claims = _by_key(resource_v1.ResourceClaim, _items(connection, f"{group}/resourceclaims"))
+    slices = _by_key(resource_v1.ResourceSlice, _items(connection, f"{group}/resourceslices"))
+    taken = Taken()
+    for claim in claims.values():
+        if claim.status.allocation is not None:
+            taken.count(claim.status.allocation, 1)
+    view = DevicesView(
+        claim_of=claims.get,
+        classes=_by_key(resource_v1.DeviceClass, _items(connection, f"{group}/deviceclasses")),
+        pools=Pools(map(Offer, slices.values())),
+        taken=taken,
+    )
+    pod.devices = look(pod, view)
 
 
 def _items(connection: Connection, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:

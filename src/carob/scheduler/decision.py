@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
 from carob.scheduler.alike import REJECTED
+from carob.scheduler.devices.pod_devices import NAME as DEVICES
+from carob.scheduler.devices.pod_devices import NOTHING_TO_FREE
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.preemption import NOT_HELPFUL, preempt
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from carob.scheduler.verdict import Rejection
 
 NO_NODES = "no nodes available to schedule pods"
-# what upstream's other post-filter (resource claims) says of a Pod without claims, since v1.34
-NO_CLAIMS = "no new claims to deallocate"
 
 # In a large cluster it is enough to look at some of the nodes that fit.
 FEWEST_NODES_TO_FIND = 100
@@ -56,11 +56,13 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     nodes = snapshot.nodes()
     if not nodes:
         return Unschedulable(NO_NODES)
-    if pod.volumes is not None and pod.volumes.refusal:
+    refused = _refusal(pod)
+    if refused is not None:
         # no node can take it for a reason that has nothing to do with nodes
+        plugin, why = refused
         hopeless = _summary(len(nodes), {NOT_HELPFUL: len(nodes)})
-        text = f"0/{len(nodes)} nodes are available: {pod.volumes.refusal}. {NO_CLAIMS}, preemption: {hopeless}"
-        return Unschedulable(text, frozenset((BINDING,)))
+        text = f"0/{len(nodes)} nodes are available: {why}. {NOTHING_TO_FREE}, preemption: {hopeless}"
+        return Unschedulable(text, frozenset((plugin,)))
     promised = snapshot.nominations.node_of(pod.key)
     if promised:
         own = snapshot.get(promised)
@@ -68,6 +70,15 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
             return own
     alike = snapshot.alike.of(pod, snapshot)
     return _among_all(pod, snapshot, alike) if alike is not None else _among_some(pod, snapshot)
+
+
+def _refusal(pod: PodInfo) -> tuple[str, str] | None:
+    """The plugin that refuses the Pod whatever the node, and its words."""
+    if pod.volumes is not None and pod.volumes.refusal:
+        return BINDING, pod.volumes.refusal
+    if pod.devices is not None and pod.devices.refusal:
+        return DEVICES, pod.devices.refusal
+    return None
 
 
 def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
@@ -166,7 +177,8 @@ def _unschedulable(
             reasons[reason] = reasons.get(reason, 0) + count
     said = _summary(size, reasons)
     post_filters = snapshot.profile(pod).post_filters
-    more = [NO_CLAIMS] if CLAIMS in post_filters else []
+    freed = pod.devices.after_filters(pod.uid)[0] if pod.devices is not None else NOTHING_TO_FREE
+    more = [freed] if CLAIMS in post_filters else []
     keep = False
     if PREEMPTION in post_filters:
         made = preempt(pod, snapshot, rejections, counts, rooms)

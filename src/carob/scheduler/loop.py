@@ -22,6 +22,8 @@ from carob.client.informer import Informer
 from carob.scheduler.budgets import budget_of
 from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
 from carob.scheduler.decision import Unschedulable, decide
+from carob.scheduler.devices.inventory import Devices
+from carob.scheduler.devices.pod_devices import NAME as DEVICES
 from carob.scheduler.eviction import evict
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
@@ -32,9 +34,12 @@ from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
 from carob.scheduler.wakeups import Happenings, sort_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
+    from carob.scheduler.devices.pod_devices import DevicePlan
     from carob.scheduler.pod_volumes import Plan
     from carob.scheduler.profiles import Configuration
     from carob.scheduler.room import Nomination
@@ -73,6 +78,8 @@ class SchedulingLoop:
         self._storage = Storage(client, clock, self._storage_changed)
         self._storage_woke = False
         self._selecting = SelectingInformers(client, clock, self._snapshot.selecting)
+        self._devices = Devices(client, clock, randomness, self._devices_changed)
+        self._devices_woke = False
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -87,6 +94,7 @@ class SchedulingLoop:
             self._budgets,
             *self._storage.informers,
             *self._selecting.informers,
+            *self._devices.informers,
         )
         async with TaskGroup() as group:
             for name, recorder in self._recorders.items():
@@ -152,6 +160,11 @@ class SchedulingLoop:
         self._storage_woke = True
         self._signal.set()
 
+    def _devices_changed(self) -> None:
+        """A Pod that waits for devices may fit now."""
+        self._devices_woke = True
+        self._signal.set()
+
     def _pod_is_placed(self, new: PodView) -> None:
         key = f"{new.metadata.namespace}/{new.metadata.name}"
         if self._snapshot.confirm(key, new):
@@ -200,7 +213,10 @@ class SchedulingLoop:
             self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
             self._queue.delete(pod.key)
             return
-        self._look_at_volumes(pod)
+        self._look(pod)
+        if pod.devices is not None and pod.devices.waiting:
+            self._queue.hold(waiting, frozenset((DEVICES,)))
+            return
         found = decide(pod, self._snapshot)
         if isinstance(found, Unschedulable):
             promised = found.nomination is not None or found.keep
@@ -212,10 +228,16 @@ class SchedulingLoop:
         plan = pod.volumes.plan(found) if pod.volumes is not None else None
         if plan is not None:
             self._storage.assume(plan, found.name)
+        devices = pod.devices.plan(found) if pod.devices is not None and not pod.devices.empty else None
+        if devices is not None:
+            self._devices.assume(devices)
         self._requests += 1
-        group.spawn(self._bind(waiting, found.name, plan, group), f"bind {pod.key}")
+        group.spawn(self._bind(waiting, found.name, plan, devices, group), f"bind {pod.key}")
 
-    def _look_at_volumes(self, pod: PodInfo) -> None:
+    def _look(self, pod: PodInfo) -> None:
+        """At what the Pod's claims say now."""
+        profile = self._snapshot.profile(pod)
+        pod.devices = self._devices.look(pod) if DEVICES not in profile.disabled_filters else None
         if not pod.claims:
             return
         single = {key for key, _ in pod.claims if self._storage.is_single(key)}
@@ -228,6 +250,14 @@ class SchedulingLoop:
 
     def _find_none(self, waiting: Waiting, found: Unschedulable, group: TaskGroup) -> None:
         pod, nomination = waiting.pod, found.nomination
+        if pod.devices is not None and not pod.devices.refusal:
+            if pod.devices.error:
+                words = f'running "{DEVICES}" filter plugin: {pod.devices.error}'
+                self._say_why(pod, SCHEDULER_ERROR, words, group)
+                return
+            idle = pod.devices.after_filters(pod.uid)[1]
+            if idle is not None and DEVICES in self._snapshot.profile(pod).post_filters:
+                group.spawn(self._devices.free(idle), f"free a claim for {pod.key}")
         if nomination is None:
             nominated = None if found.keep else ""
             if not found.keep:
@@ -275,7 +305,11 @@ class SchedulingLoop:
         if self._storage_woke:
             self._storage_woke = False
             self._queue.wake_each(self._clock.monotonic(), self._claims_changed)
-        could_fit = self._happenings.test(self._look_at_volumes)
+        if self._devices_woke:
+            self._devices_woke = False
+            helps = self._devices.happened()
+            self._queue.wake_each(self._clock.monotonic(), lambda one: self._devices_help(one, helps))
+        could_fit = self._happenings.test(self._look)
         if could_fit is not None:
             self._queue.wake(self._clock.monotonic(), could_fit)
 
@@ -283,8 +317,15 @@ class SchedulingLoop:
         """Whether what the claims of a sleeper say is worth another try."""
         pod = waiting.pod
         before = pod.volumes.refusal if pod.volumes is not None else ""
-        self._look_at_volumes(pod)
+        self._look(pod)
         return pod.volumes is not None and (not pod.volumes.refusal or pod.volumes.refusal != before)
+
+    def _devices_help(self, waiting: Waiting, helps: Callable[[PodInfo], bool]) -> bool:
+        pod = waiting.pod
+        if DEVICES not in waiting.rejected_by or not helps(pod):
+            return False
+        found = self._devices.look(pod)
+        return found is None or not found.waiting
 
     def _set_timer(self, group: TaskGroup) -> None:
         ready_at = self._queue.next_ready()
@@ -306,11 +347,13 @@ class SchedulingLoop:
 
     # acting
 
-    async def _bind(self, waiting: Waiting, node_name: str, plan: Plan | None, group: TaskGroup) -> None:
+    async def _bind(
+        self, waiting: Waiting, node_name: str, plan: Plan | None, devices: DevicePlan | None, group: TaskGroup
+    ) -> None:
         pod = waiting.pod
-        if plan is not None and not plan.empty:
+        if devices is not None or (plan is not None and not plan.empty):
             try:
-                await self._bind_volumes(pod, plan, node_name)
+                await self._bind_claims(pod, plan, devices, node_name)
             except (ApiError, ConnectionError, BindingFailed) as error:
                 self._binding_failed(waiting, error, group)
                 self._requests -= 1
@@ -324,6 +367,8 @@ class SchedulingLoop:
         try:
             await self._client.post(core_v1.Pod, metadata.name, metadata.namespace, "binding", binding, meta_v1.Status)
         except (ApiError, ConnectionError) as error:
+            if devices is not None:
+                await self._devices.give_back(devices, pod)
             self._binding_failed(waiting, error, group)
         else:
             if self._queue.get(pod.key) is waiting:
@@ -334,15 +379,27 @@ class SchedulingLoop:
             self._requests -= 1
             self._signal.set()
 
-    async def _bind_volumes(self, pod: PodInfo, plan: Plan, node_name: str) -> None:
+    async def _bind_claims(self, pod: PodInfo, plan: Plan | None, devices: DevicePlan | None, node_name: str) -> None:
         # it may take minutes, and others need not wait for that
         self._requests -= 1
         self._signal.set()
         try:
+            if plan is not None and not plan.empty:
+                await self._bind_volumes(pod, plan, devices, node_name)
+            if devices is not None:
+                await self._devices.carry_out(devices, pod)
+        finally:
+            self._requests += 1
+
+    async def _bind_volumes(self, pod: PodInfo, plan: Plan, devices: DevicePlan | None, node_name: str) -> None:
+        try:
             await self._storage.carry_out(plan, node_name, self._snapshot.profile(pod).bind_timeout_seconds)
+        except (ApiError, ConnectionError, BindingFailed):
+            if devices is not None:
+                await self._devices.give_back(devices, pod)
+            raise
         finally:
             self._storage.forget(plan)
-            self._requests += 1
 
     def _binding_failed(
         self, waiting: Waiting, error: ApiError | ConnectionError | BindingFailed, group: TaskGroup
@@ -353,7 +410,7 @@ class SchedulingLoop:
         if isinstance(error, BindingFailed):
             self._queue.retry(waiting)
             if waiting.place is Place.BACKING_OFF:
-                self._say_why(pod, SCHEDULER_ERROR, f'running PreBind plugin "VolumeBinding": {error}', group)
+                self._say_why(pod, SCHEDULER_ERROR, f'running PreBind plugin "{error.plugin}": {error}', group)
             return
         if isinstance(error, ApiError) and error.code == 404:
             _log.debug("%s went before it was bound", pod.key)

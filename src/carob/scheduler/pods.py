@@ -16,6 +16,7 @@ from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from carob.scheduler.devices.pod_devices import PodDevices
     from carob.scheduler.pod_volumes import PodVolumes
     from carob.scheduler.requests import Amounts
     from carob.scheduler.views import PodView
@@ -48,6 +49,7 @@ class PodInfo:
         "_fit_key",
         "claims",
         "deleting",
+        "devices",
         "group",
         "key",
         "namespace",
@@ -83,6 +85,8 @@ class PodInfo:
         self._fit_key = b""
         self.volumes: PodVolumes | None = None
         """The newest look at its claims; None if it has none."""
+        self.devices: PodDevices | None = None
+        """The newest look at its claims of devices; None if it has none."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -126,6 +130,8 @@ class PodInfo:
         asked = (self.requests, self.ports, self.node_name, spec.tolerations, spec.node_selector, spec.affinity)
         parts = (spec.scheduler_name, asked)
         more: tuple[object, ...] = (self.claims,) if self.claims else ()
+        if spec.resource_claims:
+            more = (*more, self.namespace, spec.resource_claims, self.view.status.resource_claim_statuses)
         if self.terms is not NO_TERMS or spec.topology_spread_constraints:
             more = (*more, self.namespace, self.labels, spec.topology_spread_constraints)
         return codec.encode((parts, more))

@@ -25,6 +25,7 @@ FILTERS = (
     "VolumeBinding",
     "PodTopologySpread",
     "InterPodAffinity",
+    "DynamicResources",
 )
 # Source: scheduler `getDefaultPlugins`.
 WEIGHTS = {
@@ -32,6 +33,7 @@ WEIGHTS = {
     "NodeAffinity": 2,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
+    "DynamicResources": 2,
     "NodeResourcesFit": 1,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,

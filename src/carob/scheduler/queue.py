@@ -116,6 +116,12 @@ class SchedulingQueue:
         waiting.failed = False
         self._put(waiting, Place.UNSCHEDULABLE)
 
+    def hold(self, waiting: Waiting, rejected_by: frozenset[str]) -> None:
+        """It was not even tried: something that it needs is about to come."""
+        waiting.attempts -= 1
+        waiting.tried_at = -self._longest_pause_seconds
+        self.sleep(waiting, rejected_by, waiting.pod.key)
+
     def retry(self, waiting: Waiting) -> None:
         """Its binding failed: again after the whole pause."""
         if self._waiting.get(waiting.pod.key) is not waiting:
@@ -220,4 +226,5 @@ def _matters(old: PodInfo, new: PodInfo) -> bool:
         or before.spec.node_selector != after.spec.node_selector
         or before.spec.affinity != after.spec.affinity
         or before.metadata.labels != after.metadata.labels
+        or before.status.resource_claim_statuses != after.status.resource_claim_statuses
     )

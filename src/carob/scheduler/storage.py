@@ -14,7 +14,7 @@ from carob.api import claims
 from carob.api.status import ApiError
 from carob.api.types import core_v1, storage_v1
 from carob.client.informer import Informer, split_key
-from carob.scheduler.pod_volumes import StorageView, look
+from carob.scheduler.pod_volumes import BINDING, StorageView, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,11 @@ T = TypeVar("T")
 
 
 class BindingFailed(Exception):
-    """The claims did not get their volumes; the Pod is to be tried again."""
+    """The claims did not get what they need; the Pod is to be tried again. `plugin` is who says so."""
+
+    def __init__(self, words: str, plugin: str = BINDING) -> None:
+        super().__init__(words)
+        self.plugin = plugin
 
 
 class Copy(Mapping[str, T], Generic[T]):

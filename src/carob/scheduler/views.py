@@ -87,6 +87,7 @@ class PodSpecView(Struct, kw_only=True, gc=False):
     overhead: dict[str, Quantity] = field(default_factory=dict)
     resources: RequestsView | None = None
     volumes: tuple[VolumeView, ...] = ()
+    resource_claims: tuple[core_v1.PodResourceClaim, ...] = field(default=(), name="resourceClaims")
     topology_spread_constraints: tuple[core_v1.TopologySpreadConstraint, ...] = field(
         default=(), name="topologySpreadConstraints"
     )
@@ -112,6 +113,9 @@ class PodStatusView(Struct, kw_only=True, gc=False):
     conditions: tuple[ConditionView, ...] = ()
     container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
     init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
+    resource_claim_statuses: tuple[core_v1.PodResourceClaimStatus, ...] = field(
+        default=(), name="resourceClaimStatuses"
+    )
 
 
 class PodView(Struct, kw_only=True, gc=False):

@@ -127,3 +127,16 @@ def test_a_large_backlog_that_wakes_at_once_is_popped_in_order_of_its_pauses() -
     assert len(names) == 2000
     assert names[0] == "pod-0"
     assert queue.wake(9.0, lambda w: True) == 0
+
+
+def test_a_pod_that_is_held_was_not_tried_and_goes_on_at_once() -> None:
+    queue = SchedulingQueue()
+    queue.add(pod("held"))
+    waiting = queue.pop(100.0)
+    assert waiting is not None
+    queue.hold(waiting, frozenset(("DynamicResources",)))
+    assert queue.pop(100.0) is None
+    assert queue.wake_each(100.0, lambda one: True) == 1
+    assert waiting.place is Place.ACTIVE
+    assert queue.pop(100.0) is waiting
+    assert waiting.attempts == 1

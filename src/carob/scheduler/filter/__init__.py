@@ -5,7 +5,6 @@ the Pod gives it nothing to check. Checks are asked in upstream's order; the fir
 
 *Local* filters look at nothing but the node and what is on it; *far-sighted* ones at other nodes, claims or volumes too,
 and must be prepared anew when anything has changed.
-Differs: resource claims are not a filter yet.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.scheduler.filter import (
+    dynamic_resources,
     inter_pod_affinity,
     node_affinity,
     node_name,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _INDIFFERENT = (node_unschedulable, node_name, taint_toleration, node_affinity)
 _LOCAL = (*_INDIFFERENT, node_ports, node_resources_fit)
-_FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity)
+_FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity, dynamic_resources)
 
 
 class Prepared(NamedTuple):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from carob.scheduler.score import (
     balanced_allocation,
+    dynamic_resources,
     image_locality,
     inter_pod_affinity,
     node_affinity,
@@ -42,6 +43,7 @@ SCALED: tuple[tuple[str, MakeRate, bool], ...] = (
 COMPARED: tuple[tuple[str, Compare], ...] = (
     ("PodTopologySpread", pod_topology_spread.score),
     ("InterPodAffinity", inter_pod_affinity.score),
+    ("DynamicResources", dynamic_resources.score),
 )
 
 
@@ -116,4 +118,5 @@ def compares(pod: PodInfo, snapshot: Snapshot) -> bool:
         or bool(pod.terms.preferred)
         or bool(pod.view.spec.topology_spread_constraints)
         or belongs_to_others(pod, snapshot)
+        or (pod.devices is not None and pod.devices.has_alternatives)
     )

@@ -1,0 +1,253 @@
+"""What a Pod's claims of devices ask of a node: claims that are allocated, claims that are still to be.
+
+Pure, over one look at claims, classes and pools. Source: scheduler plugin DynamicResources
+(`dynamicresources/dynamicresources.go`); the words are upstream's. Differs: a claim that a user has yet to make keeps the
+Pod waiting as with upstream, but an event says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from carob.api import resource_claims
+from carob.scheduler.devices.results import allocation
+from carob.scheduler.devices.search import Ledger, Picked, Search
+from carob.scheduler.devices.wishes import AllocationError, classes_of, wishes_of
+from carob.scheduler.node_terms import compile_terms
+from carob.scheduler.verdict import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from carob.api.resource_claims import Named, Noted
+    from carob.api.types import resource_v1
+    from carob.scheduler.devices.pools import Pools
+    from carob.scheduler.devices.taken import Taken
+    from carob.scheduler.devices.wishes import Wish
+    from carob.scheduler.node_terms import Term
+    from carob.scheduler.nodes import NodeInfo
+    from carob.scheduler.pods import PodInfo
+
+NAME = "DynamicResources"
+NOTHING_TO_FREE = "no new claims to deallocate"
+STILL_NOT = "still not schedulable"
+FREED = "deallocation of ResourceClaim completed"
+_ELSEWHERE = Rejection(NAME, ("resourceclaim not available on the node",))
+_NOT_ALL = Rejection(NAME, ("cannot allocate all claims",))
+
+Allocations = dict[str, "resource_v1.AllocationResult"]
+"""By the keys of the claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesView:
+    """One look at all that counts; `pending` are the uids of claims whose allocation is under way."""
+
+    claim_of: Callable[[str], resource_v1.ResourceClaim | None]
+    classes: Mapping[str, resource_v1.DeviceClass]
+    pools: Pools
+    taken: Taken
+    pending: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class DevicePlan:
+    """What is to be written before the Pod is bound: claims to reserve, and what those get that have nothing yet."""
+
+    claims: list[resource_v1.ResourceClaim] = field(default_factory=list)
+    allocations: Allocations = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PodDevices:
+    """One Pod's claims. `refusal` is why no node can have it now; `waiting`: not worth a try, nor a word."""
+
+    refusal: str = ""
+    waiting: bool = False
+    claims: list[resource_v1.ResourceClaim] = field(default_factory=list)
+    error: str = ""
+    """What is wrong with a claim, a class or a pool, found while nodes were looked at."""
+    _places: list[list[Term] | None] = field(default_factory=list)
+    _wishes: dict[str, list[tuple[Wish, ...]]] = field(default_factory=dict)
+    _view: DevicesView | None = None
+    _ledger: Ledger | None = None
+    _answers: dict[str, tuple[Rejection | None, Allocations, int]] = field(default_factory=dict)
+    _unreachable: set[int] = field(default_factory=set)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to check or to write."""
+        return not self.claims
+
+    def rejection(self, node: NodeInfo) -> Rejection | None:
+        """Why the node cannot have the Pod; None if it can."""
+        return Rejection(NAME, (self.refusal,)) if self.refusal else self._answer(node)[0]
+
+    def plan(self, node: NodeInfo) -> DevicePlan:
+        """What the claims get on a node that can have the Pod."""
+        return DevicePlan(list(self.claims), self._answer(node)[1])
+
+    def preference(self, node: NodeInfo) -> int:
+        """How good the alternatives are that requests get there: eight points for a first one, less for each later.
+
+        Source: `computeScore`, FirstAvailableDeviceRequestMaxSize.
+        """
+        return self._answer(node)[2]
+
+    @property
+    def has_alternatives(self) -> bool:
+        """Whether nodes can differ by how good the alternatives are."""
+        return any(len(one) > 1 for wishes in self._wishes.values() for one in wishes)
+
+    def after_filters(self, pod_uid: str) -> tuple[str, resource_v1.ResourceClaim | None]:
+        """What is said when no node was found, and an idle claim whose devices lie elsewhere, to be given back.
+
+        Source: PostFilter. Of several the first, where upstream takes any.
+        """
+        if not self.claims or self.refusal:
+            return NOTHING_TO_FREE, None
+        for number in sorted(self._unreachable):
+            claim = self.claims[number]
+            if all(user.uid == pod_uid for user in claim.status.reserved_for):
+                return FREED, claim
+        return STILL_NOT, None
+
+    def _answer(self, node: NodeInfo) -> tuple[Rejection | None, Allocations, int]:
+        found = self._answers.get(node.name)
+        if found is None:
+            found = self._answers[node.name] = self._look_at(node)
+        return found
+
+    def _look_at(self, node: NodeInfo) -> tuple[Rejection | None, Allocations, int]:
+        elsewhere = [
+            number
+            for number, terms in enumerate(self._places)
+            if terms is not None and not any(term(node) for term in terms)
+        ]
+        allocations: Allocations = {}
+        points = 0
+        if self._wishes:
+            try:
+                made = self._allocate(node)
+            except AllocationError as error:
+                self.error = str(error)
+                return Rejection(NAME, (str(error),)), {}, 0
+            if made is None:
+                return _NOT_ALL, {}, 0
+            allocations, points = made
+        if elsewhere:
+            self._unreachable.update(elsewhere)
+            return _ELSEWHERE, {}, 0
+        return None, allocations, points
+
+    def _allocate(self, node: NodeInfo) -> tuple[Allocations, int] | None:
+        view, ledger = self._view, self._ledger
+        assert view is not None
+        assert ledger is not None
+        pools = view.pools.on(node)
+        claims = [claim for claim in self.claims if _key(claim) in self._wishes]
+        wishes = [self._wishes[_key(claim)] for claim in claims]
+        search = Search(claims, wishes, pools, view.taken, ledger)
+        picked = search.run()
+        if picked is None:
+            if any(pool.invalid and pool.complete for pool, _ in pools):
+                raise AllocationError("invalid resource pools were encountered")
+            return None
+        return _results(claims, wishes, picked, search, node.name)
+
+
+def _results(
+    claims: Sequence[resource_v1.ResourceClaim],
+    wishes: Sequence[Sequence[Sequence[Wish]]],
+    picked: Sequence[Sequence[Picked]],
+    search: Search,
+    node: str,
+) -> tuple[Allocations, int]:
+    found: Allocations = {}
+    points = 0
+    for number, claim in enumerate(claims):
+        got: list[Wish] = []
+        for i, alternatives in enumerate(wishes[number]):
+            chosen = search.chosen.get((number, i), 0)
+            got.append(alternatives[chosen])
+            if alternatives[chosen].alternative:
+                points += 8 - chosen
+        found[_key(claim)] = allocation(claim, got, picked[number], node)
+    return found, points
+
+
+def _key(claim: resource_v1.ResourceClaim) -> str:
+    return f"{claim.metadata.namespace}/{claim.metadata.name}"
+
+
+def look(pod: PodInfo, view: DevicesView) -> PodDevices:
+    """What the Pod's claims ask now."""
+    spec, status = pod.view.spec, pod.view.status
+    return look_at(pod.key, pod.uid, spec.resource_claims, status.resource_claim_statuses, view)
+
+
+def look_at(
+    pod_key: str, pod_uid: str, wanted: Sequence[Named], statuses: Sequence[Noted], view: DevicesView
+) -> PodDevices:
+    """As above, for the parts of a Pod."""
+    out = PodDevices(_view=view, _ledger=Ledger(view.taken))
+    for wish in wanted:
+        _add(out, pod_key, pod_uid, wish, statuses, view)
+        if out.refusal:
+            out.claims = []
+            return out
+    for claim in out.claims:
+        out.refusal = _prepare(out, claim, pod_uid, view)
+        if out.refusal:
+            out.claims = []
+            return out
+    return out
+
+
+def _add(
+    out: PodDevices, pod_key: str, pod_uid: str, wish: Named, statuses: Sequence[Noted], view: DevicesView
+) -> None:
+    """Source: foreachPodResourceClaim."""
+    try:
+        name, must_own = resource_claims.claim_name(pod_key, wish, statuses)
+    except resource_claims.ClaimNotFound as why:
+        out.refusal, out.waiting = str(why), True
+        return
+    if name is None:
+        return
+    key = f"{pod_key.partition('/')[0]}/{name}"
+    claim = view.claim_of(key)
+    if claim is None:
+        out.refusal = f'resourceclaim.resource.k8s.io "{name}" not found'
+        # the controller is about to make it again
+        out.waiting = must_own
+    elif claim.metadata.deletion_timestamp is not None:
+        out.refusal = f'resourceclaim "{name}" is being deleted'
+    elif must_own and not resource_claims.is_owned_by(claim, pod_uid):
+        out.refusal = resource_claims.not_owned_words(key, pod_key)
+    elif claim not in out.claims:
+        out.claims.append(claim)
+
+
+def _prepare(out: PodDevices, claim: resource_v1.ResourceClaim, pod_uid: str, view: DevicesView) -> str:
+    """Source: PreFilter."""
+    got = claim.status.allocation
+    if got is not None:
+        if not resource_claims.can_be_reserved(claim) and not resource_claims.is_reserved_for(claim, pod_uid):
+            return "resourceclaim in use"
+        out._places.append(
+            compile_terms(got.node_selector.node_selector_terms) if got.node_selector is not None else None
+        )
+        return ""
+    out._places.append(None)
+    if claim.metadata.uid in view.pending:
+        return f"resource claim {_key(claim)} is in the process of being allocated"
+    for request, class_name in classes_of(claim):
+        if class_name not in view.classes:
+            return f"request {request}: device class {class_name} does not exist"
+    try:
+        out._wishes[_key(claim)] = wishes_of(claim, view.classes)
+    except AllocationError as error:
+        return str(error)
+    return ""
