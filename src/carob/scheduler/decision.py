@@ -14,6 +14,7 @@ from carob.scheduler import score as scores
 from carob.scheduler.alike import REJECTED
 from carob.scheduler.devices.pod_devices import NAME as DEVICES
 from carob.scheduler.devices.pod_devices import NOTHING_TO_FREE
+from carob.scheduler.filter import node_affinity
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.preemption import NOT_HELPFUL, preempt
@@ -22,7 +23,7 @@ from carob.scheduler.room import Nomination
 from carob.scheduler.score.normalize import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from carob.scheduler.alike import Alike
     from carob.scheduler.nodes import NodeInfo
@@ -56,13 +57,12 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     nodes = snapshot.nodes()
     if not nodes:
         return Unschedulable(NO_NODES)
-    refused = _refusal(pod)
-    if refused is not None:
-        # no node can take it for a reason that has nothing to do with nodes
-        plugin, why = refused
-        hopeless = _summary(len(nodes), {NOT_HELPFUL: len(nodes)})
-        text = f"0/{len(nodes)} nodes are available: {why}. {NOTHING_TO_FREE}, preemption: {hopeless}"
-        return Unschedulable(text, frozenset((plugin,)))
+    refusal = _refusal(pod)
+    if refusal is not None:
+        return _refused(len(nodes), *refusal)
+    names = node_affinity.named_nodes(pod)
+    if names is not None and node_affinity.NAME not in snapshot.profile(pod).disabled_filters:
+        return _among_named(pod, snapshot, names)
     promised = snapshot.nominations.node_of(pod.key)
     if promised:
         own = snapshot.get(promised)
@@ -79,6 +79,38 @@ def _refusal(pod: PodInfo) -> tuple[str, str] | None:
     if pod.devices is not None and pod.devices.refusal:
         return DEVICES, pod.devices.refusal
     return None
+
+
+def _refused(nodes: int, plugin: str, reason: str) -> Unschedulable:
+    """No node can take it for a reason that has nothing to do with nodes."""
+    hopeless = _summary(nodes, {NOT_HELPFUL: nodes})
+    text = f"0/{nodes} nodes are available: {reason}. {NOTHING_TO_FREE}, preemption: {hopeless}"
+    return Unschedulable(text, frozenset((plugin,)))
+
+
+def _among_named(pod: PodInfo, snapshot: Snapshot, names: Collection[str]) -> NodeInfo | Unschedulable:
+    """The best of the nodes that the Pod names; nobody looks at the others."""
+    size = len(snapshot.nodes())
+    if not names:
+        return _refused(size, node_affinity.NAME, node_affinity.CONFLICT)
+    prepared = filters.prepare(pod, snapshot)
+    rejections: list[Rejection | None] = [node_affinity.ELSEWHERE] * size
+    feasible: list[NodeInfo] = []
+    named = [node for node in map(snapshot.get, names) if node is not None]
+    for node in sorted(named, key=lambda one: one.position):
+        rejections[node.position] = rejection_of(pod, node, snapshot, prepared)
+        if rejections[node.position] is None:
+            feasible.append(node)
+    if not feasible:
+        return _unschedulable(pod, snapshot, rejections, _counted(rejections))
+    return _best(pod, feasible, snapshot)
+
+
+def _best(pod: PodInfo, feasible: Sequence[NodeInfo], snapshot: Snapshot) -> NodeInfo:
+    if len(feasible) == 1:
+        return feasible[0]
+    totals = scores.totals(pod, feasible, snapshot)
+    return feasible[totals.index(max(totals))]
 
 
 def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
@@ -102,10 +134,7 @@ def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     if not feasible:
         return _unschedulable(pod, snapshot, rejections, _counted(rejections))
     snapshot.next_start = (start + looked_at) % len(nodes)
-    if len(feasible) == 1:
-        return feasible[0]
-    totals = scores.totals(pod, feasible, snapshot)
-    return feasible[totals.index(max(totals))]
+    return _best(pod, feasible, snapshot)
 
 
 def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Unschedulable:

@@ -12,7 +12,7 @@ from carob.api import codec
 from carob.api.selectors import EVERYTHING, IN, LabelSelector, Requirement
 from carob.scheduler.filter import node_affinity, taint_toleration
 from carob.scheduler.pod_terms import selector_of
-from carob.scheduler.tallies import Asked, Tally
+from carob.scheduler.tallies import Asked, Places, Tally
 
 if TYPE_CHECKING:
     from carob.api.types.core_v1 import TopologySpreadConstraint
@@ -82,12 +82,13 @@ def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Sn
         own = spec.affinity.node_affinity if spec.affinity is not None else None
         asked = codec.encode((spec.node_selector, own))
     tolerated = codec.encode(spec.tolerations) if rule.honors_taints else None
-    key = ("spread", pod.namespace, rule.selector, rule.topology_key, keys, asked, tolerated)
+    where = ("spread", rule.topology_key, keys, asked, tolerated)
+    key = (where, pod.namespace, rule.selector)
     namespace, selector = pod.namespace, rule.selector
 
     about = Asked(lambda one: one == namespace, selector.matches, living=True)
 
-    def make() -> Tally:
+    def find() -> Places:
         checks = []
         if asked is not None:
             checks.append(node_affinity.own_check(pod))
@@ -98,6 +99,6 @@ def tally_of(pod: PodInfo, rule: SpreadRule, keys: tuple[str, ...], snapshot: Sn
             labels = node.labels
             return all(one in labels for one in keys) and all(check is None or check(node) is None for check in checks)
 
-        return Tally(rule.topology_key, snapshot.nodes(), eligible, about)
+        return Places(rule.topology_key, snapshot.nodes(), eligible)
 
-    return snapshot.tallies.get(key, make)
+    return snapshot.tallies.get(key, lambda: Tally(snapshot.tallies.places(where, find), about))

@@ -26,6 +26,7 @@ K = TypeVar("K", bound=Hashable)
 
 MAX_TALLIES = 1024
 """Each costs the Pods of which it speaks a look; the one that was not asked about for longest goes first."""
+MAX_PLACES = 64
 MAX_MATCHED = 4096
 
 ANTI, AFFINITY, PREFERRED = "anti-affinity", "affinity", "preferred"
@@ -52,25 +53,34 @@ class Crowd:
         """Those that speak of them."""
 
 
+class Places:
+    """Where a rule counts: the value of each eligible node, by the node's name; and every value with a count of 0.
+
+    Shared by all rules that count at the same places, and never changed.
+    """
+
+    __slots__ = ("counts", "values")
+
+    def __init__(self, topology_key: str, nodes: Iterable[NodeInfo], eligible: MatchesNode | None) -> None:
+        self.values: dict[str, str] = {}
+        for node in nodes:
+            value = node.labels.get(topology_key)
+            if value is not None and (eligible is None or eligible(node)):
+                self.values[node.name] = value
+        self.counts = dict.fromkeys(self.values.values(), 0)
+
+
 class Tally:
     """Pods by the value of their node's label. `counts` has every value of an eligible node, also those without Pods."""
 
     __slots__ = ("asked", "counts", "crowds", "total", "values")
 
-    def __init__(
-        self, topology_key: str, nodes: Iterable[NodeInfo], eligible: MatchesNode | None, asked: Asked
-    ) -> None:
+    def __init__(self, places: Places, asked: Asked) -> None:
         self.asked = asked
-        self.values: dict[str, str] = {}
-        """The value of each eligible node, by the node's name."""
-        self.counts: dict[str, int] = {}
+        self.values = places.values
+        self.counts = places.counts.copy()
         self.total = 0
         self.crowds: set[Crowd] = set()
-        for node in nodes:
-            value = node.labels.get(topology_key)
-            if value is not None and (eligible is None or eligible(node)):
-                self.values[node.name] = value
-                self.counts[value] = 0
 
     def add(self, node_name: str, count: int) -> None:
         """So many Pods came to a node, or went."""
@@ -85,6 +95,7 @@ class Tallies:
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, Tally] = {}
+        self._places: dict[Hashable, Places] = {}
         self._crowds: dict[str, dict[Group, Crowd]] = {}
         """By namespace."""
 
@@ -99,6 +110,15 @@ class Tallies:
             self._fill(tally)
         kept[key] = tally
         return tally
+
+    def places(self, key: Hashable, make: Callable[[], Places]) -> Places:
+        """The places of this key, found if need be."""
+        found = self._places.get(key)
+        if found is None:
+            if len(self._places) >= MAX_PLACES:
+                del self._places[next(iter(self._places))]
+            found = self._places[key] = make()
+        return found
 
     def count(self, pod: PodInfo, node_name: str, sign: int) -> None:
         """A Pod came to a node, or went."""
@@ -132,6 +152,7 @@ class Tallies:
             for crowd in tally.crowds:
                 crowd.tallies = ()
         self._kept.clear()
+        self._places.clear()
 
     def _fill(self, tally: Tally) -> None:
         asked = tally.asked

@@ -165,6 +165,32 @@ def test_node_affinity(affinity: dict[str, Any], fits: bool) -> None:
     assert isinstance(decide(pod(affinity=affinity), world), NodeInfo) is fits
 
 
+def naming(*names: str) -> dict[str, Any]:
+    terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": list(names)}]}]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+
+def test_a_pod_that_names_its_nodes_is_judged_by_these_alone() -> None:
+    world = snapshot(*(node_view(f"node-{i}") for i in range(5)))
+    assert chosen(pod(affinity=naming("node-3", "gone")), world) == "node-3"
+    world.assume(pod("low", {"cpu": "4"}), "node-3")
+    assert message(pod(requests={"cpu": "1"}, affinity=naming("node-3")), world=world) == (
+        "0/5 nodes are available: 1 Insufficient cpu, 4 node(s) didn't satisfy plugin(s) [NodeAffinity]. "
+        "no new claims to deallocate, preemption: 0/5 nodes are available: 1 No preemption victims found for incoming "
+        "pod, 4 Preemption is not helpful for scheduling."
+    )
+    found = decide(pod("high", {"cpu": "1"}, priority=1, affinity=naming("node-3")), world)
+    assert isinstance(found, Unschedulable)
+    assert found.nomination is not None
+    assert found.nomination.node == "node-3"
+    contradiction = naming("node-1")
+    (term,) = contradiction["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    term["matchFields"].append({"key": "metadata.name", "operator": "In", "values": ["node-2"]})
+    assert message(pod(affinity=contradiction), world=world).startswith(
+        "0/5 nodes are available: pod affinity terms conflict. "
+    )
+
+
 def test_the_emptier_node_is_better() -> None:
     world = snapshot(node_view("full"), node_view("empty"))
     world.assume(pod("other", {"cpu": "2", "memory": "4Gi"}), "full")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carob.scheduler.tallies import ANTI, Asked, Tally
+from carob.scheduler.tallies import ANTI, Asked, Places, Tally
 from carob.scheduler.verdict import Rejection
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def _all_of(terms: tuple[PodTerm, ...], term: PodTerm, snapshot: Snapshot) -> Ta
     return snapshot.tallies.get(
         ("all", terms, term.topology_key),
         lambda: Tally(
-            term.topology_key,
-            snapshot.nodes(),
-            None,
+            _everywhere(term, snapshot),
             Asked(
                 lambda namespace: all(one.reaches(namespace, spaces) for one in terms),
                 lambda labels: all(one.selector.matches(labels) for one in terms),
@@ -78,15 +76,18 @@ def _all_of(terms: tuple[PodTerm, ...], term: PodTerm, snapshot: Snapshot) -> Ta
     )
 
 
+def _everywhere(term: PodTerm, snapshot: Snapshot) -> Places:
+    key = term.topology_key
+    return snapshot.tallies.places(key, lambda: Places(key, snapshot.nodes(), None))
+
+
 def tally_of_term(term: PodTerm, snapshot: Snapshot) -> Tally:
     """Pods of which the term speaks."""
     spaces = snapshot.namespaces
     return snapshot.tallies.get(
         ("one", term),
         lambda: Tally(
-            term.topology_key,
-            snapshot.nodes(),
-            None,
+            _everywhere(term, snapshot),
             Asked(lambda namespace: term.reaches(namespace, spaces), term.selector.matches),
         ),
     )

@@ -16,6 +16,27 @@ if TYPE_CHECKING:
 NAME = "NodeAffinity"
 _NO_MATCH = Rejection(NAME, ("node(s) didn't match Pod's node affinity/selector",))
 _ENFORCED = Rejection(NAME, ("node(s) didn't match scheduler-enforced node affinity",))
+ELSEWHERE = Rejection(NAME, (f"node(s) didn't satisfy plugin(s) [{NAME}]",))
+CONFLICT = "pod affinity terms conflict"
+
+
+def named_nodes(pod: PodInfo) -> frozenset[str] | None:
+    """The only nodes that the Pod can be on, if it names them; none of them when its terms contradict each other.
+
+    Source: NodeAffinity's PreFilter. The DaemonSet controller names a node this way.
+    """
+    affinity = pod.view.spec.affinity
+    node_affinity = affinity.node_affinity if affinity is not None else None
+    required = node_affinity.required_during_scheduling_ignored_during_execution if node_affinity is not None else None
+    if required is None:
+        return None
+    found: set[str] = set()
+    for term in required.node_selector_terms:
+        names = [set(one.values) for one in term.match_fields if (one.key, one.operator) == ("metadata.name", "In")]
+        if not names:
+            return None
+        found |= set.intersection(*names)
+    return frozenset(found) if required.node_selector_terms else None
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
