@@ -17,6 +17,7 @@ from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
+from carob.scheduler.profiles import Configuration
 from carob.scheduler.scheduler import Scheduler
 from carob.store.memory import MemoryStore
 from carob.transport.memory import MemoryTransport
@@ -72,7 +73,7 @@ class World:
         raise AssertionError("the watch ended")
 
 
-def in_world(body: Callable[[World], Awaitable[None]]) -> None:
+def in_world(body: Callable[[World], Awaitable[None]], configuration: Configuration | None = None) -> None:
     async def main() -> None:
         clock, randomness = SystemClock(), SystemRandomness()
         api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
@@ -82,7 +83,7 @@ def in_world(body: Callable[[World], Awaitable[None]]) -> None:
         await client.create(
             codec.from_tree(core_v1.ServiceAccount, {"metadata": {"name": "default", "namespace": "default"}})
         )
-        scheduler = asyncio.get_running_loop().create_task(Scheduler(client, clock, randomness).run())
+        scheduler = asyncio.get_running_loop().create_task(Scheduler(client, clock, randomness, configuration).run())
         try:
             await body(World(client, scheduler))
             assert not scheduler.done()

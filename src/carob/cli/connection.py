@@ -277,7 +277,7 @@ def connect(arguments: Arguments) -> Connection:
     """The connection that the verb's flags name."""
     text, timeout = arguments.request_timeout, 0.0
     if text != "0":
-        from carob.cli.durations import parse_duration
+        from carob.api.durations import parse_duration
 
         try:
             timeout = float(text) if text.isdigit() else parse_duration(text)

@@ -72,7 +72,7 @@ class Flag:
         if self.kind == "number":
             return _number(text)
         if self.kind == "duration":
-            from carob.cli.durations import parse_duration
+            from carob.api.durations import parse_duration
 
             return parse_duration(text)
         return text.split(",") if self.kind == "csv" else text

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from carob.api import codec
+from carob.api.durations import parse_duration
 from carob.api.validation import field
 from carob.scheduler import config_checks as checks
 from carob.scheduler import config_types as types
@@ -79,26 +82,47 @@ def read(tree: Any, find: Find) -> Configuration:
     checks.configuration(wrong, decoded)
     found: dict[str, Profile] = {}
     paths: dict[str, str] = {}
+    managed = (resource for one in decoded.extenders or () for resource in one.managed_resources or ())
+    ignored = {resource.name for resource in managed if resource.ignored_by_scheduler}
     for i, one in enumerate(decoded.profiles or [types.ProfileTree()]):
         path = f"profiles[{i}]"
         checks.profile(wrong, one, path)
         profile = _profile(wrong, one, path, decoded.percentage_of_nodes_to_score, find)
+        profile = replace(profile, ignored_resources=profile.ignored_resources | ignored)
         if profile.name in paths:
             named = f"{paths[profile.name]}.schedulerName"
             wrong.append(field.raw_duplicate(f"{path}.schedulerName", f'"{named}"'))
         paths.setdefault(profile.name, path)
         found[profile.name] = profile
+    timeouts = [(one, _extender(wrong, one, f"extenders[{i}]")) for i, one in enumerate(decoded.extenders or ())]
     if wrong:
         texts = [f"{cause['field']}: {cause['message']}" for cause in wrong]
         raise ConfigurationError(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
-    if decoded.extenders:
-        raise ConfigurationError("extenders: not supported")
     return Configuration(
         profiles=found,
         first_pause_seconds=float(_or(decoded.pod_initial_backoff_seconds, 1)),
         longest_pause_seconds=float(_or(decoded.pod_max_backoff_seconds, 10)),
-        extenders=tuple(decoded.extenders or ()),
+        extenders=tuple(timeouts),
     )
+
+
+def _extender(wrong: list[Cause], tree: types.ExtenderTree, path: str) -> float:
+    """Its time limit in seconds; what cannot be used is named before anything starts."""
+    parts = urlsplit(tree.url_prefix)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        wrong.append(field.invalid(f"{path}.urlPrefix", tree.url_prefix, "must be an http or https URL"))
+    elif parts.scheme == "https":
+        from carob.scheduler.extenders import tls_of
+
+        try:
+            tls_of(tree)
+        except (OSError, ValueError) as error:
+            wrong.append(field.invalid(f"{path}.tlsConfig", "", str(error)))
+    try:
+        return parse_duration(tree.http_timeout) if tree.http_timeout else 0.0
+    except ValueError as error:
+        wrong.append(field.invalid(f"{path}.httpTimeout", tree.http_timeout, str(error)))
+        return 0.0
 
 
 def _decoded(kind: Any, tree: Any, path: str) -> Any:

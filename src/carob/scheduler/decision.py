@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from carob.scheduler.alike import Alike
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.preemption import Rooms
+    from carob.scheduler.preemption import NoPreemption, Rooms
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Rejection
 
@@ -54,12 +54,9 @@ class Unschedulable:
 
 def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     """The best node for the Pod. Costs some ten microseconds and some more for each node that is looked at."""
-    nodes = snapshot.nodes()
-    if not nodes:
-        return Unschedulable(NO_NODES)
-    refusal = _refusal(pod)
-    if refusal is not None:
-        return _refused(len(nodes), *refusal)
+    hopeless = without_nodes(pod, snapshot)
+    if hopeless is not None:
+        return hopeless
     names = node_affinity.named_nodes(pod)
     if names is not None and node_affinity.NAME not in snapshot.profile(pod).disabled_filters:
         return _among_named(pod, snapshot, names)
@@ -72,12 +69,17 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
     return _among_all(pod, snapshot, alike) if alike is not None else _among_some(pod, snapshot)
 
 
-def _refusal(pod: PodInfo) -> tuple[str, str] | None:
-    """The plugin that refuses the Pod whatever the node, and its words."""
+def without_nodes(pod: PodInfo, snapshot: Snapshot) -> Unschedulable | None:
+    """Why no node need be looked at; None if they must be."""
+    nodes = len(snapshot.nodes())
+    if not nodes:
+        return Unschedulable(NO_NODES)
     if pod.volumes is not None and pod.volumes.refusal:
-        return BINDING, pod.volumes.refusal
+        return _refused(nodes, BINDING, pod.volumes.refusal)
     if pod.devices is not None and pod.devices.refusal:
-        return DEVICES, pod.devices.refusal
+        return _refused(nodes, DEVICES, pod.devices.refusal)
+    if node_affinity.named_nodes(pod) == frozenset():
+        return _refused(nodes, node_affinity.NAME, node_affinity.CONFLICT)
     return None
 
 
@@ -90,11 +92,8 @@ def _refused(nodes: int, plugin: str, reason: str) -> Unschedulable:
 
 def _among_named(pod: PodInfo, snapshot: Snapshot, names: Collection[str]) -> NodeInfo | Unschedulable:
     """The best of the nodes that the Pod names; nobody looks at the others."""
-    size = len(snapshot.nodes())
-    if not names:
-        return _refused(size, node_affinity.NAME, node_affinity.CONFLICT)
     prepared = filters.prepare(pod, snapshot)
-    rejections: list[Rejection | None] = [node_affinity.ELSEWHERE] * size
+    rejections: list[Rejection | None] = [node_affinity.ELSEWHERE] * len(snapshot.nodes())
     feasible: list[NodeInfo] = []
     named = [node for node in map(snapshot.get, names) if node is not None]
     for node in sorted(named, key=lambda one: one.position):
@@ -102,7 +101,7 @@ def _among_named(pod: PodInfo, snapshot: Snapshot, names: Collection[str]) -> No
         if rejections[node.position] is None:
             feasible.append(node)
     if not feasible:
-        return _unschedulable(pod, snapshot, rejections, _counted(rejections))
+        return _unschedulable(pod, snapshot, rejections, counted(rejections))
     return _best(pod, feasible, snapshot)
 
 
@@ -132,7 +131,7 @@ def _among_some(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         if len(feasible) >= wanted:
             break
     if not feasible:
-        return _unschedulable(pod, snapshot, rejections, _counted(rejections))
+        return _unschedulable(pod, snapshot, rejections, counted(rejections))
     snapshot.next_start = (start + looked_at) % len(nodes)
     return _best(pod, feasible, snapshot)
 
@@ -170,7 +169,7 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         if len(feasible) >= wanted:
             break
     if not feasible:
-        return _unschedulable(pod, snapshot, rejections, _counted(rejections), alike.rooms)
+        return _unschedulable(pod, snapshot, rejections, counted(rejections), alike.rooms)
     snapshot.next_start = position + 1
     sums = [totals[i] for i in feasible]
     for values, weight, reverse in alike.raw:
@@ -183,7 +182,8 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     return chosen_from[sums.index(max(sums))]
 
 
-def _counted(rejections: Sequence[Rejection | None]) -> dict[Rejection, int]:
+def counted(rejections: Sequence[Rejection | None]) -> dict[Rejection, int]:
+    """How many nodes were rejected for what."""
     found: dict[Rejection, int] = {}
     for rejection in rejections:
         if rejection is not None:
@@ -198,24 +198,36 @@ def _unschedulable(
     counts: Mapping[Rejection, int],
     rooms: Rooms | None = None,
 ) -> Unschedulable:
-    size = len(rejections)
+    made = preempt(pod, snapshot, rejections, counts, rooms) if may_preempt(pod, snapshot) else None
+    return unschedulable(pod, snapshot, len(rejections), counts, made)
+
+
+def may_preempt(pod: PodInfo, snapshot: Snapshot) -> bool:
+    """Whether the profile lets others go for its Pods."""
+    return PREEMPTION in snapshot.profile(pod).post_filters
+
+
+def unschedulable(
+    pod: PodInfo,
+    snapshot: Snapshot,
+    nodes: int,
+    counts: Mapping[Rejection, int],
+    made: Nomination | NoPreemption | None,
+) -> Unschedulable:
+    """What is said when of `nodes` nodes none can take the Pod; `made` is what preemption said, if it was asked."""
     plugins = frozenset(rejection.plugin for rejection in counts)
     reasons: dict[str, int] = {}
     for rejection, count in counts.items():
         for reason in rejection.reasons:
             reasons[reason] = reasons.get(reason, 0) + count
-    said = _summary(size, reasons)
-    post_filters = snapshot.profile(pod).post_filters
+    said = _summary(nodes, reasons)
+    if isinstance(made, Nomination):
+        return Unschedulable(said, plugins, made)
     freed = pod.devices.after_filters(pod.uid)[0] if pod.devices is not None else NOTHING_TO_FREE
-    more = [freed] if CLAIMS in post_filters else []
-    keep = False
-    if PREEMPTION in post_filters:
-        made = preempt(pod, snapshot, rejections, counts, rooms)
-        if isinstance(made, Nomination):
-            return Unschedulable(said, plugins, made)
-        keep = made.keep
-        more.append(f"preemption: {made.text or _summary(size, made.reasons or {})}")
-    return Unschedulable(" ".join(filter(None, (said, ", ".join(more)))), plugins, keep=keep)
+    more = [freed] if CLAIMS in snapshot.profile(pod).post_filters else []
+    if made is not None:
+        more.append(f"preemption: {made.text or _summary(nodes, made.reasons or {})}")
+    return Unschedulable(" ".join(filter(None, (said, ", ".join(more)))), plugins, keep=made is not None and made.keep)
 
 
 def _from(nodes: list[NodeInfo], start: int) -> Iterable[NodeInfo]:

@@ -25,6 +25,8 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.devices.inventory import Devices
 from carob.scheduler.devices.pod_devices import NAME as DEVICES
 from carob.scheduler.eviction import evict
+from carob.scheduler.fitting import rejection_of
+from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.selecting_informers import SelectingInformers
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
     from carob.client.rest import Client
     from carob.scheduler.devices.pod_devices import DevicePlan
+    from carob.scheduler.extenders import Extender, Extenders
     from carob.scheduler.pod_volumes import Plan
     from carob.scheduler.profiles import Configuration
     from carob.scheduler.room import Nomination
@@ -80,6 +83,11 @@ class SchedulingLoop:
         self._selecting = SelectingInformers(client, clock, self._snapshot.selecting)
         self._devices = Devices(client, clock, randomness, self._devices_changed)
         self._devices_woke = False
+        self._extenders: Extenders | None = None
+        if configuration.extenders:
+            from carob.scheduler.extenders import Extenders
+
+            self._extenders = Extenders(configuration.extenders, client, clock)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -96,6 +104,8 @@ class SchedulingLoop:
             *self._selecting.informers,
             *self._devices.informers,
         )
+        if self._extenders is not None and self._extenders.nodes is not None:
+            informers = (*informers, self._extenders.nodes)
         async with TaskGroup() as group:
             for name, recorder in self._recorders.items():
                 group.spawn(recorder.run(), f"{name} events")
@@ -105,9 +115,13 @@ class SchedulingLoop:
             # deciding before every Pod that has a node is counted could overfill a node
             for informer in informers:
                 await informer.wait_synced()
-            while True:
-                await self._signal.wait()
-                await self._work(group)
+            try:
+                while True:
+                    await self._signal.wait()
+                    await self._work(group)
+            finally:
+                if self._extenders is not None:
+                    await self._extenders.close()
 
     # what the informers tell
 
@@ -201,23 +215,72 @@ class SchedulingLoop:
             if waiting is None:
                 self._set_timer(group)
                 return
-            self._decide(waiting, group)
+            if self._extenders is None:
+                self._decide(waiting, group)
+            else:
+                await self._decide_extended(self._extenders, waiting, group)
             decided += 1
             if decided % TURN_PODS == 0:
                 await asyncio.sleep(0)
                 self._wake_sleepers()
 
     def _decide(self, waiting: Waiting, group: TaskGroup) -> None:
+        if not self._is_wanted(waiting.pod):
+            return
+        self._look(waiting.pod)
+        if not self._must_hold(waiting):
+            self._decided(waiting, waiting.pod, decide(waiting.pod, self._snapshot), None, group)
+
+    async def _decide_extended(self, extenders: Extenders, waiting: Waiting, group: TaskGroup) -> None:
+        from carob.scheduler.extended_decision import decide_with
+        from carob.scheduler.extenders import ExtenderError
+
         pod = waiting.pod
-        if pod.view.metadata.deletion_timestamp is not None:
-            self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
-            self._queue.delete(pod.key)
+        if not self._is_wanted(pod):
             return
         self._look(pod)
-        if pod.devices is not None and pod.devices.waiting:
-            self._queue.hold(waiting, frozenset((DEVICES,)))
+        if self._must_hold(waiting):
             return
-        found = decide(pod, self._snapshot)
+        try:
+            asked, whole = await extenders.interested(pod)
+            found = await decide_with(extenders, asked, whole, pod, self._snapshot)
+        except (ApiError, ConnectionError, ExtenderError) as error:
+            if self._queue.get(pod.key) is waiting:
+                self._queue.retry(waiting)
+                self._say_why(pod, SCHEDULER_ERROR, str(error), group)
+            return
+        # the world has moved on: the Pod may be gone, or the node no longer fit
+        if self._queue.get(pod.key) is not waiting:
+            return
+        if isinstance(found, NodeInfo) and (
+            self._snapshot.get(found.name) is not found or rejection_of(pod, found, self._snapshot) is not None
+        ):
+            self._queue.again(waiting)
+            return
+        self._decided(waiting, pod, found, next((one for one in asked if one.binds), None), group)
+
+    def _must_hold(self, waiting: Waiting) -> bool:
+        devices = waiting.pod.devices
+        if devices is None or not devices.waiting:
+            return False
+        self._queue.hold(waiting, frozenset((DEVICES,)))
+        return True
+
+    def _is_wanted(self, pod: PodInfo) -> bool:
+        if pod.view.metadata.deletion_timestamp is None:
+            return True
+        self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
+        self._queue.delete(pod.key)
+        return False
+
+    def _decided(
+        self,
+        waiting: Waiting,
+        pod: PodInfo,
+        found: NodeInfo | Unschedulable,
+        binder: Extender | None,
+        group: TaskGroup,
+    ) -> None:
         if isinstance(found, Unschedulable):
             promised = found.nomination is not None or found.keep
             self._queue.sleep(waiting, found.plugins, sort_of(pod, found.plugins, self._snapshot, promised=promised))
@@ -232,7 +295,7 @@ class SchedulingLoop:
         if devices is not None:
             self._devices.assume(devices)
         self._requests += 1
-        group.spawn(self._bind(waiting, found.name, plan, devices, group), f"bind {pod.key}")
+        group.spawn(self._bind(waiting, found.name, plan, devices, binder, group), f"bind {pod.key}")
 
     def _look(self, pod: PodInfo) -> None:
         """At what the Pod's claims say now."""
@@ -348,7 +411,13 @@ class SchedulingLoop:
     # acting
 
     async def _bind(
-        self, waiting: Waiting, node_name: str, plan: Plan | None, devices: DevicePlan | None, group: TaskGroup
+        self,
+        waiting: Waiting,
+        node_name: str,
+        plan: Plan | None,
+        devices: DevicePlan | None,
+        binder: Extender | None,
+        group: TaskGroup,
     ) -> None:
         pod = waiting.pod
         if devices is not None or (plan is not None and not plan.empty):
@@ -365,8 +434,11 @@ class SchedulingLoop:
             target=core_v1.ObjectReference(kind="Node", name=node_name),
         )
         try:
-            await self._client.post(core_v1.Pod, metadata.name, metadata.namespace, "binding", binding, meta_v1.Status)
-        except (ApiError, ConnectionError) as error:
+            if binder is None or not await binder.has_bound(pod, node_name):
+                await self._client.post(
+                    core_v1.Pod, metadata.name, metadata.namespace, "binding", binding, meta_v1.Status
+                )
+        except (ApiError, ConnectionError, BindingFailed) as error:
             if devices is not None:
                 await self._devices.give_back(devices, pod)
             self._binding_failed(waiting, error, group)
@@ -410,7 +482,8 @@ class SchedulingLoop:
         if isinstance(error, BindingFailed):
             self._queue.retry(waiting)
             if waiting.place is Place.BACKING_OFF:
-                self._say_why(pod, SCHEDULER_ERROR, f'running PreBind plugin "{error.plugin}": {error}', group)
+                stage = f'running PreBind plugin "{error.plugin}"' if error.plugin else "binding rejected"
+                self._say_why(pod, SCHEDULER_ERROR, f"{stage}: {error}", group)
             return
         if isinstance(error, ApiError) and error.code == 404:
             _log.debug("%s went before it was bound", pod.key)

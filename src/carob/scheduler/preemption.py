@@ -60,6 +60,18 @@ def preempt(
     rooms: Rooms | None = None,
 ) -> Nomination | NoPreemption:
     """The best way to make room. `rejections` is what the filters said of each node, `counts` how often which."""
+    found = candidates(pod, snapshot, rejections, counts, rooms)
+    return found if isinstance(found, NoPreemption) else best(found)
+
+
+def candidates(
+    pod: PodInfo,
+    snapshot: Snapshot,
+    rejections: Sequence[Rejection | None],
+    counts: Mapping[Rejection, int],
+    rooms: Rooms | None = None,
+) -> list[Nomination] | NoPreemption:
+    """As many ways to make room as are enough to choose from; never an empty list."""
     if pod.view.spec.preemption_policy == "Never":
         return NoPreemption(MAY_NOT_PREEMPT)
     if _waits(pod, snapshot, rejections):
@@ -89,7 +101,7 @@ def preempt(
         else:
             for reason in made:
                 reasons[reason] = reasons.get(reason, 0) + 1
-    return _best(found) if found else NoPreemption(reasons=reasons)
+    return found or NoPreemption(reasons=reasons)
 
 
 class _Maker:
@@ -128,7 +140,7 @@ def _waits(pod: PodInfo, snapshot: Snapshot, rejections: Sequence[Rejection | No
     )
 
 
-def _best(found: list[Nomination]) -> Nomination:
-    """Source: `pickOneNodeForPreemption`: each rule decides only between those that the rules before leave."""
+def best(found: Sequence[Nomination]) -> Nomination:
+    """The one that does the least harm. Source: `pickOneNodeForPreemption`: each rule decides only between those that the rules before leave."""
     least = min(one.rank for one in found)
     return max((one for one in found if one.rank == least), key=lambda one: one.started)

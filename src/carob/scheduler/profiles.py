@@ -50,6 +50,8 @@ SILENT = frozenset(
     ]
 )
 LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
+LONGEST_EXTENDER_WAIT_SECONDS = 5.0
+"""Where the configuration says nothing. Source: DefaultExtenderTimeout."""
 PREEMPTION, CLAIMS = "DefaultPreemption", "DynamicResources"
 POST_FILTERS = (PREEMPTION, CLAIMS)
 # Source: podtopologyspread `systemDefaultConstraints`.
@@ -111,4 +113,5 @@ class Configuration:
     profiles: Mapping[str, Profile] = field(default_factory=lambda: {DEFAULT.name: DEFAULT})
     first_pause_seconds: float = 1.0
     longest_pause_seconds: float = 10.0
-    extenders: tuple[ExtenderTree, ...] = ()
+    extenders: tuple[tuple[ExtenderTree, float], ...] = ()
+    """Each with the seconds that it may take; 0 for the usual ones."""

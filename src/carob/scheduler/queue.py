@@ -122,6 +122,12 @@ class SchedulingQueue:
         waiting.tried_at = -self._longest_pause_seconds
         self.sleep(waiting, rejected_by, waiting.pod.key)
 
+    def again(self, waiting: Waiting) -> None:
+        """What was decided for it is no longer true: at once, without counting as a try."""
+        if self._waiting.get(waiting.pod.key) is waiting:
+            waiting.attempts -= 1
+            self._put(waiting, Place.ACTIVE)
+
     def retry(self, waiting: Waiting) -> None:
         """Its binding failed: again after the whole pause."""
         if self._waiting.get(waiting.pod.key) is not waiting:

@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 
 class BindingFailed(Exception):
-    """The claims did not get what they need; the Pod is to be tried again. `plugin` is who says so."""
+    """The claims did not get what they need; the Pod is to be tried again. `plugin` is who says so, or
+    nobody, if an extender did."""
 
     def __init__(self, words: str, plugin: str = BINDING) -> None:
         super().__init__(words)

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
 
 
+EXTENDER = "Extender"
+"""The filter's name where an extender rejected. Source: `fwk.ExtenderName`."""
+
+
 class Rejection(NamedTuple):
     """Why a Pod cannot be on a node, in upstream's words. `resolvable`: removing other Pods could help."""
 

@@ -13,6 +13,7 @@ from carob.scheduler import filter as filters
 from carob.scheduler.filter import inter_pod_affinity, pod_topology_spread
 from carob.scheduler.fitting import rejection_of, rejection_of_outsider
 from carob.scheduler.spread_rules import REQUIRED, rules_of
+from carob.scheduler.verdict import EXTENDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -68,6 +69,9 @@ class Happenings:
             pod, rejected_by = waiting.pod, waiting.rejected_by
             if not rejected_by:
                 return bool(nodes)
+            if EXTENDER in rejected_by:
+                # nobody knows what it looks at
+                return True
             if not rejected_by.isdisjoint(BY_OTHER_PODS) and (
                 cluster or len(moved) > MAX_MOVED or any(concerns(pod, other, snapshot) for other in moved)
             ):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from carob.api.durations import parse_duration
 from carob.api.resources import TABLE
 from carob.cli.cp import Unpacker
 from carob.cli.creators.base import content_hash
 from carob.cli.creators.workload import container_name
-from carob.cli.durations import parse_duration
 from carob.cli.errors import CommandError
 from carob.cli.forwarder import listen_addresses, parse_ports
 from carob.cli.manifests import read_manifests

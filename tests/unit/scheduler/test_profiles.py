@@ -264,6 +264,7 @@ def test_percentages_and_pauses() -> None:
         assert waiting.ready_at == 100.0 * attempt + (2, 3, 3)[attempt]
 
 
+URL = {"urlPrefix": "http://localhost"}
 WHERE = "profiles[0].pluginConfig[0].args"
 
 
@@ -352,12 +353,12 @@ def test_mistakes_in_arguments_are_named(name: str, arguments: dict[str, Any], w
             "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds",
         ),
         (
-            {"extenders": [{"prioritizeVerb": "p", "bindVerb": "b"}, {"bindVerb": "b"}]},
+            {"extenders": [URL | {"prioritizeVerb": "p", "bindVerb": "b"}, URL | {"bindVerb": "b"}]},
             "[extenders[0].weight: Invalid value: 0: must have a positive weight applied to it, extenders: Invalid "
             'value: "found 2 extenders implementing bind": only one extender can implement bind]',
         ),
         (
-            {"extenders": [{"managedResources": [{"name": "cpu"}]}]},
+            {"extenders": [URL | {"managedResources": [{"name": "cpu"}]}]},
             'extenders[0].managedResources[0].name: Invalid value: "cpu": is an invalid extended resource name',
         ),
         ({"profile": []}, 'strict decoding error: unknown field "profile"'),
