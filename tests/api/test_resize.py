@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.runtime.types import ContainerState, RuntimeFailure
 from tests.api.test_kubelet import World, in_world, ready
@@ -100,5 +103,46 @@ def test_a_failed_resize_is_told_and_tried_again(tmp_path: Path) -> None:
             lambda pod: (c := condition(pod, "PodResizeInProgress")) is not None and c.reason == "Error",
         )
         assert told(pod) == ("150m", "100m", "200m")
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_is_resized_as_a_whole(tmp_path: Path) -> None:
+    def whole(pod: core_v1.Pod) -> tuple[str, str, str] | None:
+        if pod.status.resources is None:
+            return None
+        return (
+            pod.status.allocated_resources["cpu"],
+            pod.status.resources.requests["cpu"],
+            pod.status.resources.limits["cpu"],
+        )
+
+    async def resize(world: World, cpu: str, limit: str) -> None:
+        patch = {"spec": {"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": limit}}}}
+        await world.client.patch(
+            core_v1.Pod, "hello-pod", "default", patch=patch, patch_type="strategic", subresource="resize"
+        )
+
+    async def body(world: World) -> None:
+        amounts = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
+        main = {"name": "hello-ctr", "image": "web:latest", "imagePullPolicy": "IfNotPresent"}
+        await world.pod(containers=[main], resources=amounts)
+        await world.until("hello-pod", lambda pod: ready(pod) and whole(pod) == ("100m", "100m", "200m"))
+        await resize(world, "150m", "300m")
+        await world.until("hello-pod", lambda pod: whole(pod) == ("150m", "150m", "300m"))
+        (sandbox,) = world.runtime.sandboxes.values()
+        assert sandbox.config.resources.cpu_quota == 30_000
+        await world.stop()
+        await world.start()
+        await resize(world, "160m", "300m")
+        await world.until("hello-pod", lambda pod: whole(pod) == ("160m", "160m", "300m"))
+        await resize(world, "999", "999")
+        pod = await world.until("hello-pod", lambda pod: condition(pod, "PodResizePending"))
+        assert whole(pod) == ("160m", "160m", "300m")
+        patch = {"spec": {"resources": {"limits": {"memory": None}}}}
+        with pytest.raises(ApiError, match="resource limits cannot be removed"):
+            await world.client.patch(
+                core_v1.Pod, "hello-pod", "default", patch=patch, patch_type="strategic", subresource="resize"
+            )
 
     in_world(tmp_path, body)

@@ -277,7 +277,7 @@ class FakeRuntime:
 
     async def update_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
         self._called("update_sandbox_resources", sandbox_id)
-        self._sandbox(sandbox_id)
+        self._sandbox(sandbox_id).config.resources = resources
 
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         self._called("update_resources", container_id)

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 DEFERRED, INFEASIBLE, ERROR = "Deferred", "Infeasible", "Error"
 NAMES = ("cpu", "memory")
+WHOLE = ""
+"""Stands for the Pod itself among the names of its containers."""
 Sizes = dict[str, core_v1.ResourceRequirements]
-"""By container: regular ones and sidecars; others run too shortly."""
+"""By container: regular ones and sidecars; others run too shortly. The Pod's own under the empty name, if it has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class Refusal:
 
 def sizes_of(pod: core_v1.Pod) -> Sizes:
     """What the spec asks for."""
-    return {c.name: c.resources for c in _resizable(pod)}
+    sizes = {c.name: c.resources for c in _resizable(pod)}
+    if pod.spec.resources is not None:
+        sizes[WHOLE] = pod.spec.resources
+    return sizes
 
 
 def _resizable(pod: core_v1.Pod) -> list[core_v1.Container]:
@@ -51,6 +56,11 @@ def told_sizes(pod: core_v1.Pod) -> tuple[Sizes, Sizes] | None:
             actuated[entry.name] = entry.resources
             requests = entry.allocated_resources or entry.resources.requests
             allocated[entry.name] = core_v1.ResourceRequirements(requests=requests, limits=entry.resources.limits)
+    whole = pod.status.resources
+    if whole is not None:
+        actuated[WHOLE] = whole
+        requests = pod.status.allocated_resources or whole.requests
+        allocated[WHOLE] = core_v1.ResourceRequirements(requests=requests, limits=whole.limits)
     wanted = sizes_of(pod)
     if not wanted.keys() <= allocated.keys():
         return None
@@ -59,15 +69,16 @@ def told_sizes(pod: core_v1.Pod) -> tuple[Sizes, Sizes] | None:
 
 def with_sizes(pod: core_v1.Pod, sizes: Mapping[str, core_v1.ResourceRequirements]) -> core_v1.Pod:
     """The Pod as if its spec asked for these; itself where nothing differs."""
-    if all(c.resources == sizes.get(c.name, c.resources) for c in _resizable(pod)):
+    whole = sizes.get(WHOLE, pod.spec.resources)
+    if whole == pod.spec.resources and all(c.resources == sizes.get(c.name, c.resources) for c in _resizable(pod)):
         return pod
     replace = msgspec.structs.replace
 
     def sized(containers: list[core_v1.Container]) -> list[core_v1.Container]:
         return [replace(c, resources=sizes[c.name]) if c.name in sizes else c for c in containers]
 
-    spec = replace(pod.spec, containers=sized(pod.spec.containers), init_containers=sized(pod.spec.init_containers))
-    return replace(pod, spec=spec)
+    containers, inits = sized(pod.spec.containers), sized(pod.spec.init_containers)
+    return replace(pod, spec=replace(pod.spec, containers=containers, init_containers=inits, resources=whole))
 
 
 def refusal(wanted: core_v1.Pod, others: Iterable[core_v1.Pod], allocatable: Mapping[str, str]) -> Refusal | None:

@@ -16,7 +16,7 @@ from carob.api.types import core_v1
 from carob.base.clock import rfc3339
 from carob.kubelet.container_statuses import Observed, container_status
 from carob.kubelet.decide import is_sidecar
-from carob.kubelet.resize import IN_PROGRESS, PENDING
+from carob.kubelet.resize import IN_PROGRESS, PENDING, WHOLE
 from carob.kubelet.resources import qos_class
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus
     rejected = view.failed is not None and not view.containers
     if not rejected:
         _containers(pod, view, status)
+        _whole(pod, view, status)
         _addresses(old, view, status)
     status.phase = _phase(pod, view, status)
     if old.phase in TERMINAL:
@@ -116,6 +117,15 @@ def _sizes(entry: core_v1.ContainerStatus, view: PodView) -> None:
         entry.allocated_resources = dict(allocated.requests)
     if actuated is not None:
         entry.resources = core_v1.ResourceRequirements(limits=dict(actuated.limits), requests=dict(actuated.requests))
+
+
+def _whole(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> None:
+    """The Pod's own size, where its spec has one. Source: KEP-5419."""
+    actuated = view.actuated.get(WHOLE)
+    if pod.spec.resources is None or actuated is None:
+        return
+    status.allocated_resources = dict(view.allocated.get(WHOLE, actuated).requests)
+    status.resources = core_v1.ResourceRequirements(limits=dict(actuated.limits), requests=dict(actuated.requests))
 
 
 def _addresses(old: core_v1.PodStatus, view: PodView, status: core_v1.PodStatus) -> None:

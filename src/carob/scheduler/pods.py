@@ -111,6 +111,7 @@ class PodInfo:
             or new.generation != old.generation
             or new.deletion_timestamp != old.deletion_timestamp
             or new.labels != old.labels
+            or view.status.resources is not None
             or any(status.allocated_resources or status.resources for status in view.status.container_statuses)
         ):
             return False

@@ -45,16 +45,26 @@ def pod_requests_for_scoring(pod: PodView) -> Amounts:
 
 
 def _whole_pod(pod: PodView, defaults: Amounts) -> Amounts:
-    spec = pod.spec
-    total = _containers(spec.containers, spec.init_containers, _statuses(pod), defaults)
+    spec, status = pod.spec, pod.status
+    infeasible = _never_fits(pod)
+    total = _containers(spec.containers, spec.init_containers, _statuses(pod), defaults, infeasible)
     level = spec.resources
     if level is not None:
-        for name, value in amounts(level.requests).items():
+        whole = {} if infeasible and status.resources is not None else amounts(level.requests)
+        _raise_to(whole, amounts(status.allocated_resources))
+        if status.resources is not None:
+            _raise_to(whole, amounts(status.resources.requests))
+        for name, value in whole.items():
             if name in (CPU, MEMORY) or name.startswith("hugepages-"):
                 total[name] = value
     if spec.overhead:
         _add(total, amounts(spec.overhead))
     return total
+
+
+def _never_fits(pod: PodView) -> bool:
+    """Whether its node has refused the size that it asks for, for good: then it does not count."""
+    return any(c.type == "PodResizePending" and c.reason == "Infeasible" for c in pod.status.conditions)
 
 
 def _statuses(pod: PodView) -> dict[str, ContainerStatusView]:
@@ -67,14 +77,15 @@ def _containers(
     init_containers: Sequence[ContainerView],
     statuses: Mapping[str, ContainerStatusView],
     defaults: Amounts,
+    infeasible: bool,
 ) -> Amounts:
     total: Amounts = {}
     for container in containers:
-        _add(total, _container(container, statuses, defaults))
+        _add(total, _container(container, statuses, defaults, infeasible))
     sidecars: Amounts = {}
     peak: Amounts = {}
     for container in init_containers:
-        needed = _container(container, statuses, defaults)
+        needed = _container(container, statuses, defaults, infeasible)
         if container.restart_policy == "Always":
             # a sidecar runs on beside everything that starts after it
             _add(total, needed)
@@ -87,11 +98,13 @@ def _containers(
     return total
 
 
-def _container(container: ContainerView, statuses: Mapping[str, ContainerStatusView], defaults: Amounts) -> Amounts:
+def _container(
+    container: ContainerView, statuses: Mapping[str, ContainerStatusView], defaults: Amounts, infeasible: bool
+) -> Amounts:
     needed = dict(defaults)
-    if container.resources is not None:
-        needed.update(amounts(container.resources.requests))
     status = statuses.get(container.name) if statuses else None
+    if container.resources is not None and not (infeasible and status is not None and status.resources is not None):
+        needed.update(amounts(container.resources.requests))
     if status is not None:
         # while a resize is under way the container occupies the larger of what it has and what it shall have
         _raise_to(needed, amounts(status.allocated_resources))

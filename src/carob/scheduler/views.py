@@ -116,6 +116,9 @@ class PodStatusView(Struct, kw_only=True, gc=False):
     resource_claim_statuses: tuple[core_v1.PodResourceClaimStatus, ...] = field(
         default=(), name="resourceClaimStatuses"
     )
+    allocated_resources: dict[str, Quantity] = field(default_factory=dict, name="allocatedResources")
+    """Of the whole Pod, where its spec sizes it as a whole."""
+    resources: RequestsView | None = None
 
 
 class PodView(Struct, kw_only=True, gc=False):

@@ -56,6 +56,18 @@ def test_a_resize_under_way_takes_the_larger() -> None:
     assert pod_requests(pod_view(requests={"cpu": "1"}, status=status)) == {"cpu": 3000}
 
 
+@pytest.mark.parametrize(
+    ("reason", "expected"), [("Deferred", {"cpu": 5000}), ("Infeasible", {"cpu": 2000}), ("", {"cpu": 5000})]
+)
+def test_a_size_that_the_node_can_never_give_does_not_count(reason: str, expected: dict[str, int]) -> None:
+    told = {"allocatedResources": {"cpu": "1"}, "resources": {"requests": {"cpu": "2"}}}
+    conditions = [{"type": "PodResizePending", "status": "True", "reason": reason}] if reason else []
+    one = {"containerStatuses": [{"name": "main", **told}], "conditions": conditions}
+    assert pod_requests(pod_view(requests={"cpu": "5"}, status=one)) == expected
+    whole = pod_view(resources={"requests": {"cpu": "5"}}, status={**told, "conditions": conditions})
+    assert pod_requests(whole) == expected
+
+
 def test_pods_that_ask_for_nothing_count_when_nodes_are_compared() -> None:
     assert pod_requests_for_scoring(pod_view()) == {"cpu": 100, "memory": 200 << 20}
     assert pod_requests_for_scoring(pod_view(requests={"cpu": "1"})) == {"cpu": 1000, "memory": 200 << 20}

@@ -327,26 +327,39 @@ def resize(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -> None:
             _with_compute_of(o, t) if qos.is_sidecar(o) else o
             for o, t in zip(inits, old.spec.init_containers, strict=True)
         ]
-    if replace(new.spec, containers=rest, init_containers=inits) != old.spec:
+    whole = new.spec.resources
+    if whole is not None and old.spec.resources is not None:
+        _kept(out, "spec.resources", whole, old.spec.resources)
+        whole = _with_amounts_of(whole, old.spec.resources)
+    if replace(new.spec, containers=rest, init_containers=inits, resources=whole) != old.spec:
         out.append(field.forbidden("spec", "only cpu and memory resources are mutable"))
 
 
 def _resized(out: list[Cause], path: str, new: core_v1.Container, old: core_v1.Container) -> None:
-    if not old.resources.requests.keys() <= new.resources.requests.keys():
+    _kept(out, path, new.resources, old.resources)
+
+
+def _kept(out: list[Cause], path: str, new: core_v1.ResourceRequirements, old: core_v1.ResourceRequirements) -> None:
+    if not old.requests.keys() <= new.requests.keys():
         out.append(field.forbidden(f"{path}.requests", "resource requests cannot be removed"))
-    if not old.resources.limits.keys() <= new.resources.limits.keys():
+    if not old.limits.keys() <= new.limits.keys():
         out.append(field.forbidden(f"{path}.limits", "resource limits cannot be removed"))
 
 
 def _with_compute_of(ours: core_v1.Container, theirs: core_v1.Container) -> core_v1.Container:
+    wanted = _with_amounts_of(ours.resources, theirs.resources)
+    return replace(ours, resources=wanted, resize_policy=theirs.resize_policy)  # type: ignore[no-any-return]
+
+
+def _with_amounts_of(
+    ours: core_v1.ResourceRequirements, theirs: core_v1.ResourceRequirements
+) -> core_v1.ResourceRequirements:
     def mixed(new: dict[str, Quantity], old: dict[str, Quantity]) -> dict[str, Quantity]:
         kept = {k: v for k, v in new.items() if k not in ("cpu", "memory")}
         return kept | {k: v for k, v in old.items() if k in ("cpu", "memory")}
 
-    limits = mixed(ours.resources.limits, theirs.resources.limits)
-    requests = mixed(ours.resources.requests, theirs.resources.requests)
-    wanted = replace(ours.resources, limits=limits, requests=requests)
-    return replace(ours, resources=wanted, resize_policy=theirs.resize_policy)  # type: ignore[no-any-return]
+    limits, requests = mixed(ours.limits, theirs.limits), mixed(ours.requests, theirs.requests)
+    return replace(ours, limits=limits, requests=requests)  # type: ignore[no-any-return]
 
 
 def binding(out: list[Cause], found: core_v1.Binding) -> None:

@@ -23,11 +23,15 @@ UNLIMITED = -1
 
 
 def due(record: PodRecord) -> list[str]:
-    """Names of running containers whose size is not the allocated one."""
+    """Names of running containers whose size is not the allocated one; the empty name for the Pod itself."""
     if record.allocated is None:
         return []
     out = []
     for name, wanted in record.allocated.items():
+        if name == resize.WHOLE:
+            if name in record.actuated and not resize.same(wanted, record.actuated[name]):
+                out.append(name)
+            continue
         latest = record.latest(name)
         actuated = record.actuated.get(name)
         if latest is None or latest.state is not ContainerState.RUNNING or actuated is None:
@@ -48,13 +52,17 @@ async def resize_pod(tools: Tools, record: PodRecord) -> None:
     before = record.pod_size or sandbox.config.resources
     try:
         await tools.runtime.update_sandbox_resources(sandbox.id, _greater(whole, before))
+        await _check_whole(tools, record, whole, before)
         for name in names:
-            await _one(tools, record, name)
+            if name != resize.WHOLE:
+                await _one(tools, record, name)
         await tools.runtime.update_sandbox_resources(sandbox.id, _explicit(whole))
     except RuntimeFailure as error:
         record.resize_error = str(error)
         record.resize_retry_at = tools.clock.monotonic() + RETRY_SECONDS
         return
+    if resize.WHOLE in names:
+        record.actuated[resize.WHOLE] = record.allocated[resize.WHOLE]
     record.pod_size = whole
     record.resize_error = ""
 
@@ -73,6 +81,16 @@ async def _one(tools: Tools, record: PodRecord, name: str) -> None:
     await tools.runtime.update_resources(latest.id, _explicit(new))
     record.actuated[name] = wanted
     record.dirty.add(latest.id)
+
+
+async def _check_whole(tools: Tools, record: PodRecord, new: Resources, old: Resources) -> None:
+    """As `_check_use`, of all containers together. Raises: RuntimeFailure."""
+    if new.memory_limit <= 0 or (0 < old.memory_limit <= new.memory_limit):
+        return
+    own = {status.id for status in record.running()}
+    used = sum(s.memory_usage_bytes for s in await tools.runtime.container_stats(disk=False) if s.id in own)
+    if used > new.memory_limit:
+        raise RuntimeFailure(f"attempting to set pod memory limit ({new.memory_limit}) below current usage ({used})")
 
 
 async def _check_use(tools: Tools, container_id: str, new: Resources, old: Resources) -> None:

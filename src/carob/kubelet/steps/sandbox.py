@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.kubelet import resize
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.etc_files import dns_config
 from carob.kubelet.pod_record import Failure
@@ -46,6 +47,8 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     record.failures.pop("", None)
     record.sandboxes[status.id] = status
     record.pod_size = None
+    if record.allocated is not None and resize.WHOLE in record.allocated:
+        record.actuated[resize.WHOLE] = record.allocated[resize.WHOLE]
     await _remove_old(tools, record, keep=status.id)
 
 
