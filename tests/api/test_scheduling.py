@@ -10,7 +10,7 @@ import pytest
 
 from carob.api import codec
 from carob.api.status import ApiError
-from carob.api.types import core_v1
+from carob.api.types import core_v1, storage_v1
 from carob.api.user import UserInfo
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.server import ApiServer
@@ -169,5 +169,38 @@ def test_pods_of_other_schedulers_and_gated_pods_are_left_alone(taken: dict[str,
         if "schedulingGates" in taken:
             await world.client.patch(core_v1.Pod, "left-alone", "default", patch={"spec": {"schedulingGates": None}})
             await world.until("left-alone", placed)
+
+    in_world(body)
+
+
+async def bound_disk(world: World, name: str) -> dict[str, Any]:
+    """A disk of a CSI driver with its claim, bound on both sides; the answer is a Pod's volume."""
+    modes = {"accessModes": ["ReadWriteOnce"]}
+    annotations = {"pv.kubernetes.io/bind-completed": "yes"}
+    asked = {"resources": {"requests": {"storage": "1Gi"}}, "volumeName": name, "storageClassName": ""}
+    tree = {"metadata": {"name": name, "namespace": "default", "annotations": annotations}, "spec": modes | asked}
+    await world.client.create(codec.from_tree(core_v1.PersistentVolumeClaim, tree))
+    bound = {"status": {"phase": "Bound"}}
+    await world.client.patch(core_v1.PersistentVolumeClaim, name, "default", patch=bound, subresource="status")
+    source = {"csi": {"driver": "disks.example.com", "volumeHandle": name}, "capacity": {"storage": "1Gi"}}
+    volume = {"metadata": {"name": name}, "spec": modes | source}
+    await world.client.create(codec.from_tree(core_v1.PersistentVolume, volume))
+    return {"name": name, "persistentVolumeClaim": {"claimName": name}}
+
+
+def test_a_node_that_has_all_the_disks_it_can_have_takes_the_next_when_one_is_gone() -> None:
+    async def body(world: World) -> None:
+        await world.node()
+        limit = {"name": "disks.example.com", "nodeID": "n", "topologyKeys": [], "allocatable": {"count": 1}}
+        tree = {"metadata": {"name": "node-0"}, "spec": {"drivers": [limit]}}
+        await world.client.create(codec.from_tree(storage_v1.CSINode, tree))
+        await world.pod("first", volumes=[await bound_disk(world, "one")])
+        await world.until("first", placed)
+        await world.pod("second", volumes=[await bound_disk(world, "two")])
+        assert (await world.message("second")).startswith(
+            "0/1 nodes are available: 1 node(s) exceed max volume count. no new claims to deallocate, preemption: "
+        )
+        await world.client.delete(core_v1.Pod, "first", "default", grace_period_seconds=0)
+        await world.until("second", placed)
 
     in_world(body)

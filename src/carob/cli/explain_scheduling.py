@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from carob.cli.connection import Connection
     from carob.cli.flags import Arguments, Flags
+    from carob.scheduler.pod_volumes import StorageView
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.report import Report
     from carob.scheduler.snapshot import Snapshot
@@ -68,7 +69,7 @@ def run(arguments: Arguments) -> int:
 def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
     """The Pod as if it had no node, everything else as it is, and the node that it has."""
     from carob.scheduler.budgets import budget_of
-    from carob.scheduler.pod_volumes import StorageView, look
+    from carob.scheduler.pod_volumes import look
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.selecting import REPLICA_SET, REPLICATION_CONTROLLER, STATEFUL_SET
     from carob.scheduler.snapshot import Snapshot
@@ -106,12 +107,7 @@ def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
     budgets = _items(connection, "/apis/policy/v1/poddisruptionbudgets")
     snapshot.budgets = tuple(budget_of(codec.from_tree(policy_v1.PodDisruptionBudget, one)) for one in budgets)
     if pod.claims:
-        storage = "/apis/storage.k8s.io/v1/storageclasses"
-        view_of = StorageView(
-            claims=_by_key(core_v1.PersistentVolumeClaim, _items(connection, "/api/v1/persistentvolumeclaims")),
-            volumes=_by_key(core_v1.PersistentVolume, _items(connection, "/api/v1/persistentvolumes")),
-            classes=_by_key(storage_v1.StorageClass, _items(connection, storage)),
-        )
+        view_of = _storage(connection)
         users: dict[str, int] = {}
         for other in others:
             for key, _ in other.claims if other.key != pod.key else ():
@@ -120,6 +116,30 @@ def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
     if view.spec.resource_claims:
         _look_at_devices(connection, pod)
     return pod, snapshot, placed
+
+
+def _storage(connection: Connection) -> StorageView:
+    from carob.scheduler.pod_volumes import StorageView
+    from carob.scheduler.volume_limits import VolumeLimits
+
+    group = "/apis/storage.k8s.io/v1"
+    claims = _by_key(core_v1.PersistentVolumeClaim, _items(connection, "/api/v1/persistentvolumeclaims"))
+    volumes = _by_key(core_v1.PersistentVolume, _items(connection, "/api/v1/persistentvolumes"))
+    classes = _by_key(storage_v1.StorageClass, _items(connection, f"{group}/storageclasses"))
+    csi_nodes = _by_key(storage_v1.CSINode, _items(connection, f"{group}/csinodes"))
+    capacities = _by_key(storage_v1.CSIStorageCapacity, _items(connection, f"{group}/csistoragecapacities"))
+    attached: dict[str, list[str]] = {}
+    for one in _items(connection, f"{group}/volumeattachments"):
+        volume = one["spec"]["source"].get("persistentVolumeName", "")
+        attached.setdefault(one["spec"]["nodeName"], []).append(volume)
+    return StorageView(
+        claims=claims,
+        volumes=volumes,
+        classes=classes,
+        limits=VolumeLimits(claims.get, volumes, classes, csi_nodes.get, lambda node: attached.get(node, ())),
+        drivers=_by_key(storage_v1.CSIDriver, _items(connection, f"{group}/csidrivers")),
+        capacities=capacities.values(),
+    )
 
 
 def _look_at_devices(connection: Connection, pod: PodInfo) -> None:

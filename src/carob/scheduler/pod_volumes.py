@@ -10,19 +10,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from carob.api import claims, quantity
+from carob.api.selectors import SelectorError, from_struct
 from carob.scheduler.verdict import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from carob.api.types import core_v1, storage_v1
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
+    from carob.scheduler.volume_limits import VolumeLimits
 
 BINDING = "VolumeBinding"
 RESTRICTIONS = "VolumeRestrictions"
 _CONFLICT = Rejection(BINDING, ("node(s) had volume node affinity conflict",))
 _NOTHING = Rejection(BINDING, ("node(s) didn't find available persistent volumes to bind",))
+_NO_SPACE = Rejection(BINDING, ("node(s) did not have enough free storage",))
 _NO_VOLUME = Rejection(BINDING, ("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",))
 _ONE_POD = Rejection(
     RESTRICTIONS,
@@ -57,6 +60,10 @@ class PodVolumes:
     taken: frozenset[str] = frozenset()
     selected: Mapping[str, str] = field(default_factory=dict)
     """Nodes that were chosen for claims a moment ago, by the claim's key."""
+    limits: VolumeLimits | None = None
+    """How many volumes nodes can have; None where nobody limits them."""
+    drivers: Mapping[str, storage_v1.CSIDriver] = field(default_factory=dict)
+    capacities: Iterable[storage_v1.CSIStorageCapacity] = ()
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Why the node cannot have the Pod; None if it can."""
@@ -67,7 +74,12 @@ class PodVolumes:
                 return _NO_VOLUME
             if not claims.reaches(volume, node.labels, node.name):
                 return _CONFLICT
-        return None if self.plan(node) is not None else _NOTHING
+        if self.plan(node) is not None:
+            return None
+        lacks_space = any(
+            self._can_be_made(one, node, whatever_size=True) and not self._has_space(one, node) for one in self.waiting
+        )
+        return _NO_SPACE if lacks_space else _NOTHING
 
     def plan(self, node: NodeInfo) -> Plan | None:
         """How the claims without a volume get one on this node; None if they cannot. The smallest choose first."""
@@ -94,13 +106,44 @@ class PodVolumes:
                 return None
         return Plan(chosen, tuple(made))
 
-    def _can_be_made(self, claim: core_v1.PersistentVolumeClaim, node: NodeInfo) -> bool:
+    def _can_be_made(
+        self, claim: core_v1.PersistentVolumeClaim, node: NodeInfo, *, whatever_size: bool = False
+    ) -> bool:
         found = self.classes.get(claims.class_of(claim))
         if found is None or found.provisioner in ("", claims.NO_PROVISIONER):
             return False
         terms = found.allowed_topologies
         labels = node.labels
-        return not terms or any(all(labels.get(e.key) in e.values for e in t.match_label_expressions) for t in terms)
+        if terms and not any(all(labels.get(e.key) in e.values for e in t.match_label_expressions) for t in terms):
+            return False
+        return whatever_size or self._has_space(claim, node)
+
+    def _has_space(self, claim: core_v1.PersistentVolumeClaim, node: NodeInfo) -> bool:
+        """Whether the driver says that it can make the volume where the node reaches it. Source: hasEnoughCapacity."""
+        class_name = claims.class_of(claim)
+        found = self.classes.get(class_name)
+        driver = self.drivers.get(found.provisioner) if found is not None else None
+        if driver is None or not driver.spec.storage_capacity:
+            return True
+        wanted = quantity.nano(claims.requested(claim))
+        return any(
+            one.storage_class_name == class_name and _suffices(one, wanted) and _reaches(one, node)
+            for one in self.capacities
+        )
+
+
+def _suffices(capacity: storage_v1.CSIStorageCapacity, wanted: int) -> bool:
+    limit = capacity.maximum_volume_size or capacity.capacity
+    return limit is not None and quantity.nano(limit) >= wanted
+
+
+def _reaches(capacity: storage_v1.CSIStorageCapacity, node: NodeInfo) -> bool:
+    if capacity.node_topology is None:
+        return False
+    try:
+        return from_struct(capacity.node_topology).matches(node.labels)
+    except SelectorError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +155,24 @@ class StorageView:
     classes: Mapping[str, storage_v1.StorageClass]
     taken: frozenset[str] = frozenset()
     selected: Mapping[str, str] = field(default_factory=dict)
+    limits: VolumeLimits | None = None
+    drivers: Mapping[str, storage_v1.CSIDriver] = field(default_factory=dict)
+    capacities: Iterable[storage_v1.CSIStorageCapacity] = ()
 
 
 def look(pod: PodInfo, view: StorageView, users: Mapping[str, int]) -> PodVolumes:
     """What the Pod's claims ask; `users` counts the placed Pods of claims that only one Pod may use."""
-    out = PodVolumes(volumes=view.volumes, classes=view.classes, taken=view.taken, selected=view.selected)
+    out = PodVolumes(
+        volumes=view.volumes,
+        classes=view.classes,
+        taken=view.taken,
+        selected=view.selected,
+        limits=view.limits,
+        drivers=view.drivers,
+        capacities=view.capacities,
+    )
+    if out.limits is not None:
+        out.limits.bring(key for key, _ in pod.claims)
     for key, ephemeral in pod.claims:
         claim = view.claims.get(key)
         name = key.partition("/")[2]

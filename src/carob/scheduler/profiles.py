@@ -22,7 +22,9 @@ FILTERS = (
     "NodeAffinity",
     "NodePorts",
     "NodeResourcesFit",
+    "NodeVolumeLimits",
     "VolumeBinding",
+    "VolumeZone",
     "PodTopologySpread",
     "InterPodAffinity",
     "DynamicResources",
@@ -45,8 +47,6 @@ SILENT = frozenset(
         "DefaultBinder",
         "SchedulingGates",
         "VolumeRestrictions",
-        "VolumeZone",
-        "NodeVolumeLimits",
     ]
 )
 LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"

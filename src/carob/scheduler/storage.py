@@ -15,6 +15,7 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1, storage_v1
 from carob.client.informer import Informer, split_key
 from carob.scheduler.pod_volumes import BINDING, StorageView, look
+from carob.scheduler.volume_limits import VolumeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,44 @@ class BindingFailed(Exception):
     def __init__(self, words: str, plugin: str = BINDING) -> None:
         super().__init__(words)
         self.plugin = plugin
+
+
+class CsiInformers:
+    """What CSI drivers say of nodes and of what they can still make; `changed` as for `Storage`."""
+
+    def __init__(self, client: Client, clock: Clock, changed: Callable[[], None]) -> None:
+        self._nodes = Informer(client, storage_v1.CSINode, clock, name="scheduler CSI nodes")
+        self._attachments = Informer(client, storage_v1.VolumeAttachment, clock, name="scheduler attachments")
+        self.drivers = Informer(client, storage_v1.CSIDriver, clock, name="scheduler CSI drivers")
+        self.capacities = Informer(client, storage_v1.CSIStorageCapacity, clock, name="scheduler capacities")
+        self._attachments.add_index("node", lambda one: [one.spec.node_name])
+        self.informers: tuple[Informer[Any], ...] = (self._nodes, self._attachments, self.drivers, self.capacities)
+
+        def something_changed(key: str, old: object, new: object) -> None:
+            changed()
+
+        def attachment_changed(key: str, old: object, new: object) -> None:
+            if new is None:
+                changed()
+
+        self._attachments.subscribe(attachment_changed)
+        for informer in (self._nodes, self.drivers, self.capacities):
+            informer.subscribe(something_changed)
+
+    def limits(
+        self,
+        claim_of: Callable[[str], core_v1.PersistentVolumeClaim | None],
+        volumes: Mapping[str, core_v1.PersistentVolume],
+        classes: Mapping[str, storage_v1.StorageClass],
+    ) -> VolumeLimits | None:
+        """What limits the volumes of nodes now; None if nothing does."""
+        if not len(self._nodes):
+            return None
+        return VolumeLimits(claim_of, volumes, classes, self._nodes.get, self._attached)
+
+    def _attached(self, node: str) -> list[str]:
+        found = self._attachments.by_index("node", node)
+        return [one.spec.source.persistent_volume_name for one in found if one.spec.source.persistent_volume_name]
 
 
 class Copy(Mapping[str, T], Generic[T]):
@@ -65,13 +104,15 @@ class Storage:
         self._claims = Informer(client, core_v1.PersistentVolumeClaim, clock, name="scheduler claims")
         self._volumes = Informer(client, core_v1.PersistentVolume, clock, name="scheduler volumes")
         self._classes = Informer(client, storage_v1.StorageClass, clock, name="scheduler storage classes")
-        self.informers: tuple[Informer[Any], ...] = (self._claims, self._volumes, self._classes)
+        self._csi = CsiInformers(client, clock, changed)
+        own: tuple[Informer[Any], ...] = (self._claims, self._volumes, self._classes)
+        self.informers: tuple[Informer[Any], ...] = (*own, *self._csi.informers)
         self._taken: dict[str, str] = {}
         self._selected: dict[str, str] = {}
         self._seen: dict[str, int] = {}
         """The version of each claim whose node we have written."""
         self._waiters: set[asyncio.Event] = set()
-        for informer in self.informers:
+        for informer in own:
             informer.subscribe(self._something_changed)
 
     def _something_changed(self, key: str, old: Any, new: Any) -> None:
@@ -81,12 +122,16 @@ class Storage:
 
     def look(self, pod: PodInfo, users: Mapping[str, int]) -> PodVolumes:
         """What the Pod's claims ask of a node now."""
+        volumes, classes = Copy(self._volumes), Copy(self._classes)
         view = StorageView(
             claims=Copy(self._claims),
-            volumes=Copy(self._volumes),
-            classes=Copy(self._classes),
+            volumes=volumes,
+            classes=classes,
             taken=frozenset(self._taken),
             selected=self._selected,
+            limits=self._csi.limits(self._claims.get, volumes, classes),
+            drivers=Copy(self._csi.drivers),
+            capacities=self._csi.capacities.items(),
         )
         return look(pod, view, users)
 

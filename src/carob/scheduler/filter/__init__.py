@@ -19,9 +19,11 @@ from carob.scheduler.filter import (
     node_ports,
     node_resources_fit,
     node_unschedulable,
+    node_volume_limits,
     pod_topology_spread,
     taint_toleration,
     volume_binding,
+    volume_zone,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +37,14 @@ if TYPE_CHECKING:
 
 _INDIFFERENT = (node_unschedulable, node_name, taint_toleration, node_affinity)
 _LOCAL = (*_INDIFFERENT, node_ports, node_resources_fit)
-_FAR_SIGHTED = (volume_binding, pod_topology_spread, inter_pod_affinity, dynamic_resources)
+_FAR_SIGHTED = (
+    node_volume_limits,
+    volume_binding,
+    volume_zone,
+    pod_topology_spread,
+    inter_pod_affinity,
+    dynamic_resources,
+)
 
 
 class Prepared(NamedTuple):
