@@ -14,18 +14,24 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
+from bench import scale
 from bench.cluster import Bench, cpu_seconds, memory_bytes
 from bench.load import Client, Watcher, context, request
-from bench.workloads import SERVICES, WORKLOADS, Tree, Workload, encoded, service
+from bench.workloads import SERVICES, WORKLOADS, Tree, Workload, encoded, pod, service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 NAMESPACE = "default"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CLIENTS = 16
 LIMIT_SECONDS = 300.0
+CHURN_SECONDS = 0.2
+SCALE_NODES, SCALE_PODS = 5000, 150_000
 
 
 class Load:
@@ -36,27 +42,43 @@ class Load:
         files = {"ca": pki / "ca.crt", "certificate": pki / "admin.crt", "key": pki / "admin.key"}
         self._tls = context({name: str(file) for name, file in files.items()})
         self._port = bench.cluster.api_port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """One more connection to the API."""
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(protocol, "127.0.0.1", self._port, ssl=self._tls)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it beside everything else."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def create(self, trees: list[Tree], path: str = PODS) -> None:
         """All of them, by some clients at once."""
-        requests = iter([request("POST", path, encoded(tree)) for tree in trees])
+        await self.send([request("POST", path, encoded(tree)) for tree in trees])
+
+    async def send(self, prepared: list[bytes]) -> None:
+        """All of them, by some clients at once."""
+        requests = iter(prepared)
         loop = asyncio.get_running_loop()
-        done = [loop.create_future() for _ in range(CLIENTS)]
+        done = [loop.create_future() for _ in range(min(CLIENTS, len(prepared)))]
         clients = [Client(lambda: next(requests, None), future) for future in done]
         for client in clients:
-            await loop.create_connection(partial(_itself, client), "127.0.0.1", self._port, ssl=self._tls)
+            await self.connect(partial(_itself, client))
         await asyncio.gather(*done)
         failures = sum(client.failures for client in clients)
         if failures:
-            raise SystemExit(f"{failures} creates failed")
+            raise SystemExit(f"{failures} requests failed")
 
     async def until_placed(self, trees: list[Tree]) -> float:
         """Create them; the seconds from the first create until every one is seen with a node."""
         prefix = trees[0]["metadata"]["name"].partition("-")[0]
         watch = request("GET", f"{PODS}?watch=true&resourceVersion=0&fieldSelector=spec.nodeName%21%3D")
-        loop = asyncio.get_running_loop()
         placed = Placed(watch, prefix.encode(), len(trees))
-        await loop.create_connection(lambda: placed, "127.0.0.1", self._port, ssl=self._tls)
+        await self.connect(lambda: placed)
         await placed.started
         started = time.perf_counter()
         await self.create(trees)
@@ -116,29 +138,52 @@ async def measure(bench: Bench, workload: Workload, nodes: int, pods: int) -> Ra
     count = min(pods, workload.most_each_node * nodes) if workload.most_each_node else pods
     server = bench.pids()["server"]
     before = cpu_seconds(server)
+    churn = load.spawn(_churn(load)) if workload.churns else None
     seconds = await load.until_placed([workload.make(n) for n in range(count)])
+    if churn is not None:
+        churn.cancel()
     return Rates(count / seconds, count / (cpu_seconds(server) - before))
+
+
+async def _churn(load: Load) -> None:
+    """A node, a Pod that fits nowhere and a Service come and go, again and again."""
+    kinds = {
+        "/api/v1/nodes": {"metadata": {"name": "churn"}},
+        PODS: pod(0, "churn", cpu="99", priorityClassName="high"),
+        f"/api/v1/namespaces/{NAMESPACE}/services": service(0),
+    }
+    while True:
+        for path, tree in kinds.items():
+            await load.create([tree], path)
+        await asyncio.sleep(CHURN_SECONDS)
+        for path, tree in kinds.items():
+            await load.send([request("DELETE", f"{path}/{tree['metadata']['name']}")])
 
 
 def main() -> None:
     """Run the workloads that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.scheduling", description=__doc__)
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=f"some of {', '.join(WORKLOADS)}")
-    parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--pods", type=int, default=5000)
+    parser.add_argument("--nodes", type=int)
+    parser.add_argument("--pods", type=int)
+    parser.add_argument("--scale", action="store_true", help="the scale run instead: 5,000 nodes, 150,000 Pods")
     arguments = parser.parse_args()
+    if arguments.scale:
+        scale.run(Load, arguments.nodes or SCALE_NODES, arguments.pods or SCALE_PODS)
+        return
+    nodes, pods = arguments.nodes or 1000, arguments.pods or 5000
     for name in arguments.workloads:
         workload = WORKLOADS[name]
         with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
             bench = Bench(Path(folder), f"bench-{os.getpid()}")
-            flags = ("--nodes", "0", "--simulated-nodes", str(arguments.nodes), "--simulated-start", "24h")
+            flags = ("--nodes", "0", "--simulated-nodes", str(nodes), "--simulated-start", "24h")
             try:
                 bench.up(*flags, "--simulated-capacity", f"cpu={workload.cpu}", "--wait", "300s")
                 server = bench.pids()["server"]
-                found = uvloop.run(measure(bench, workload, arguments.nodes, arguments.pods))
+                found = uvloop.run(measure(bench, workload, nodes, pods))
                 memory = memory_bytes(server, "Pss") / 1e6
                 print(
-                    f"{name:24} {arguments.nodes:6,} nodes {found.rate:8,.0f} Pods/s "
+                    f"{name:24} {nodes:6,} nodes {found.rate:8,.0f} Pods/s "
                     f"{found.rate_by_cpu:8,.0f} Pods/server CPU s {memory:6,.0f} MB",
                     flush=True,
                 )

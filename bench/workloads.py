@@ -26,6 +26,8 @@ class Workload:
     most_each_node: int = 0
     """How many of the Pods a node can take at most; 0: as many as there is room for."""
     priorities: dict[str, int] = field(default_factory=dict)
+    churns: bool = False
+    """Whether other things come and go meanwhile."""
     services: bool = False
     """Whether Services select the Pods, so that they are spread without a constraint of their own."""
 
@@ -109,6 +111,7 @@ WORKLOADS = {
         priorities={"high": 1000},
     ),
     "unschedulable": Workload(pod, backlog=lambda n: pod(n, "never", cpu="99")),
+    "mixed-churn": Workload(pod, churns=True, priorities={"high": 1000}),
     "daemonset": Workload(_daemon, most_each_node=1),
 }
 
