@@ -96,8 +96,8 @@ class Controllers:
         csrs = Informer(client, certificates_v1.CertificateSigningRequest, clock)
         certificate = options.ca_certificate.read_text()
         signing = (options.ca_certificate, options.ca_key)
-        workloads = Workloads(client, clock, self._randomness, pods, nodes)
         volumes = VolumeControllers(client, clock, self._randomness, pods, nodes)
+        workloads = Workloads(client, clock, self._randomness, pods, nodes, volumes.claims)
         claim_events = EventRecorder(client, "resource_claim", clock, self._randomness)
         resource_claims = ResourceClaimController(client, pods, claim_events, clock)
         parts: dict[str, Callable[[], Awaitable[None]]] = {

@@ -61,6 +61,12 @@ def start_of(owner: StatefulSetView) -> int:
     return owner.spec.ordinals.start
 
 
+def ordinals_of(owner: StatefulSetView) -> range:
+    """The ordinals of the Pods that there should be."""
+    first = start_of(owner)
+    return range(first, first + owner.spec.replicas)
+
+
 def partition_of(owner: StatefulSetView) -> int:
     """Below which ordinal Pods keep the current template."""
     rolling = owner.spec.update_strategy.rolling_update
@@ -91,8 +97,7 @@ class _Sync:
         self.current, self.update = current, update
         self.rolls = owner.spec.update_strategy.type == "RollingUpdate"
         self.one_by_one = owner.spec.pod_management_policy != "Parallel"
-        first = start_of(owner)
-        self.range = range(first, first + owner.spec.replicas)
+        self.range = ordinals_of(owner)
         self.pods: dict[int, PodView] = {}
         for pod in pods:
             ordinal = ordinal_of(owner.metadata.name, pod.metadata.name)
@@ -193,8 +198,3 @@ class _Sync:
                     return
             elif not self._works(pod) and may_go == 1:
                 return
-
-
-def claim_name(template_name: str, set_name: str, ordinal: int) -> str:
-    """The name of a Pod's claim."""
-    return f"{template_name}-{set_name}-{ordinal}"

@@ -20,7 +20,8 @@ from carob.controllers.references import controller_of, reference_tree
 from carob.controllers.revision_history import RevisionHistory
 from carob.controllers.revisions import HASH_LABEL, template_of
 from carob.controllers.slow_start import at_once
-from carob.controllers.statefulset import NewPod, Plan, claim_name, ordinal_of, reconcile
+from carob.controllers.stateful_claims import StatefulClaims, claim_name, template_name
+from carob.controllers.statefulset import NewPod, Plan, ordinal_of, ordinals_of, reconcile
 from carob.controllers.templates import pod_of, tree_of
 from carob.controllers.views import PodView
 from carob.controllers.workload_views import BY_NAMESPACE, RevisionView, StatefulSetView
@@ -47,6 +48,7 @@ class StatefulSetController:
         sets: Informer[StatefulSetView],
         revisions: Informer[RevisionView],
         pods: Informer[PodView],
+        claims: Informer[core_v1.PersistentVolumeClaim],
         recorder: EventRecorder,
         clock: Clock,
     ) -> None:
@@ -54,6 +56,8 @@ class StatefulSetController:
         self._sets = sets
         self._revisions = revisions
         self._pods = pods
+        self._claims = claims
+        self._storage = StatefulClaims(client, claims, recorder)
         self._recorder = recorder
         self._clock = clock
         self._queue = WorkQueue(clock)
@@ -63,10 +67,12 @@ class StatefulSetController:
 
     async def run(self) -> None:
         """Until cancelled."""
-        for informer in (self._sets, self._revisions, self._pods):
+        informers: list[Informer[Any]] = [self._sets, self._revisions, self._pods, self._claims]
+        for informer in informers:
             await informer.wait_synced()
         self._sets.subscribe(self._set_changed)
         self._pods.subscribe(self._pod_changed)
+        self._claims.subscribe(self._claim_changed)
         await self._queue.work(self._sync, WORKERS, "stateful sets")
 
     def _set_changed(self, key: str, old: StatefulSetView | None, new: StatefulSetView | None) -> None:
@@ -85,6 +91,12 @@ class StatefulSetController:
             for owner in self._sets.by_index(BY_NAMESPACE, new.metadata.namespace):
                 if ordinal_of(owner.metadata.name, new.metadata.name) is not None:
                     self._queue.add(key_of(owner))
+
+    def _claim_changed(
+        self, key: str, old: core_v1.PersistentVolumeClaim | None, new: core_v1.PersistentVolumeClaim | None
+    ) -> None:
+        for owner in self._storage.owners_of(key, self._sets):
+            self._queue.add(key_of(owner))
 
     async def _sync(self, key: str) -> None:
         owner = self._sets.get(key)
@@ -108,14 +120,31 @@ class StatefulSetController:
         plan = reconcile(owner, pods, *names, self._clock.now())
         if collisions is not None:
             plan.status = msgspec.structs.replace(plan.status, collision_count=collisions)
-        failure = await self._act(owner, plan, current, update)
+        if plan.recheck_seconds is not None:
+            self._queue.add_after(key, plan.recheck_seconds)
+        failure = await self._keep_claims(owner, pods) or await self._act(owner, plan, current, update)
         await self._tell(owner, plan)
         live = {pod.metadata.labels.get(HASH_LABEL, "") for pod in pods}
         await self._history.trim(owner, revisions, {*live, *names})
-        if plan.recheck_seconds is not None:
-            self._queue.add_after(key, plan.recheck_seconds)
         if failure is not None:
             raise failure
+
+    async def _keep_claims(self, owner: StatefulSetView, pods: list[PodView]) -> Exception | None:
+        """Make what a waiting Pod's claims lack, and see to their owners before any Pod goes."""
+        if not owner.spec.volume_claim_templates:
+            return None
+        ordinals = ordinals_of(owner)
+
+        async def keep(pod: PodView) -> None:
+            ordinal = ordinal_of(owner.metadata.name, pod.metadata.name)
+            if ordinal is None or pod.is_ending:
+                return
+            stays = ordinal in ordinals
+            if stays and pod.status.phase == "Pending":
+                await self._storage.make_missing(owner, ordinal)
+            await self._storage.settle_owners(owner, pod, stays=stays)
+
+        return await at_once(pods, keep)
 
     async def _act(
         self, owner: StatefulSetView, plan: Plan, current: RevisionView, update: RevisionView
@@ -123,10 +152,6 @@ class StatefulSetController:
         failure = await at_once(plan.create, lambda new: self._create(owner, new, update if new.updated else current))
         if failure is not None:
             return failure
-        if plan.condemn and owner.spec.retention.when_scaled == "Delete":
-            failure = await at_once(plan.condemn, lambda pod: self._give_claims(owner, pod))
-            if failure is not None:
-                return failure
         for pod in plan.recreated:
             who = f"{owner.metadata.namespace}/{owner.metadata.name}"
             what = f"StatefulSet {who} is recreating failed Pod {pod.metadata.name}"
@@ -134,11 +159,13 @@ class StatefulSetController:
         return await at_once([*plan.delete, *plan.condemn], lambda pod: self._delete(owner, pod))
 
     async def _create(self, owner: StatefulSetView, new: NewPod, revision: RevisionView) -> None:
+        if self._storage.is_stale(owner, new.ordinal):
+            # the garbage collector is about to take the claim; its end asks for this Pod again
+            return
         name = f"{owner.metadata.name}-{new.ordinal}"
         regarding = reference_to(owner)
         try:
-            for template in owner.spec.volume_claim_templates:
-                await self._create_claim(owner, template, new.ordinal)
+            await self._storage.make_missing(owner, new.ordinal)
             await self._dependents.create(owner, new_pod(owner, revision, new.ordinal))
         except ApiError as error:
             if error.reason == "Forbidden" and "being terminated" in error.message:
@@ -148,42 +175,6 @@ class StatefulSetController:
             raise
         what = f"create Pod {name} in StatefulSet {owner.metadata.name} successful"
         self._recorder.event(regarding, "Normal", "SuccessfulCreate", what)
-
-    async def _create_claim(self, owner: StatefulSetView, template: dict[str, Any], ordinal: int) -> None:
-        tree = new_claim(owner, template, ordinal)
-        name, namespace = tree["metadata"]["name"], owner.metadata.namespace
-        pod = f"{owner.metadata.name}-{ordinal}"
-        try:
-            await self._client.get(core_v1.PersistentVolumeClaim, name, namespace)
-        except ApiError as error:
-            if error.reason != "NotFound":
-                raise
-        else:
-            return
-        from carob.api import codec
-
-        await self._client.create(codec.from_tree(core_v1.PersistentVolumeClaim, tree))
-        what = f"create Claim {name} Pod {pod} in StatefulSet {owner.metadata.name} success"
-        self._recorder.event(reference_to(owner), "Normal", "SuccessfulCreate", what)
-
-    async def _give_claims(self, owner: StatefulSetView, pod: PodView) -> None:
-        """Let the claims of a Pod that goes for good go with it."""
-        ordinal = ordinal_of(owner.metadata.name, pod.metadata.name)
-        assert ordinal is not None
-        reference = {"apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name, "uid": pod.metadata.uid}
-        for template in owner.spec.volume_claim_templates:
-            name = claim_name(_name_of(template), owner.metadata.name, ordinal)
-            try:
-                await self._client.patch(
-                    core_v1.PersistentVolumeClaim,
-                    name,
-                    owner.metadata.namespace,
-                    patch={"metadata": {"ownerReferences": [reference]}},
-                    patch_type="strategic",
-                )
-            except ApiError as error:
-                if error.reason != "NotFound":
-                    raise
 
     async def _delete(self, owner: StatefulSetView, pod: PodView) -> None:
         regarding, name = reference_to(owner), pod.metadata.name
@@ -212,11 +203,6 @@ class StatefulSetController:
         self._written.note(key_of(owner), written.metadata.resource_version)
 
 
-def _name_of(template: dict[str, Any]) -> str:
-    name: str = (template.get("metadata") or {}).get("name") or ""
-    return name
-
-
 def new_pod(owner: StatefulSetView, revision: RevisionView, ordinal: int) -> dict[str, Any]:
     """The Pod of an ordinal, as JSON: its name, host name and claims are always the same."""
     name = f"{owner.metadata.name}-{ordinal}"
@@ -232,9 +218,9 @@ def new_pod(owner: StatefulSetView, revision: RevisionView, ordinal: int) -> dic
     if owner.spec.service_name:
         spec["subdomain"] = owner.spec.service_name
     claims = {
-        _name_of(one): {
-            "name": _name_of(one),
-            "persistentVolumeClaim": {"claimName": claim_name(_name_of(one), owner.metadata.name, ordinal)},
+        template_name(one): {
+            "name": template_name(one),
+            "persistentVolumeClaim": {"claimName": claim_name(template_name(one), owner.metadata.name, ordinal)},
         }
         for one in owner.spec.volume_claim_templates
     }
@@ -242,31 +228,6 @@ def new_pod(owner: StatefulSetView, revision: RevisionView, ordinal: int) -> dic
         kept = [volume for volume in spec.get("volumes") or [] if volume.get("name") not in claims]
         spec["volumes"] = [*claims.values(), *kept]
     return made
-
-
-def new_claim(owner: StatefulSetView, template: dict[str, Any], ordinal: int) -> dict[str, Any]:
-    """The claim of an ordinal, as JSON."""
-    own = template.get("metadata") or {}
-    labels = dict(own.get("labels") or {})
-    if owner.spec.selector is not None:
-        labels |= owner.spec.selector.match_labels
-    metadata: dict[str, Any] = {
-        "name": claim_name(_name_of(template), owner.metadata.name, ordinal),
-        "namespace": owner.metadata.namespace,
-        "labels": labels,
-    }
-    if own.get("annotations"):
-        metadata["annotations"] = own["annotations"]
-    if owner.spec.retention.when_deleted == "Delete":
-        reference = reference_tree(_ROW, owner)
-        del reference["blockOwnerDeletion"]
-        metadata["ownerReferences"] = [reference]
-    return {
-        "kind": "PersistentVolumeClaim",
-        "apiVersion": "v1",
-        "metadata": metadata,
-        "spec": template.get("spec") or {},
-    }
 
 
 def _selector_of(owner: StatefulSetView) -> LabelSelector:

@@ -49,6 +49,7 @@ class Workloads:
         randomness: Randomness,
         pods: Informer[PodView],
         nodes: Informer[core_v1.Node],
+        claims: Informer[core_v1.PersistentVolumeClaim],
     ) -> None:
         self._client = client
         self._clock = clock
@@ -94,7 +95,7 @@ class Workloads:
             ).run,
             "deployments": DeploymentController(client, deployments, sets, pods, of_deployments, clock).run,
             "daemon sets": DaemonSetController(client, daemons, revisions, pods, nodes, of_daemons, clock).run,
-            "stateful sets": StatefulSetController(client, stateful, revisions, pods, of_stateful, clock).run,
+            "stateful sets": StatefulSetController(client, stateful, revisions, pods, claims, of_stateful, clock).run,
             "disruption budgets": DisruptionController(client, budgets, pods, scalable, of_budgets, clock).run,
             "autoscalers": AutoscalingController(client, autoscalers, of_autoscalers, clock).run,
             "jobs": JobController(client, jobs, pods, of_jobs, clock).run,

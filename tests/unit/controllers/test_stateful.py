@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from carob.api.types import meta_v1
 from carob.controllers.revisions import HASH_LABEL
+from carob.controllers.stateful_claims import owners
 from carob.controllers.statefulset import ordinal_of, reconcile
 from carob.controllers.views import PodView
 from tests.unit.controllers.workload_objects import NOW, pod, stateful_set
@@ -140,3 +143,44 @@ def test_ordinals_may_start_elsewhere() -> None:
 def test_only_its_own_names_have_ordinals() -> None:
     names = ["web-0", "web-12", "web", "web-x", "other-1", "web-1-1"]
     assert [ordinal_of("web", name) for name in names] == [0, 12, None, None, None, None]
+
+
+SET = ("apps/v1", "StatefulSet", "web", "uid-web")
+POD = ("v1", "Pod", "web-2", "uid-web-2")
+OLD_SET, OLD_POD = (*SET[:3], "uid-gone"), (*POD[:3], "uid-gone")
+OTHER = ("example.com/v1", "Backup", "nightly", "uid-nightly")
+
+
+@pytest.mark.parametrize(
+    ("policy", "stays", "held", "wanted"),
+    [
+        (("Retain", "Retain"), True, [], None),
+        (("Retain", "Retain"), True, [SET], []),
+        (("Retain", "Retain"), False, [OTHER, POD], [OTHER]),
+        (("Delete", "Retain"), True, [], [SET]),
+        (("Delete", "Retain"), True, [SET], None),
+        (("Delete", "Retain"), False, [SET], None),
+        (("Retain", "Delete"), True, [], None),
+        (("Retain", "Delete"), True, [POD], []),
+        (("Retain", "Delete"), False, [], [POD]),
+        (("Delete", "Delete"), True, [POD], [SET]),
+        (("Delete", "Delete"), False, [SET], [POD]),
+        # an earlier set or Pod of the name, or somebody else, has it: hands off
+        (("Delete", "Delete"), True, [OLD_SET], None),
+        (("Delete", "Delete"), False, [OLD_POD], None),
+        (("Delete", "Delete"), True, [OTHER], None),
+        (("Delete", "Delete"), True, [OTHER, SET], [OTHER]),
+    ],
+)
+def test_who_owns_a_claim(
+    policy: tuple[str, str], stays: bool, held: list[tuple[str, ...]], wanted: list[tuple[str, ...]] | None
+) -> None:
+    retention = {"whenDeleted": policy[0], "whenScaled": policy[1]}
+    owner = stateful_set(2, spec={"persistentVolumeClaimRetentionPolicy": retention})
+    references = [meta_v1.OwnerReference(api_version=v, kind=k, name=n, uid=u, controller=True) for v, k, n, u in held]
+    found = owners(references, owner, pod("web-2"), stays=stays)
+    if wanted is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert [(one["apiVersion"], one["kind"], one["name"], one["uid"]) for one in found] == wanted

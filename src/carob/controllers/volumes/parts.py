@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class VolumeControllers:
-    """What has to run: `informers`, `recorders` (by name) and `parts` (by name)."""
+    """What has to run: `informers`, `recorders` (by name) and `parts` (by name); `claims` is also for others."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class VolumeControllers:
     ) -> None:
         pods.add_index(BY_CLAIM, claims_of_pod)
         volumes = Informer(client, core_v1.PersistentVolume, clock)
-        wanted = Informer(client, core_v1.PersistentVolumeClaim, clock)
+        wanted = self.claims = Informer(client, core_v1.PersistentVolumeClaim, clock)
         classes = Informer(client, storage_v1.StorageClass, clock)
         self.informers: list[Informer[Any]] = [volumes, wanted, classes]
         self.recorders = {
