@@ -209,6 +209,12 @@ def test_nodes_of_other_machines_join_and_run_pods_that_reach_each_other(fleet: 
     assert fleet.field("node/n0", ".spec.taints[*].key") == "dedicated"
     ranges = {fleet.field(f"node/n{number}", ".spec.podCIDR") for number in (0, 1)}
     assert ranges == {"10.42.253.0/24", "10.42.252.0/24"}
+    # two machines that call themselves the same
+    place = ["--name", f"{fleet.mark}-twin", "--data-dir", str(fleet.folder / "data")]
+    urls = ["--server", f"https://{fleet.servers[0].address}:6443", "--token", token, "--node-name", "n0"]
+    twin = fleet.call(fleet.store, "node", *place, *urls)
+    assert 'a node "n0" is in the cluster already, and Ready; give another name with --node-name' in twin.err
+    fleet.call(fleet.store, "node", "leave", *place, timeout=120).check()
     there = fleet.run_pod("there", "n1")
     fleet.run_pod("here", "n0")
     fleet.until("packets between the machines", lambda: fleet.fetches("here", there))

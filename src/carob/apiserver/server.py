@@ -95,6 +95,7 @@ class ApiServer:
             lambda: self._in_flight.count,
         )
         self._connections: NodeConnections | None = None
+        self._dialer: SocketDialer | None = None
         self._oidc: OidcTokens | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -174,7 +175,7 @@ class ApiServer:
 
     def _register_nodes(self, register: Callable[[str, str, str, Answerer], None]) -> None:
         reader = self.engine.reader
-        dialer = SocketDialer(self.options)
+        dialer = self._dialer = SocketDialer(self.options)
         self._connections = NodeConnections(reader, dialer, self.options.kubelet_preferred_address_types)
         streams = PodStreams(reader, self._connections, self._spawn)
         register("", "pods", "log", streams.log)
@@ -195,6 +196,12 @@ class ApiServer:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    def use_kubelet_client(self, certificate_pem: bytes, key_pem: bytes) -> None:
+        """Show this certificate to kubelets from now on: the one in the options is about to end."""
+        if self._dialer is not None and self._connections is not None:
+            self._dialer.use(certificate_pem, key_pem)
+            self._connections.forget()
 
     async def close(self) -> None:
         """Stop the background parts and let go of the store's watch; idempotent."""

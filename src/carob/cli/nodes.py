@@ -85,12 +85,13 @@ class Add:
                 raise CommandError("error: name the nodes")
             if processes.find(cluster.run_dir, "server") is None:
                 raise CommandError(f'error: the cluster "{cluster.name}" does not run; start it with `carob up`')
+            taken = _ranges(cluster)
             for name in arguments.words:
                 if not _NAME.fullmatch(name) or name in _TAKEN:
                     raise CommandError(f'error: invalid node name "{name}"')
                 if any(name == node.name for node in cluster.nodes):
                     raise CommandError(f"error: there is a node {name} already")
-                node = add_node(cluster, name)
+                node = add_node(cluster, name, taken)
                 node.labels, node.taints, node.kubelet = labels, taints, settings
             clusters.save(cluster)
             start_parts(cluster, Progress(arguments.quiet), deadline)
@@ -225,6 +226,16 @@ class Remove:
                     clusters.save(cluster)
                     _complain(left)
         return 0
+
+
+def _ranges(cluster: Cluster) -> list[str]:
+    """The Pod ranges that nodes have, also those of other machines."""
+    connection = clusters.admin(cluster)
+    try:
+        nodes = connection.json("GET", "/api/v1/nodes")["items"]
+    finally:
+        connection.close()
+    return [text for node in nodes for text in node["spec"].get("podCIDRs", ())]
 
 
 def _forget(cluster: Cluster, node: NodeLayout) -> None:

@@ -48,10 +48,10 @@ def wait_ready(child: Starting, progress: Progress, deadline: float) -> None:
     child.let_live()
 
 
-def add_node(cluster: Cluster, name: str) -> NodeLayout:
-    """One more node that lives apart, in the cluster's description alone."""
+def add_node(cluster: Cluster, name: str, taken: Iterable[str] = ()) -> NodeLayout:
+    """One more node that lives apart, in the cluster's description alone; its Pod range is none of `taken`."""
     try:
-        return cluster.add_node(name)
+        return cluster.add_node(name, taken)
     except ValueError as error:
         raise CommandError(f"error: {error}") from error
 

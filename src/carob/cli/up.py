@@ -7,6 +7,7 @@ Examples:
   carob up                                   # the cluster "default"
   carob up --name test --api-port 7443       # a second one beside it
   carob up --nodes 3                         # three nodes on this machine
+  carob up --store etcd://10.0.0.1:2379 --etcd-cafile ca.crt --etcd-certfile client.crt --etcd-keyfile client.key
   carob up --bind-address 0.0.0.0            # nodes of other machines may join: `carob token create`
   carob up --nodes 0 --simulated-nodes 1000  # nodes that run no containers; needs no root
   carob up --registry-mirror docker.io=http://127.0.0.1:5000
@@ -35,6 +36,7 @@ from carob.cli import (
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_parts
 from carob.cli.progress import Progress
+from carob.cli.server import add_store_flags, store_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def add_flags(flags: Flags) -> None:
     clusters.add_name_flags(flags)
     flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
     listening.add_flags(flags)
+    add_store_flags(flags)
     flags.number(
         "nodes", default=1, meta="K", help="how many nodes; all but the first in network namespaces of their own"
     )
@@ -100,6 +103,7 @@ def run(arguments: Arguments) -> int:
                 raise CommandError(
                     f'error: as "{cluster.name}" this machine has joined a cluster elsewhere; choose another --name'
                 )
+            _store(cluster, arguments)
             if simulated_nodes:
                 _simulate(cluster, simulated_nodes)
             if kubelet:
@@ -170,6 +174,22 @@ def _listen(cluster: Cluster, arguments: Arguments) -> None:
     for node in cluster.nodes:
         if not node.apart:
             node.address = cluster.advertised
+
+
+def _store(cluster: Cluster, arguments: Arguments) -> None:
+    """Keep the state in an etcd, if that is wanted; a cluster never leaves its state behind without a word."""
+    if not arguments.store:
+        return
+    wanted = store_of(arguments)
+    if cluster.file.exists() and sorted(cluster.store.endpoints) != sorted(wanted.endpoints):
+        where = (
+            f"in the etcd at {','.join(cluster.store.endpoints)}" if cluster.store.endpoints else "in a file of its own"
+        )
+        raise CommandError(
+            f'error: --store: cluster "{cluster.name}" has its state {where}; `carob snapshot` moves it, or choose '
+            "another --name"
+        )
+    cluster.store = wanted
 
 
 def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:

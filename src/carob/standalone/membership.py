@@ -18,6 +18,7 @@ import msgspec
 from carob.api import codec
 from carob.api.status import ApiError
 from carob.api.types import core_v1
+from carob.apiserver.pki import Pki
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import TaskGroup
 from carob.client.rest import Client
@@ -26,6 +27,7 @@ from carob.kubelet import node_status
 from carob.kubelet.certificates import KeptCertificate
 from carob.kubelet.machine import read_machine
 from carob.standalone.joining import PATIENCE_SECONDS, JoinFailure, client_certificate, pki_of
+from carob.standalone.renewal import Renewal
 from carob.transport.client import SocketTransport
 from carob.transport.failover import FailoverTransport
 from carob.transport.tls import client_context, server_context
@@ -95,6 +97,11 @@ class Access:
                 roads[url] = SocketTransport(url, tls=context)
         return [roads[url] for url in self._urls]
 
+    def _reconnect(self, who: str) -> None:
+        """The old certificate is not to be seen any more."""
+        for road in self._roads[who].values():
+            road.reconnect()
+
     def learn(self, urls: Iterable[str]) -> bool:
         """Where the servers are now, by the cluster's own word; whether that is new."""
         known = list(dict.fromkeys((*self._given, *urls)))
@@ -116,18 +123,33 @@ class Access:
 class LocalAccess(Access):
     """Of a node of the server's machine, whose certificates the server makes."""
 
-    def __init__(self, cluster: Cluster, node: NodeLayout) -> None:
+    def __init__(self, cluster: Cluster, node: NodeLayout, clock: Clock) -> None:
         super().__init__([f"https://{cluster.inside_address}:{cluster.api_port}"])
-        self._pki = cluster.pki_dir
+        self._pki = Pki(cluster.pki_dir)
         self._name = node.name
+        self._renewal = Renewal(clock)
+
+    async def run(self) -> None:
+        await self._renewal.run()
 
     def server_context(self) -> ssl.SSLContext:
-        pair = self._pki / f"node-{self._name}-server"
-        return server_context(f"{pair}.crt", f"{pair}.key", client_ca_file=str(self._pki / "ca.crt"))
+        pair = self._pki.node_server(self._name)
+        context = server_context(str(pair.certificate), str(pair.key), client_ca_file=str(self._pki.ca.certificate))
+        self._renewal.show(pair.certificate, lambda: context.load_cert_chain(pair.certificate, pair.key))
+        return context
 
     def _client_context(self, who: str) -> ssl.SSLContext:
-        pair = self._pki / f"node-{self._name}-{who}"
-        return client_context(ca_file=str(self._pki / "ca.crt"), certificate_file=f"{pair}.crt", key_file=f"{pair}.key")
+        pair = self._pki.pair(f"node-{self._name}-{who}")
+        context = client_context(
+            ca_file=str(self._pki.ca.certificate), certificate_file=str(pair.certificate), key_file=str(pair.key)
+        )
+
+        def show() -> None:
+            context.load_cert_chain(pair.certificate, pair.key)
+            self._reconnect(who)
+
+        self._renewal.show(pair.certificate, show)
+        return context
 
 
 class _Kept(msgspec.Struct):
@@ -254,8 +276,7 @@ class JoinedAccess(Access):
                 self._serving.load_cert_chain(file)
             return
         self._contexts[who].load_cert_chain(file)
-        for road in self._roads[who].values():
-            road.reconnect()
+        self._reconnect(who)
 
     def learn(self, urls: Iterable[str]) -> bool:
         """As for all, and for the next start."""

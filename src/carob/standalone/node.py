@@ -133,7 +133,7 @@ class NodeProcess:
         cluster, node = self._cluster, self._node
         if cluster.servers:
             return JoinedAccess(cluster, node, self._clock, self._randomness)
-        return LocalAccess(cluster, node)
+        return LocalAccess(cluster, node, self._clock)
 
     async def run(self) -> None:
         """Run Pods until cancelled; containers run on. Raises: OSError, NetworkFailure, RuntimeFailure, JoinFailure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from carob.apiserver.pki import PkiOptions, ensure_client, ensure_node_pki, ensu
 from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
+from carob.base.layout import Cluster
 from carob.base.log import get_logger
 from carob.base.readiness import LISTENING, READY, say
 from carob.base.tasks import TaskGroup, supervise
@@ -24,6 +26,7 @@ from carob.controllers.runner import ControllerOptions, Controllers
 from carob.controllers.volumes.local_path import PROVISIONER
 from carob.scheduler.scheduler import Scheduler
 from carob.standalone.process import settle_memory
+from carob.standalone.renewal import Renewal
 from carob.standalone.stores import open_store
 from carob.transport.memory import MemoryTransport
 from carob.transport.server import Server
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from carob.apiserver.pki import Pki
-    from carob.base.layout import Cluster, NodeLayout
+    from carob.base.layout import NodeLayout
     from carob.scheduler.profiles import Configuration
     from carob.simulated.fleet import SimulatedNodes
     from carob.standalone.election import Terms
@@ -102,6 +105,12 @@ class ServerProcess:
             ensure_local_node(pki, node, now)
         return pki
 
+    def _renew_pki(self) -> None:
+        """As at the start, for the nodes that are here now."""
+        with suppress(OSError, ValueError):
+            self._cluster.nodes = Cluster.load(self._cluster.file).nodes
+        self._ensure_pki()
+
     def _options(self, pki: Pki, store: Store) -> ApiServerOptions:
         return ApiServerOptions(
             advertise_address=self._cluster.advertised,
@@ -139,10 +148,14 @@ class ServerProcess:
             str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
         )
         server = Server(api.handle, self._clock, tls=context)
+        renewal = Renewal(self._clock, self._renew_pki)
+        own, kubelets = pki.server, pki.kubelet_client
+        renewal.show(own.certificate, lambda: context.load_cert_chain(own.certificate, own.key))
+        renewal.show(kubelets.certificate, lambda: api.use_kubelet_client(*kubelets.pem()))
         try:
             await self._listen(server)
             say(LISTENING)
-            await self._run_parts(api, pki, store)
+            await self._run_parts(api, pki, store, renewal)
         finally:
             await server.close()
             await api.close()
@@ -156,7 +169,7 @@ class ServerProcess:
             await server.listen(address, cluster.api_port, freebind=address == cluster.inside_address)
             _log.info("serving on %s:%d", address, cluster.api_port)
 
-    async def _run_parts(self, api: ApiServer, pki: Pki, store: Store) -> None:
+    async def _run_parts(self, api: ApiServer, pki: Pki, store: Store, renewal: Renewal) -> None:
         def client(user: str, *groups: str) -> Client:
             transport = MemoryTransport(api.handle, UserInfo(user, groups or MASTERS))
             return Client(transport, user_agent=user.removeprefix("system:"))
@@ -193,6 +206,7 @@ class ServerProcess:
         async with TaskGroup() as group:
             if store.shared:
                 group.spawn(store.lost(), "store")
+            group.spawn(supervise("certificates", renewal.run, self._clock), "certificates")
             for name, run in parts:
                 group.spawn(supervise(name, run, self._clock), name)
             await self._wait_usable(client("system:carob"))

@@ -35,7 +35,13 @@ class SocketDialer:
 
     def __init__(self, options: ApiServerOptions) -> None:
         self._options = options
+        self._pair = options.kubelet_client_certificate_pem, options.kubelet_client_key_pem
         self._context: object | None = None
+
+    def use(self, certificate_pem: bytes, key_pem: bytes) -> None:
+        """Show this one from now on."""
+        self._pair = certificate_pem, key_pem
+        self._context = None
 
     def kubelet(self, host: str, port: int) -> Transport:
         """See `Dialer`."""
@@ -43,13 +49,14 @@ class SocketDialer:
         from carob.transport.tls import client_context
 
         options = self._options
-        if not options.kubelet_client_certificate_pem:
+        certificate, key = self._pair
+        if not certificate:
             raise internal("this server has no client certificate for kubelets")
         if self._context is None:
             self._context = client_context(
                 ca_data=options.kubelet_ca_pem.decode(),
-                certificate_data=options.kubelet_client_certificate_pem,
-                key_data=options.kubelet_client_key_pem,
+                certificate_data=certificate,
+                key_data=key,
             )
         return SocketTransport(_url("https", host, port), tls=self._context)  # type: ignore[arg-type]
 
@@ -91,6 +98,10 @@ class NodeConnections:
                 del self._transports[next(iter(self._transports))]
             transport = self._transports[place] = self._dialer.kubelet(*place)
         return transport
+
+    def forget(self) -> None:
+        """Make new transports from now on; those in use live on until their streams end."""
+        self._transports.clear()
 
     def _place(self, node_name: str) -> tuple[str, int]:
         node = self._reader.get(NODES, "", node_name)
