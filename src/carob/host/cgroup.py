@@ -125,15 +125,23 @@ def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
     layout = detect(host)
     if layout.mode != "hybrid":
         return []
-    wanted = unmounted(host, layout)
+    # another agent that begins or ends moves controllers from one list to the other: with a look at the first one before
+    # and after the second, none is missed
+    before = _unclaimed(host, layout) if live else []
+    wanted = unmounted(host, layout) + before
     if live:
-        wanted += host.read(f"{layout.unified}/cgroup.controllers").split()
+        wanted += _unclaimed(host, layout)
     missing = [name for name in dict.fromkeys(wanted) if name not in layout.v1]
     for name in missing:
         point = claimed_point(layout, name)
         host.mkdir(point)
         _mount_hierarchy(host, name, point)
     return missing
+
+
+def _unclaimed(host: Host, layout: Layout) -> list[str]:
+    """Controllers that cgroup2 has."""
+    return host.read(f"{layout.unified}/cgroup.controllers").split()
 
 
 def _mount_hierarchy(host: Host, name: str, point: str) -> None:

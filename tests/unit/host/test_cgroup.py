@@ -293,6 +293,36 @@ def test_a_hybrid_machines_lonely_controllers_are_claimed() -> None:
     assert claim_hybrid(v1_host(unified=True), live=False) == ["perf_event"]
 
 
+class Moving(FakeHost):
+    """Another agent claims `misc`, or gives it back, after so many looks."""
+
+    UNIFIED = ("/sys/fs/cgroup/unified/cgroup.controllers", "misc", "")
+    CLAIMED = ("/proc/self/cgroup", "2:perf_event:/\n", "2:perf_event:/\n3:misc:/\n")
+
+    def __init__(self, looks: int, claims: bool) -> None:
+        plain = v1_host(unified=True)
+        super().__init__(plain.files, lambda _: {})
+        self._looks, self._claims = looks, claims
+        self._show(not claims)
+
+    def _show(self, claimed: bool) -> None:
+        for file, *texts in (self.UNIFIED, self.CLAIMED):
+            self.files[file] = texts[claimed]
+
+    def read(self, path: str) -> str:
+        if path in (self.UNIFIED[0], self.CLAIMED[0]):
+            if not self._looks:
+                self._show(self._claims)
+            self._looks -= 1
+        return super().read(path)
+
+
+@pytest.mark.parametrize("claims", [True, False])
+@pytest.mark.parametrize("looks", range(4))
+def test_what_another_agent_claims_or_gives_back_meanwhile_is_claimed_too(looks: int, claims: bool) -> None:
+    assert sorted(claim_hybrid(Moving(looks, claims))) == ["misc", "perf_event"]
+
+
 @pytest.mark.parametrize("make", [v1_host, v2_host])
 def test_nothing_is_claimed_elsewhere(make: type) -> None:
     host: FakeHost = make()
