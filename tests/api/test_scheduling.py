@@ -17,16 +17,20 @@ from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
-from carob.scheduler.profiles import Configuration
+from carob.scheduler.profiles import DEFAULT, MOST, Configuration, FitStrategy, Profile
 from carob.scheduler.scheduler import Scheduler
 from carob.store.memory import MemoryStore
+from carob.transport.http import Request, Response
 from carob.transport.memory import MemoryTransport
+
+Explain = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class World:
-    def __init__(self, client: Client, scheduler: asyncio.Task[None]) -> None:
+    def __init__(self, client: Client, scheduler: asyncio.Task[None], explain: Explain) -> None:
         self.client = client
         self.scheduler = scheduler
+        self.explain = explain
 
     async def node(self, name: str = "node-0", **status: str) -> None:
         allocatable = {"cpu": "4", "memory": "8Gi", "pods": "110"} | status
@@ -83,9 +87,10 @@ def in_world(body: Callable[[World], Awaitable[None]], configuration: Configurat
         await client.create(
             codec.from_tree(core_v1.ServiceAccount, {"metadata": {"name": "default", "namespace": "default"}})
         )
-        scheduler = asyncio.get_running_loop().create_task(Scheduler(client, clock, randomness, configuration).run())
+        part = Scheduler(client, clock, randomness, configuration)
+        scheduler = asyncio.get_running_loop().create_task(part.run())
         try:
-            await body(World(client, scheduler))
+            await body(World(client, scheduler, part.explain))
             assert not scheduler.done()
         finally:
             scheduler.cancel()
@@ -204,3 +209,67 @@ def test_a_node_that_has_all_the_disks_it_can_have_takes_the_next_when_one_is_go
         await world.until("second", placed)
 
     in_world(body)
+
+
+def test_the_scheduler_at_work_explains_itself_and_goes_on_as_before() -> None:
+    packer = Profile("packer", fit=FitStrategy(MOST))
+
+    async def body(world: World) -> None:
+        for number in range(3):
+            await world.node(f"node-{number}")
+        await world.pod("other", cpu="2")
+        other = (await world.until("other", placed)).spec.node_name
+        await world.pod("web", cpu="1")
+        chosen = (await world.until("web", placed)).spec.node_name
+        assert chosen != other
+        for _ in range(2):
+            found = await world.explain("default", "web")
+            assert (found["node"], found["rank"], found["schedulerName"]) == (chosen, 1, "default-scheduler")
+            # as if it had no node: the one that it has is as good as the third
+            assert found["chosen"] != other
+            assert [one["node"] for one in found["nodes"]][-1] == other
+        assert (await world.explain("default", "web", "packer"))["chosen"] == other
+        with pytest.raises(ApiError) as caught:
+            await world.explain("default", "web", "nobody")
+        assert caught.value.message == (
+            'no profile of the scheduler is called "nobody": supported values: "default-scheduler", "packer"'
+        )
+        with pytest.raises(ApiError) as caught:
+            await world.explain("default", "gone")
+        assert caught.value.reason == "NotFound"
+        # what was lifted for a look was put back: there is room for exactly this
+        for number, cpu in enumerate(("4", "3", "2")):
+            await world.pod(f"rest-{number}", cpu=cpu)
+            await world.until(f"rest-{number}", placed)
+        await world.pod("full", cpu="100m")
+        assert "3 Insufficient cpu" in await world.message("full")
+
+    in_world(body, Configuration({"default-scheduler": DEFAULT, "packer": packer}))
+
+
+def test_a_subresource_of_ours_is_asked_for_its_right_and_named_nowhere() -> None:
+    async def main() -> None:
+        clock, randomness = SystemClock(), SystemRandomness()
+        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        await api.start()
+        api.offer("", "pods", "scheduling", lambda info, request, user: Response(body=f'"{info.name}"'.encode()))
+        path = "/api/v1/namespaces/default/pods/web/scheduling"
+        admin = MemoryTransport(api.handle, UserInfo("admin", ("system:masters", "system:authenticated")))
+        stranger = MemoryTransport(api.handle, UserInfo("eve", ("system:authenticated",)))
+        try:
+            answers = [
+                await admin.send(Request("GET", path)),
+                await stranger.send(Request("GET", path)),
+                await admin.send(Request("POST", path)),
+                await admin.send(Request("GET", f"{path}/more")),
+            ]
+            assert [answer.status for answer in answers] == [200, 403, 404, 404]
+            assert answers[0].body == b'"web"'
+            assert b'cannot get resource \\"pods/scheduling\\"' in answers[1].body
+            listed = await admin.send(Request("GET", "/api/v1"))
+            assert b"pods/log" in listed.body
+            assert b"pods/scheduling" not in listed.body
+        finally:
+            await api.close()
+
+    asyncio.run(main())

@@ -80,6 +80,11 @@ def test_a_deployment_on_nodes_that_are_not_there(tmp_path: Path) -> None:
         assert why.code == 1
         assert "0/20 nodes are available: 20 node(s) had untolerated taint(s)." in why.out
         assert why.out.count("taint busy=yes:NoSchedule") == 20
+        assert "judged by default-scheduler" in why.out
+        path = "/api/v1/namespaces/default/pods/packed-0/scheduling?profile=packer"
+        told = json.loads(cluster.kubectl("1.37", "get", "--raw", path).check().out)
+        assert (told["pod"], told["schedulerName"]) == ("default/packed-0", "packer")
+        assert len(told["nodes"]) == 20
         again = cluster.carob("up", "--nodes", "0", "--simulated-nodes", "5")
         assert again.code == 1
         assert "runs with other simulated nodes" in again.err

@@ -65,10 +65,15 @@ class Dispatcher:
         self._paths = paths
         self._groups = groups
         self._virtual: dict[tuple[str, str, str], Answerer] = {}
+        self._own: dict[tuple[str, str, str], Answerer] = {}
 
     def register(self, group: str, plural: str, subresource: str, answerer: Answerer) -> None:
         """Let `answerer` answer for a resource (`subresource` empty) or a subresource."""
         self._virtual[group, plural, subresource] = answerer
+
+    def offer(self, group: str, plural: str, subresource: str, answerer: Answerer) -> None:
+        """Let `answerer` answer GETs of a subresource that upstream does not have, and that discovery does not name."""
+        self._own[group, plural, subresource] = answerer
 
     def answer(self, info: RequestInfo, request: Request, user: UserInfo) -> Answer:
         """The answer, or a promise of it. Raises: ApiError."""
@@ -81,6 +86,9 @@ class Dispatcher:
             return not_found()
         if not (row.stored and info.name and info.verb == "get" and not info.subresource and request.method == "GET"):
             # a plain read of one object needs no more checks than finding it
+            own = self._own.get((row.group, row.plural, info.subresource)) if info.subresource else None
+            if own is not None and info.name and not info.beyond and request.method == "GET":
+                return own(info, request, user)
             check_route(info, request.method, row)
         special = self._virtual.get((row.group, row.plural, info.subresource))
         if special is not None:

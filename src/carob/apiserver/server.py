@@ -145,6 +145,10 @@ class ApiServer:
             await self._servers.renew()
             self._spawn(supervise("servers", self._servers.run, self._clock), "servers")
 
+    def offer(self, group: str, plural: str, subresource: str, answerer: Answerer) -> None:
+        """Let another part answer GETs of a subresource of ours alone. Call it after `start`."""
+        self._dispatcher.offer(group, plural, subresource, answerer)
+
     def table_changed(self) -> None:
         """Custom resources came or went: what is made of the table is made anew."""
         self.discovery.refresh()

@@ -1,36 +1,29 @@
 """Say of every node why a Pod may go there or not: each filter's verdict, each score, what would have to change.
 
-The decision is made anew, here, from what the API says now; of a Pod that has a node it is asked as if it had none. The
-exit code is 0 when there is a node for it, 1 when there is none.
+The scheduler at work is asked; of a Pod that has a node it says what it would do if the Pod had none. Where the API server
+has no answer (another Kubernetes, or a server whose scheduler rests), the decision is made here, from what the API says.
+The exit code is 0 when there is a node for it, 1 when there is none.
 
 Examples:
   carob explain-scheduling web
   carob explain-scheduling web -n shop -o json
+  carob explain-scheduling web --profile packer
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from carob.api import codec
 from carob.api.status import ApiError
-from carob.api.types import core_v1, policy_v1, storage_v1
 from carob.cli.connection import add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.printers.columns import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from carob.cli.connection import Connection
     from carob.cli.flags import Arguments, Flags
-    from carob.scheduler.pod_volumes import StorageView
-    from carob.scheduler.pods import PodInfo
-    from carob.scheduler.report import Report
-    from carob.scheduler.snapshot import Snapshot
 
 _USAGE = "error: USAGE: explain-scheduling POD\nSee 'carob explain-scheduling -h' for help and examples"
 
@@ -38,6 +31,7 @@ _USAGE = "error: USAGE: explain-scheduling POD\nSee 'carob explain-scheduling -h
 def add_flags(flags: Flags) -> None:
     """`-o json`, beside those that every verb has."""
     flags.usage = "POD [flags]"
+    flags.text("profile", meta="NAME", help="as the profile of this name would judge, not the Pod's own")
     flags.text("output", "o", meta="FORMAT", help="json, or nothing for a table")
     add_connection_flags(flags)
 
@@ -49,159 +43,68 @@ def run(arguments: Arguments) -> int:
     if arguments.output not in ("", "json"):
         raise CommandError(f'error: unable to match a printer suitable for the output format "{arguments.output}"')
     name = arguments.words[0].removeprefix("pod/").removeprefix("pods/")
-    from carob.scheduler.report import report
-
     connection = connect(arguments)
     try:
-        pod, snapshot, placed = _world(connection, name)
+        found = _asked(connection, name, arguments.profile)
     except ApiError as error:
         raise server_error(error) from error
     finally:
         connection.close()
-    found = report(pod, snapshot)
     if arguments.output == "json":
-        print(json.dumps({"pod": pod.key, "node": placed, **asdict(found)}, indent=4))
+        print(json.dumps(found, indent=4))
     else:
-        _print(pod, placed, found)
-    return 0 if found.chosen else 1
+        _print(found)
+    return 0 if found["chosen"] else 1
 
 
-def _world(connection: Connection, name: str) -> tuple[PodInfo, Snapshot, str]:
-    """The Pod as if it had no node, everything else as it is, and the node that it has."""
-    from carob.scheduler.budgets import budget_of
-    from carob.scheduler.pod_volumes import look
-    from carob.scheduler.pods import PodInfo
-    from carob.scheduler.selecting import REPLICA_SET, REPLICATION_CONTROLLER, STATEFUL_SET
-    from carob.scheduler.snapshot import Snapshot
-    from carob.scheduler.views import NodeView, PodView, ReplicaSetView, ReplicationControllerView, StatefulSetView
-
-    view = codec.from_tree(PodView, connection.json("GET", f"/api/v1/namespaces/{connection.namespace}/pods/{name}"))
-    placed = view.spec.node_name
-    view.spec.node_name = ""
-    pod = PodInfo(view)
-    snapshot = Snapshot()
-    for one in _items(connection, "/api/v1/namespaces"):
-        snapshot.set_namespace(one["metadata"]["name"], one["metadata"].get("labels") or {})
-    for one in _items(connection, "/api/v1/nodes"):
-        snapshot.set_node(codec.from_tree(NodeView, one))
-    living = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
-    others = [PodInfo(codec.from_tree(PodView, one)) for one in _items(connection, "/api/v1/pods", living)]
-    for other in others:
-        promised = other.view.status.nominated_node_name
-        if other.node_name and other.key != pod.key:
-            snapshot.set_pod(other)
-        elif promised and not other.node_name:
-            snapshot.nominations.promise(other, promised)
-    for one in _items(connection, "/api/v1/services"):
-        metadata = one["metadata"]
-        snapshot.selecting.set_service(metadata["namespace"], metadata["name"], one["spec"].get("selector"))
-    controllers: tuple[tuple[Any, Any, str], ...] = (
-        (REPLICATION_CONTROLLER, ReplicationControllerView, "/api/v1/replicationcontrollers"),
-        (REPLICA_SET, ReplicaSetView, "/apis/apps/v1/replicasets"),
-        (STATEFUL_SET, StatefulSetView, "/apis/apps/v1/statefulsets"),
-    )
-    for kind, view_type, path in controllers:
-        for one in _items(connection, path):
-            metadata, owner = one["metadata"], codec.from_tree(view_type, one)
-            snapshot.selecting.set_controller(kind, metadata["namespace"], metadata["name"], owner.spec.selector)
-    budgets = _items(connection, "/apis/policy/v1/poddisruptionbudgets")
-    snapshot.budgets = tuple(budget_of(codec.from_tree(policy_v1.PodDisruptionBudget, one)) for one in budgets)
-    if pod.claims:
-        view_of = _storage(connection)
-        users: dict[str, int] = {}
-        for other in others:
-            for key, _ in other.claims if other.key != pod.key else ():
-                users[key] = users.get(key, 0) + 1
-        pod.volumes = look(pod, view_of, users)
-    if view.spec.resource_claims:
-        _look_at_devices(connection, pod)
-    return pod, snapshot, placed
-
-
-def _storage(connection: Connection) -> StorageView:
-    from carob.scheduler.pod_volumes import StorageView
-    from carob.scheduler.volume_limits import VolumeLimits
-
-    group = "/apis/storage.k8s.io/v1"
-    claims = _by_key(core_v1.PersistentVolumeClaim, _items(connection, "/api/v1/persistentvolumeclaims"))
-    volumes = _by_key(core_v1.PersistentVolume, _items(connection, "/api/v1/persistentvolumes"))
-    classes = _by_key(storage_v1.StorageClass, _items(connection, f"{group}/storageclasses"))
-    csi_nodes = _by_key(storage_v1.CSINode, _items(connection, f"{group}/csinodes"))
-    capacities = _by_key(storage_v1.CSIStorageCapacity, _items(connection, f"{group}/csistoragecapacities"))
-    attached: dict[str, list[str]] = {}
-    for one in _items(connection, f"{group}/volumeattachments"):
-        volume = one["spec"]["source"].get("persistentVolumeName", "")
-        attached.setdefault(one["spec"]["nodeName"], []).append(volume)
-    return StorageView(
-        claims=claims,
-        volumes=volumes,
-        classes=classes,
-        limits=VolumeLimits(claims.get, volumes, classes, csi_nodes.get, lambda node: attached.get(node, ())),
-        drivers=_by_key(storage_v1.CSIDriver, _items(connection, f"{group}/csidrivers")),
-        capacities=capacities.values(),
-    )
-
-
-def _look_at_devices(connection: Connection, pod: PodInfo) -> None:
-    from carob.api.types import resource_v1
-    from carob.scheduler.devices.pod_devices import DevicesView, look
-    from carob.scheduler.devices.pools import Offer, Pools
-    from carob.scheduler.devices.taken import Taken
-
-    group = "/apis/resource.k8s.io/v1"
-    claims = _by_key(resource_v1.ResourceClaim, _items(connection, f"{group}/resourceclaims"))
-    slices = _by_key(resource_v1.ResourceSlice, _items(connection, f"{group}/resourceslices"))
-    taken = Taken()
-    for claim in claims.values():
-        if claim.status.allocation is not None:
-            taken.count(claim.status.allocation, 1)
-    view = DevicesView(
-        claim_of=claims.get,
-        classes=_by_key(resource_v1.DeviceClass, _items(connection, f"{group}/deviceclasses")),
-        pools=Pools(map(Offer, slices.values())),
-        taken=taken,
-    )
-    pod.devices = look(pod, view)
-
-
-def _items(connection: Connection, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    found = connection.json("GET", path, query or {})
-    return found.get("items") or []
-
-
-def _by_key(kind: Any, items: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    out = {}
-    for item in items:
-        metadata = item["metadata"]
-        key = f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
-        out[key] = codec.from_tree(kind, item)
-    return out
-
-
-def _print(pod: PodInfo, placed: str, found: Report) -> None:
-    print(f"Pod {pod.key}: {f'is on {placed}' if placed else 'has no node'}")
-    if pod.view.spec.scheduling_gates:
-        print(f"  it waits for its scheduling gates: {', '.join(g.name for g in pod.view.spec.scheduling_gates)}")
-    if found.chosen:
-        print(f"  it would go to {found.chosen} now")
+def _asked(connection: Connection, name: str, profile: str) -> dict[str, Any]:
+    """What the scheduler says, or what it would say."""
+    path = f"/api/v1/namespaces/{connection.namespace}/pods/{name}/scheduling"
+    try:
+        found: dict[str, Any] = connection.json("GET", path, {"profile": profile} if profile else {})
+    except ApiError as error:
+        if error.code not in (403, 404, 503) or profile:
+            raise
     else:
-        print(f"  it would go nowhere now: {found.message}")
-        if found.preempts:
-            print(f"  it would get {found.nominated} when these go: {', '.join(found.preempts)}")
-    names = sorted({name for node in found.nodes for name in node.scores})
-    fitting = [node for node in found.nodes if not node.rejections]
+        return found
+    from carob.cli.scheduling_world import world_of
+    from carob.scheduler.report import report, tree_of
+
+    pod, snapshot, placed = world_of(connection, name)
+    return tree_of(pod, placed, pod.view.spec.scheduler_name, report(pod, snapshot))
+
+
+def _print(found: dict[str, Any]) -> None:
+    placed = found["node"]
+    print(f"Pod {found['pod']}: {f'is on {placed}' if placed else 'has no node'}")
+    if found["gates"]:
+        print(f"  it waits for its scheduling gates: {', '.join(found['gates'])}")
+    fitting = [node for node in found["nodes"] if not node["rejections"]]
+    rejected = [node for node in found["nodes"] if node["rejections"]]
+    if found["rank"]:
+        print(f"  if it had no node, {placed} would be number {found['rank']} of {len(fitting)} that fit")
+    if found["chosen"]:
+        print(f"  it would go to {found['chosen']} now")
+    else:
+        print(f"  it would go nowhere now: {found['message']}")
+        if found["preempts"]:
+            print(f"  it would get {found['nominated']} when these go: {', '.join(found['preempts'])}")
+    print(f"  judged by {found['schedulerName']}: {', '.join(found['filters']) or 'no filter'}")
+    if found["idle"]:
+        print(f"  which ask nothing of it: {', '.join(found['idle'])}")
     if fitting:
         print("\nNodes that fit, with their weighted scores:")
+        names = sorted({name for node in fitting for name in node["scores"]})
         rows = [["NODE", "TOTAL", *names]]
-        rows += [[one.node, str(one.total), *(str(one.scores.get(name, "-")) for name in names)] for one in fitting]
+        for node in fitting:
+            rows.append([node["node"], str(node["total"]), *(str(node["scores"].get(name, "-")) for name in names)])
         for line in Columns().lines(rows):
             print(f"  {line.rstrip()}")
-    rejected = [node for node in found.nodes if node.rejections]
     if rejected:
         print("\nNodes that do not:")
         for node in rejected:
-            print(f"  {node.node}")
-            for name, reasons in node.rejections.items():
+            print(f"  {node['node']}")
+            for name, reasons in node["rejections"].items():
                 print(f"    {name}: {', '.join(reasons)}")
-            for hint in node.hints:
+            for hint in node["hints"]:
                 print(f"      {hint}")

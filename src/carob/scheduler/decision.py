@@ -52,8 +52,11 @@ class Unschedulable:
     keep: bool = False
 
 
-def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
-    """The best node for the Pod. Costs some ten microseconds and some more for each node that is looked at."""
+def decide(pod: PodInfo, snapshot: Snapshot, *, keep: bool = True) -> NodeInfo | Unschedulable:
+    """The best node for the Pod. Costs some ten microseconds and some more for each node that is looked at.
+
+    `keep`: use and keep what is known of Pods like it; not while the snapshot is only trying something.
+    """
     hopeless = without_nodes(pod, snapshot)
     if hopeless is not None:
         return hopeless
@@ -65,7 +68,7 @@ def decide(pod: PodInfo, snapshot: Snapshot) -> NodeInfo | Unschedulable:
         own = snapshot.get(promised)
         if own is not None and rejection_of(pod, own, snapshot) is None:
             return own
-    alike = snapshot.alike.of(pod, snapshot)
+    alike = snapshot.alike.of(pod, snapshot) if keep else None
     return _among_all(pod, snapshot, alike) if alike is not None else _among_some(pod, snapshot)
 
 

@@ -64,6 +64,8 @@ class SchedulingLoop:
 
     def __init__(self, client: Client, clock: Clock, randomness: Randomness, configuration: Configuration) -> None:
         profiles = configuration.profiles
+        self.ready = False
+        """Whether it knows of everything."""
         self._client = client
         self._clock = clock
         self._snapshot = Snapshot()
@@ -115,13 +117,21 @@ class SchedulingLoop:
             # deciding before every Pod that has a node is counted could overfill a node
             for informer in informers:
                 await informer.wait_synced()
+            self.ready = True
             try:
                 while True:
                     await self._signal.wait()
                     await self._work(group)
             finally:
+                self.ready = False
                 if self._extenders is not None:
                     await self._extenders.close()
+
+    async def explain(self, namespace: str, name: str, profile: str) -> dict[str, Any]:
+        """Why the Pod goes where it goes, or would if a profile of that name judged it. Raises: ApiError."""
+        from carob.scheduler.explain import explain
+
+        return await explain(self._client, self._snapshot, self._look, namespace, name, profile)
 
     # what the informers tell
 

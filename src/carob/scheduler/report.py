@@ -1,20 +1,18 @@
 """The whole of a decision: every node, every filter's verdict, every score, and what would have to change.
 
 Pure. Where a decision stops at the first rejection, the report goes on: who wants to know why wants to know all of it.
+Nothing is changed by it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from carob.api import quantity
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
 from carob.scheduler.decision import Unschedulable, decide
-from carob.scheduler.filter import node_resources_fit, taint_toleration
-from carob.scheduler.requests import CPU, MEMORY
-from carob.scheduler.taints import tolerates
+from carob.scheduler.hints import hints
 
 if TYPE_CHECKING:
     from carob.scheduler.nodes import NodeInfo
@@ -47,17 +45,22 @@ class Report:
     preempts: tuple[str, ...] = ()
     """Keys of the Pods that would have to go so that the Pod gets `nominated`."""
     nominated: str = ""
+    filters: tuple[str, ...] = ()
+    """Those that had something to check of the Pod, in order; each let through every node that it did not reject."""
+    idle: tuple[str, ...] = ()
+    """Those that had nothing to check."""
 
 
 def report(pod: PodInfo, snapshot: Snapshot) -> Report:
     """What the scheduler thinks of every node for this Pod now."""
-    checks = [(name, check) for name, check in filters.named(pod, snapshot) if check is not None]
+    every = filters.named(pod, snapshot)
+    checks = [(name, check) for name, check in every if check is not None]
     rejected: list[NodeReport] = []
     feasible: list[NodeInfo] = []
     for node in snapshot.nodes():
         verdicts = {name: one.reasons for name, check in checks if (one := check(node)) is not None}
         if verdicts:
-            rejected.append(NodeReport(node.name, verdicts, tuple(_hints(pod, node, verdicts))))
+            rejected.append(NodeReport(node.name, verdicts, tuple(hints(pod, node, snapshot, verdicts))))
         else:
             feasible.append(node)
     judged = scores.by_name(pod, feasible, snapshot)
@@ -66,39 +69,36 @@ def report(pod: PodInfo, snapshot: Snapshot) -> Report:
         for i, node in enumerate(feasible)
     ]
     fitting.sort(key=lambda one: -one.total)
-    found = decide(pod, snapshot)
+    start = snapshot.next_start
+    found = decide(pod, snapshot, keep=False)
+    snapshot.next_start = start
     nodes = (*fitting, *rejected)
+    asked = tuple(name for name, check in every if check is not None)
+    idle = tuple(name for name, check in every if check is None)
     if not isinstance(found, Unschedulable):
-        return Report(nodes, found.name)
+        return Report(nodes, found.name, filters=asked, idle=idle)
     made = found.nomination
     if made is None:
-        return Report(nodes, message=found.message)
-    return Report(nodes, "", found.message, tuple(victim.key for victim in made.victims), made.node)
+        return Report(nodes, message=found.message, filters=asked, idle=idle)
+    going = tuple(victim.key for victim in made.victims)
+    return Report(nodes, "", found.message, going, made.node, filters=asked, idle=idle)
 
 
-def _hints(pod: PodInfo, node: NodeInfo, verdicts: dict[str, tuple[str, ...]]) -> list[str]:
-    hints = []
-    if node_resources_fit.NAME in verdicts:
-        for name, wanted in pod.requests.items():
-            offered, taken = node.allocatable.get(name, 0), node.requested.get(name, 0)
-            if wanted > offered - taken:
-                hints.append(
-                    f"asks for {_amount(name, wanted)} {name}, {_amount(name, max(offered - taken, 0))} of "
-                    f"{_amount(name, offered)} is left"
-                )
-        if node_resources_fit.TOO_MANY_PODS in verdicts[node_resources_fit.NAME]:
-            hints.append(f"has {len(node.pods)} of {node.allowed_pods} Pods")
-    if taint_toleration.NAME in verdicts and node.view is not None:
-        hints += [
-            f"taint {one.key}{'=' + one.value if one.value else ''}:{one.effect}"
-            for one in node.view.spec.taints
-            if one.effect in taint_toleration.EFFECTS
-            and not tolerates(pod.view.spec.tolerations, one.key, one.value, one.effect)
-        ]
-    return hints
-
-
-def _amount(name: str, value: int) -> str:
-    if name == CPU:
-        return str(quantity.from_millicores(value))
-    return str(quantity.from_bytes(value)) if name == MEMORY or name.endswith("storage") else str(value)
+def tree_of(pod: PodInfo, placed: str, profile: str, found: Report) -> dict[str, Any]:
+    """The report as the API and `-o json` show it; `placed` is the node that the Pod has."""
+    nodes = [asdict(one) | {"total": one.total} for one in found.nodes]
+    rank = next((i + 1 for i, one in enumerate(found.nodes) if one.node == placed and not one.rejections), 0)
+    return {
+        "pod": pod.key,
+        "schedulerName": profile,
+        "node": placed,
+        "rank": rank,
+        "gates": [gate.name for gate in pod.view.spec.scheduling_gates],
+        "chosen": found.chosen,
+        "message": found.message,
+        "nominated": found.nominated,
+        "preempts": list(found.preempts),
+        "filters": list(found.filters),
+        "idle": list(found.idle),
+        "nodes": nodes,
+    }

@@ -188,6 +188,10 @@ class Snapshot:
         name = self._where.get(key)
         return self._nodes[name].pods[key] if name is not None else None
 
+    def where(self, key: str) -> str:
+        """The node that the Pod is counted on; empty if it is on none."""
+        return self._where.get(key, "")
+
     def is_placed(self, key: str) -> bool:
         """Whether the Pod is counted on a node."""
         return key in self._where

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from carob.api import codec
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
 from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules, kept
@@ -28,6 +29,7 @@ from carob.scheduler.scheduler import Scheduler
 from carob.standalone.process import settle_memory
 from carob.standalone.renewal import Renewal
 from carob.standalone.stores import open_store
+from carob.transport.http import Request, Response
 from carob.transport.memory import MemoryTransport
 from carob.transport.server import Server
 from carob.transport.tls import server_context
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from carob.apiserver.pki import Pki
+    from carob.apiserver.types import RequestInfo
     from carob.base.layout import NodeLayout
     from carob.scheduler.profiles import Configuration
     from carob.simulated.fleet import SimulatedNodes
@@ -57,6 +60,12 @@ def ensure_local_node(pki: Pki, node: NodeLayout, now: float) -> None:
     # who programs a node's network sees every Service and Pod, which the node itself may not
     network = (f"node-{node.name}-network", f"system:carob:network:{node.name}", (NODE_NETWORK_GROUP,))
     ensure_client(pki, *network, now)
+
+
+async def _explain(scheduler: Scheduler, info: RequestInfo, request: Request, user: UserInfo) -> Response:
+    """`GET …/pods/NAME/scheduling?profile=…`: why the Pod goes where it goes."""
+    found = await scheduler.explain(info.namespace, info.name, info.first("profile"))
+    return Response(body=codec.encode(found))
 
 
 class ServerProcess:
@@ -175,6 +184,7 @@ class ServerProcess:
             return Client(transport, user_agent=user.removeprefix("system:"))
 
         scheduler = Scheduler(client("system:kube-scheduler"), self._clock, self._randomness, self._scheduling())
+        api.offer("", "pods", "scheduling", partial(_explain, scheduler))
         controllers = Controllers(
             client("system:kube-controller-manager"),
             self._clock,
