@@ -113,6 +113,24 @@ def test_claims_get_the_volumes_that_fit(pki: Pki) -> None:
     in_world(pki, body)
 
 
+def test_a_class_of_attributes_stays_while_somebody_has_it(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        kind = storage_v1.VolumeAttributesClass
+        for name in ("used", "free"):
+            parameters: Any = {"driverName": "d.example.com", "parameters": {"iops": "1"}}
+            await world.make(kind, name, **parameters)
+        await claim(world, "data", volumeAttributesClassName="used")
+        await world.client.delete(kind, "free")
+        await world.until(kind, "free", "", lambda found: found is None)
+        await world.client.delete(kind, "used")
+        marked = await world.client.get(kind, "used")
+        assert marked.metadata.deletion_timestamp is not None
+        await world.client.delete(core_v1.PersistentVolumeClaim, "data", "default")
+        await world.until(kind, "used", "", lambda found: found is None)
+
+    in_world(pki, body)
+
+
 def test_local_path_from_claim_to_nothing(pki: Pki) -> None:
     async def body(world: World) -> None:
         await world.node("node-0")

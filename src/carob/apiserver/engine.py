@@ -11,6 +11,8 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from carob.api.status import bad_request, method_not_supported, page_not_found, unavailable
 from carob.api.user import UserInfo
 from carob.apiserver.deadlines import Deadlines
@@ -22,19 +24,19 @@ from carob.apiserver.presenters import Presenters
 from carob.apiserver.registry import Strategies
 from carob.apiserver.registry.special import special
 from carob.apiserver.resetting import Resetting
+from carob.apiserver.types import RequestInfo
 from carob.base.tasks import begin, supervise
 from carob.store.types import StoreError
-from carob.transport.http import Response
+from carob.transport.http import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from carob.api.resources import Resource, ResourceTable
-    from carob.apiserver.types import Admission, RequestInfo
+    from carob.apiserver.types import Admission
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.store.types import Store
-    from carob.transport.http import Request
 
 SERVER = UserInfo("system:apiserver", ("system:masters",))
 
@@ -121,9 +123,23 @@ class Engine:
 
     # -- for the server's own parts --------------------------------------------------------------------------------
 
-    async def create_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any:
+    async def create_object(self, resource: Resource, obj: Any, namespace: str = "", manager: str = "") -> Any:
         """Create an object, whose status is kept; the answer is shared and not to be changed. Raises: ApiError."""
-        return await create.create_internal(self._backend, resource, obj, namespace, SERVER)
+        return await create.create_internal(self._backend, resource, obj, namespace, SERVER, manager)
+
+    async def apply_object(
+        self, resource: Resource, tree: dict[str, Any], manager: str, subresource: str = "", namespace: str = ""
+    ) -> None:
+        """Apply a configuration without its kind by force, as `manager`. Raises: ApiError."""
+        tree = {"apiVersion": resource.api_version, "kind": resource.kind, **tree}
+        name = tree["metadata"]["name"]
+        path = f"{resource.path(namespace or None)}/{name}"
+        query = {"fieldManager": [manager], "force": ["true"]}
+        info = RequestInfo("patch", path, resource, namespace, name, subresource, query)
+        request = Request("PATCH", path, headers={"content-type": patch.APPLY_PATCH}, body=orjson.dumps(tree))
+        answer = self.handle(info, request, SERVER)
+        if not isinstance(answer, Response):
+            await answer
 
     async def update_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any:
         """Replace an object, spec and status at once; a resourceVersion in it must be the present one.

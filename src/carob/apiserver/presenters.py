@@ -141,6 +141,18 @@ def metadata_bytes(entry: Entry) -> bytes:
     return bytes(_metadata_of(b"{" + entry.tail).metadata)
 
 
+def _without_template_generation(entry: Entry) -> bytes:
+    """Upstream writes this annotation of a DaemonSet only where it writes the whole object: it is a field in between."""
+    metadata = orjson.loads(metadata_bytes(entry))
+    annotations = metadata.get("annotations", {})
+    if annotations.pop("deprecated.daemonset.template.generation", None) is not None and not annotations:
+        del metadata["annotations"]
+    return orjson.dumps(metadata)
+
+
+_LEANER = {("apps", "daemonsets"): _without_template_generation}
+
+
 class Partial:
     """Metadata alone, as garbage collectors and metadata informers want it."""
 
@@ -148,14 +160,15 @@ class Partial:
     costly = True
     separator = b",{"
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, row: Resource) -> None:
         self.form = form
+        self._metadata = _LEANER.get((row.group, row.plural), metadata_bytes)
         self._head = f'{{"kind":"{negotiation.PARTIAL}","apiVersion":"{form.api_version}","metadata":'.encode()
         self._opening = f'{{"kind":"{negotiation.PARTIAL_LIST}","apiVersion":"{form.api_version}","metadata":'.encode()
 
     def one(self, entry: Entry) -> bytes:
         """The object's metadata as a PartialObjectMetadata."""
-        return b"%b%b}" % (self._head, metadata_bytes(entry))
+        return b"%b%b}" % (self._head, self._metadata(entry))
 
     def items(self, entries: Sequence[Entry]) -> list[bytes]:
         """Items carry kind and apiVersion here, as upstream writes them."""
@@ -194,7 +207,7 @@ class TableForm:
         self._clock = clock
         self._include = include
         self._plain = Plain(form, row, stored)
-        self._partial = Partial(form)
+        self._partial = Partial(form, row)
         self._head = f'{{"kind":"Table","apiVersion":"{form.api_version}","metadata":'.encode()
         self._columns = b',"columnDefinitions":%b,"rows":[' % self._table.columns
         self._no_columns = b',"columnDefinitions":null,"rows":['
@@ -279,7 +292,7 @@ class Presenters:
             return Encoded(form, row, self._made(Form(kind=form.kind, version=form.version), row, stored, include))
         if form.kind == negotiation.TABLE:
             return TableForm(form, row, stored, include, self._clock)
-        return Partial(form) if form.kind else Plain(form, row, stored)
+        return Partial(form, row) if form.kind else Plain(form, row, stored)
 
 
 def include_of(value: str) -> str:

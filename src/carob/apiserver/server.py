@@ -32,6 +32,7 @@ from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
 from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
+from carob.apiserver.conditions import ServerConditions
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.encodings import recoded
@@ -117,6 +118,8 @@ class ApiServer:
         await self._bootstrap(options)
         await aggregation.sync()
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
+        conditions = ServerConditions(self.engine, self._clock)
+        self._spawn(supervise("conditions", conditions.run, self._clock), "conditions")
         lease = IdentityLease(self.engine, options, self._clock, self._randomness)
         self._spawn(supervise("identity lease", lease.run, self._clock), "identity lease")
         self._spawn(supervise("quotas", ledger.run, self._clock), "quotas")
@@ -161,7 +164,7 @@ class ApiServer:
 
     def _register_virtual(self) -> None:
         register = self._dispatcher.register
-        access = AccessReviews(self.authorizer)
+        access = AccessReviews(self.authorizer, self._clock)
         group = "authorization.k8s.io"
         register(group, "subjectaccessreviews", "", access.subject)
         register(group, "localsubjectaccessreviews", "", access.local_subject)

@@ -21,18 +21,25 @@ VOLUMES = row("", "v1", "persistentvolumes")
 CLASSES = row("storage.k8s.io", "v1", "storageclasses")
 INGRESS_CLASSES = row("networking.k8s.io", "v1", "ingressclasses")
 INGRESSES = row("networking.k8s.io", "v1", "ingresses")
-_FINALIZERS = ((CLAIMS, "kubernetes.io/pvc-protection"), (VOLUMES, "kubernetes.io/pv-protection"))
+ATTRIBUTES_CLASSES = row("storage.k8s.io", "v1", "volumeattributesclasses")
+_FINALIZERS = (
+    (CLAIMS, "kubernetes.io/pvc-protection"),
+    (VOLUMES, "kubernetes.io/pv-protection"),
+    (ATTRIBUTES_CLASSES, "kubernetes.io/vac-protection"),
+)
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _DEFAULT_CLASS_BETA = "storageclass.beta.kubernetes.io/is-default-class"
 _DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 class StorageObjectInUseProtection:
-    """Claims and volumes outlive their deletion while somebody uses them."""
+    """Claims, volumes and their classes of attributes outlive their deletion while somebody uses them."""
 
     name = "StorageObjectInUseProtection"
     phases = ("admit",)
-    handles = frozenset((("", "persistentvolumeclaims"), ("", "persistentvolumes")))
+    handles = frozenset(
+        (("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("storage.k8s.io", "volumeattributesclasses"))
+    )
 
     def admit(self, attributes: Attributes) -> None:
         """Add the finalizer to a new object."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from carob.api import codec
 from carob.api.status import ApiError
 from carob.apiserver.authz.rbac import CLUSTER_ROLES
 from carob.base.log import get_logger
@@ -21,9 +20,11 @@ if TYPE_CHECKING:
 
     from carob.api.types.meta_v1 import LabelSelector
     from carob.api.types.rbac_v1 import ClusterRole, PolicyRule
-    from carob.apiserver.bootstrap.run import Writer
+    from carob.apiserver.engine import Engine
 
 _log = get_logger("apiserver.aggregation")
+
+MANAGER = "clusterrole-aggregation-controller"
 
 
 def selects(selector: LabelSelector, labels: dict[str, str]) -> bool:
@@ -57,10 +58,10 @@ def aggregated(role: ClusterRole, everything: Iterable[ClusterRole]) -> list[Pol
 class RoleAggregation:
     """The part that writes aggregated roles."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._changed = Signal()
-        writer.reader.on_change(CLUSTER_ROLES, lambda namespace, name: self._changed.set())
+        engine.reader.on_change(CLUSTER_ROLES, lambda namespace, name: self._changed.set())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -70,16 +71,16 @@ class RoleAggregation:
 
     async def sync(self) -> None:
         """Write every aggregated role that is not as it should be; a conflict wakes us again."""
-        everything: list[Any] = self._writer.reader.list(CLUSTER_ROLES)
+        everything: list[Any] = self._engine.reader.list(CLUSTER_ROLES)
         for role in everything:
             if role.aggregation_rule is None:
                 continue
             wanted = aggregated(role, everything)
             if wanted == (role.rules or []):
                 continue
-            new = msgspec.structs.replace(role, rules=wanted)
+            tree = {"metadata": {"name": role.metadata.name}, "rules": [codec.to_tree(rule) for rule in wanted]}
             try:
-                await self._writer.update_object(CLUSTER_ROLES, new)
+                await self._engine.apply_object(CLUSTER_ROLES, tree, MANAGER)
             except ApiError as error:
                 if error.reason not in ("Conflict", "NotFound"):
                     raise

@@ -140,10 +140,25 @@ def flow_schemas(now: float) -> Iterator[Tree]:
         yield {
             "kind": "FlowSchema",
             "apiVersion": _FLOW_CONTROL,
-            "metadata": {"name": name, "annotations": _AUTOUPDATE},
+            "metadata": {"name": name, "annotations": _AUTOUPDATE, "managedFields": [_dangling_owner(now)]},
             "spec": spec,
             "status": {"conditions": [_condition("Dangling", "False", now, "Found", message)]},
         }
+
+
+def _dangling_owner(now: float) -> Tree:
+    """Who looks after the condition, as if it had written it itself."""
+    names = (".", "f:lastTransitionTime", "f:message", "f:reason", "f:status", "f:type")
+    fields: Tree = {name: {} for name in names}
+    return {
+        "manager": "api-priority-and-fairness-config-consumer-v1",
+        "operation": "Apply",
+        "apiVersion": _FLOW_CONTROL,
+        "time": rfc3339(now),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:status": {"f:conditions": {'k:{"type":"Dangling"}': fields}}},
+        "subresource": "status",
+    }
 
 
 def priority_levels() -> Iterator[Tree]:
@@ -219,10 +234,8 @@ def kubernetes_service(options: ApiServerOptions) -> Tree:
         "spec": {
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": options.port}],
             "clusterIP": address,
-            "clusterIPs": [address],
             "type": "ClusterIP",
             "sessionAffinity": "None",
-            "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster",
         },

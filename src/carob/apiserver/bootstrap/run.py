@@ -38,13 +38,17 @@ _FOLLOWS_US = frozenset(
 )
 
 
+# who writes what upstream does not write as kube-apiserver, by group
+_MANAGERS = {"flowcontrol.apiserver.k8s.io": "api-priority-and-fairness-config-producer-v1"}
+
+
 class Writer(Protocol):
     """As much of the engine as bootstrap needs."""
 
     @property
     def reader(self) -> Reader: ...
 
-    async def create_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any: ...
+    async def create_object(self, resource: Resource, obj: Any, namespace: str = "", manager: str = "") -> Any: ...
 
     async def update_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any: ...
 
@@ -112,7 +116,8 @@ class Bootstrap:
 
     async def _create(self, resource: Resource, tree: dict[str, Any], namespace: str) -> None:
         try:
-            await self._writer.create_object(resource, codec.from_tree(resource.struct, tree), namespace)
+            obj = codec.from_tree(resource.struct, tree)
+            await self._writer.create_object(resource, obj, namespace, _MANAGERS.get(resource.group, ""))
         except ApiError as error:
             # another server of the same store was faster
             if error.reason != "AlreadyExists":

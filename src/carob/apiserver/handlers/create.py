@@ -62,10 +62,15 @@ async def create_decoded(backend: Backend, info: RequestInfo, user: UserInfo, ob
     if obj.metadata.resource_version:
         # upstream answers 500 here; a client's mistake is a 400
         raise bad_request("resourceVersion should not be set on objects to be created")
+    empty = ownership.explicitly_empty(row, obj)
     default(obj)
     writes.new_metadata(backend, obj.metadata)
     if not context.owned:
+        if empty is not None:
+            setattr(*empty, [])
         obj.metadata.managed_fields = ownership.created(row, obj, context, backend.strategies.of(row))
+        if empty is not None:
+            setattr(*empty, None)
     generated = bool(obj.metadata.generate_name) and not info.name
     attributes = writes.attributes_of(Operation.CREATE, info, user, context, obj)
     if not attributes.name:
@@ -109,9 +114,11 @@ async def _store(
     return await (companions.together(backend, context, obj, None, write) if strategy.accompanied else write)
 
 
-async def create_internal(backend: Backend, row: Resource, obj: Any, namespace: str, user: UserInfo) -> Any:
+async def create_internal(
+    backend: Backend, row: Resource, obj: Any, namespace: str, user: UserInfo, manager: str = ""
+) -> Any:
     """Create for the server's own parts: no authorization, no admission; a given status is kept."""
-    manager = ownership.SERVER_MANAGER
+    manager = manager or ownership.SERVER_MANAGER
     context = writes.context_of(backend, row, namespace, user, dry_run=False, manager=manager)
     metadata = obj.metadata
     metadata.namespace = namespace if row.namespaced else ""

@@ -146,6 +146,40 @@ def created(row: Resource, obj: Any, context: WriteContext, strategy: Strategy) 
     return owners.encoded((owners.Owner(manager, owners.UPDATE, row.api_version, time=context.now, data=data),))
 
 
+def asked(obj: Any, manager: str, now: str, subresource: str = "") -> ManagedFields:
+    """The managedFields of what is asked and answered but never kept: reviews and tokens."""
+    before, after = _sets_of(type(obj), codec.encode(replace(obj, metadata=ObjectMeta())))
+    fields = b",".join([part for part in (before, _metadata_set(obj.metadata), after) if part])
+    if not fields:
+        return NOTHING
+    data = b"{%b}" % fields
+    owner = owners.Owner(manager or owners.UNKNOWN, owners.UPDATE, obj.api_version, subresource, now, data=data)
+    return owners.encoded((owner,))
+
+
+def explicitly_empty(row: Resource, obj: Any) -> tuple[Any, str] | None:
+    """Where a new object says that a list is empty which Go writes as null: the list is owned all the same.
+
+    Shape: the Struct and the attribute, to be put back to an empty list while ownership is reckoned.
+    """
+    path = _NULL_LISTS.get((row.group, row.plural))
+    if path is None:
+        return None
+    *parents, attribute = path
+    for parent in parents:
+        obj = getattr(obj, parent)
+    return (obj, attribute) if getattr(obj, attribute) == [] else None
+
+
+_NULL_LISTS = {
+    ("rbac.authorization.k8s.io", "roles"): ("rules",),
+    ("rbac.authorization.k8s.io", "clusterroles"): ("rules",),
+    ("resource.k8s.io", "resourceclaims"): ("spec", "devices", "requests"),
+    ("resource.k8s.io", "resourceclaimtemplates"): ("spec", "spec", "devices", "requests"),
+    ("storage.k8s.io", "csinodes"): ("spec", "drivers"),
+}
+
+
 def _sets_of(struct: type[Any], data: bytes) -> tuple[bytes, bytes]:
     """The field sets of a new object without its metadata: of the fields before `metadata` and of those behind."""
     changed, _ = trees.changes(forms.empty_of(struct), orjson.loads(data), forms.form_of(struct))

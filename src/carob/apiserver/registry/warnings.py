@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api import codec
 from carob.apiserver.registry.pod_warnings import pod_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from carob.api.types import core_v1, discovery_v1, networking_v1, storage_v1
+    from carob.api.types import apiextensions_v1, core_v1, discovery_v1, networking_v1, storage_v1
 
 _RECYCLE = (
     "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is "
@@ -86,12 +87,48 @@ def _endpoint_slice(obj: discovery_v1.EndpointSlice) -> list[str]:
     return ["spec.addressType: FQDN endpoints are deprecated"] if obj.address_type == "FQDN" else []
 
 
+# what a schema of a custom resource may say of the form of a text or a number and is checked
+_FORMATS = frozenset(
+    (
+        *("bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5"),
+        *("isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date"),
+        *("duration", "datetime", "date-time", "int32", "int64", "float", "double"),
+        *("k8s-short-name", "k8s-long-name"),
+    )
+)
+
+
+def _definition(obj: apiextensions_v1.CustomResourceDefinition) -> list[str]:
+    found: list[str] = []
+    for version in obj.spec.versions:
+        if version.schema is not None and version.schema.open_apiv3_schema is not None:
+            for one in _formats(codec.to_tree(version.schema.open_apiv3_schema)):
+                if one not in _FORMATS and one not in found:
+                    found.append(one)
+    return [f'unrecognized format "{one}"' for one in sorted(found)]
+
+
+def _formats(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for one in schema:
+            yield from _formats(one)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("format"):
+        yield schema["format"]
+    for key in ("items", "additionalProperties", "allOf", "anyOf", "oneOf", "not"):
+        yield from _formats(schema.get(key))
+    for one in (schema.get("properties") or {}).values():
+        yield from _formats(one)
+
+
 WARNINGS: dict[tuple[str, str], Callable[[Any], list[str]]] = {
     ("", "persistentvolumes"): _volume,
     ("", "pods"): _pod,
     ("", "podtemplates"): _pod_template,
     ("", "replicationcontrollers"): _template,
     ("", "services"): _service,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): _definition,
     ("apps", "daemonsets"): _template,
     ("apps", "deployments"): _template,
     ("apps", "replicasets"): _template,

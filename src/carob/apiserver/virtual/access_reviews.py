@@ -19,6 +19,7 @@ from carob.apiserver.virtual.bodies import created, read
 if TYPE_CHECKING:
     from carob.apiserver.authz.authorizer import Authorizer
     from carob.apiserver.types import RequestInfo
+    from carob.base.clock import Clock
     from carob.transport.http import Request, Response
 
 _GROUP = "authorization.k8s.io"
@@ -85,8 +86,9 @@ def _subject(spec: v1.SubjectAccessReviewSpec) -> UserInfo:
 class AccessReviews:
     """Answers the four kinds of authorization.k8s.io."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, clock: Clock) -> None:
         self._authorizer = authorizer
+        self._clock = clock
 
     def _status(self, user: UserInfo, spec: Spec) -> v1.SubjectAccessReviewStatus:
         decision = self._authorizer.explain(user, question(spec))
@@ -94,14 +96,14 @@ class AccessReviews:
 
     def subject(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """SubjectAccessReview: about anybody."""
-        review = read(v1.SubjectAccessReview, info, request)
+        review = read(v1.SubjectAccessReview, info, request, self._clock)
         _refuse(_attribute_causes(review.spec) + _subject_causes(review.spec))
         review.status = self._status(_subject(review.spec), review.spec)
         return created(review)
 
     def local_subject(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """LocalSubjectAccessReview: about anybody in one namespace."""
-        review = read(v1.LocalSubjectAccessReview, info, request)
+        review = read(v1.LocalSubjectAccessReview, info, request, self._clock)
         causes = _attribute_causes(review.spec) + _subject_causes(review.spec)
         if review.spec.non_resource_attributes is not None:
             why = "disallowed on this kind of request"
@@ -117,27 +119,23 @@ class AccessReviews:
 
     def self_subject(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """SelfSubjectAccessReview: about the one who asks."""
-        review = read(v1.SelfSubjectAccessReview, info, request)
+        review = read(v1.SelfSubjectAccessReview, info, request, self._clock)
         _refuse(_attribute_causes(review.spec))
         review.status = self._status(user, review.spec)
         return created(review)
 
     def self_rules(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """SelfSubjectRulesReview: everything that the one who asks may do in a namespace."""
-        review = read(v1.SelfSubjectRulesReview, info, request)
+        review = read(v1.SelfSubjectRulesReview, info, request, self._clock)
         if not review.spec.namespace:
             raise bad_request("no namespace on request")
         resources: list[v1.ResourceRule] = []
         paths: list[v1.NonResourceRule] = []
-        if "system:masters" in user.groups:
-            resources.append(v1.ResourceRule(verbs=["*"], api_groups=["*"], resources=["*"]))
-            paths.append(v1.NonResourceRule(verbs=["*"], non_resource_urls=["*"]))
         for rule in self._authorizer.rbac.rules_of(user, review.spec.namespace):
             tree: dict[str, Any] = codec.to_tree(rule)
             if rule.resources:
                 resources.append(codec.from_tree(v1.ResourceRule, tree))
             if rule.non_resource_urls:
                 paths.append(codec.from_tree(v1.NonResourceRule, tree))
-        review.spec = v1.SelfSubjectRulesReviewSpec()
-        review.status = v1.SubjectRulesReviewStatus(resource_rules=resources, non_resource_rules=paths)
-        return created(review)
+        status = v1.SubjectRulesReviewStatus(resource_rules=resources, non_resource_rules=paths)
+        return created(v1.SelfSubjectRulesReview(status=status))

@@ -7,20 +7,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from carob.api import codec
+from carob.api.defaulting import default
 from carob.apiserver import bodies
+from carob.apiserver.handlers import ownership
+from carob.base.clock import rfc3339
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
     from carob.apiserver.types import RequestInfo
+    from carob.base.clock import Clock
     from carob.transport.http import Request
 
 T = TypeVar("T")
 
 
-def read(struct: type[T], info: RequestInfo, request: Request) -> T:
-    """The Struct that the body holds. Raises: ApiError 400 for what is no such object, 415 for an unknown form."""
+def read(struct: type[T], info: RequestInfo, request: Request, clock: Clock) -> T:
+    """The Struct that the body holds, with its defaults and with whom it is owned by.
+
+    Raises: ApiError 400 for what is no such object, 415 for an unknown form.
+    """
     group = struct().api_version.rpartition("/")[0]  # type: ignore[attr-defined]
     obj, _ = bodies.decode_as(struct, group, info, request)
+    default(obj)
+    manager = ownership.manager_of(info, request)
+    obj.metadata.managed_fields = ownership.asked(obj, manager, rfc3339(clock.now()), info.subresource)
     return obj  # type: ignore[no-any-return]
 
 

@@ -35,14 +35,15 @@ class IdentityReviews:
 
     def self_subject(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """SelfSubjectReview."""
-        review = read(v1.SelfSubjectReview, info, request)
+        read(v1.SelfSubjectReview, info, request, self._clock)
+        review = v1.SelfSubjectReview()
         review.metadata.creation_timestamp = rfc3339(self._clock.now())
         review.status = v1.SelfSubjectReviewStatus(user_info=shown(user))
         return created(review)
 
     def token(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """TokenReview."""
-        review = read(v1.TokenReview, info, request)
+        review = read(v1.TokenReview, info, request, self._clock)
         if not review.spec.token:
             raise bad_request("token is required for TokenReview in authentication")
         found = self._authenticator.authenticate_token(review.spec.token, review.spec.audiences)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.transport.http import Request, Response
 
-DEFAULT_EXPIRATION_SECONDS = 3600
 _SHORTEST_SECONDS = 10 * 60
 _LONGEST_SECONDS = 1 << 32
 
@@ -44,9 +43,7 @@ class TokenRequests:
 
     def create(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """POST …/serviceaccounts/x/token."""
-        asked = read(v1.TokenRequest, info, request)
-        if asked.spec.expiration_seconds is None:
-            asked.spec.expiration_seconds = DEFAULT_EXPIRATION_SECONDS
+        asked = read(v1.TokenRequest, info, request, self._clock)
         account = self._reader.get(SERVICE_ACCOUNTS, info.namespace, info.name)
         if account is None:
             raise not_found(SERVICE_ACCOUNTS, info.name)
@@ -62,7 +59,7 @@ class TokenRequests:
         _validate(asked)
         self._admission.validate(attributes)
         now = self._clock.now()
-        seconds = asked.spec.expiration_seconds
+        seconds = asked.spec.expiration_seconds or 0
         bound, pod_bound = self._bound(asked.spec.bound_object_ref, info)
         extend = (
             pod_bound and seconds == WARN_ONLY_EXPIRATION_SECONDS and set(asked.spec.audiences) == {self._tokens.issuer}

@@ -37,7 +37,8 @@ class VolumeControllers:
         volumes = Informer(client, core_v1.PersistentVolume, clock)
         wanted = self.claims = Informer(client, core_v1.PersistentVolumeClaim, clock)
         classes = Informer(client, storage_v1.StorageClass, clock)
-        self.informers: list[Informer[Any]] = [volumes, wanted, classes]
+        attributes = Informer(client, storage_v1.VolumeAttributesClass, clock)
+        self.informers: list[Informer[Any]] = [volumes, wanted, classes, attributes]
         self.recorders = {
             name: EventRecorder(client, name, clock, randomness)
             for name in ("persistentvolume-controller", "volume_expand", "ephemeral_volume", "attachdetach-controller")
@@ -47,7 +48,7 @@ class VolumeControllers:
         self.informers += attach_detach.informers
         self.parts: dict[str, Callable[[], Awaitable[None]]] = {
             "volume binder": VolumeBinder(client, volumes, wanted, classes, nodes, pods, binding, clock).run,
-            "storage protection": StorageProtection(client, volumes, wanted, pods, clock).run,
+            "storage protection": StorageProtection(client, volumes, wanted, pods, attributes, clock).run,
             "volume expansion": VolumeExpansion(client, volumes, wanted, expanding, clock).run,
             "ephemeral volumes": EphemeralVolumes(client, pods, wanted, ephemeral, clock).run,
             "attach-detach": attach_detach.run,
