@@ -53,10 +53,10 @@ def rules_of(pod: PodInfo, when_unsatisfiable: str, snapshot: Snapshot) -> tuple
 
 
 def _rule(pod: PodInfo, constraint: TopologySpreadConstraint, selector: LabelSelector) -> SpreadRule:
-    keys = {one.key for one in selector.requirements}
-    more = [key for key in constraint.match_label_keys if key in pod.labels and key not in keys]
+    more = [key for key in constraint.match_label_keys if key in pod.labels]
     if more and not selector.nothing:
-        asked = (*selector.requirements, *(Requirement(key, IN, (pod.labels[key],)) for key in more))
+        # the API server has merged them already, or not: twice is as good as once
+        asked = dict.fromkeys((*selector.requirements, *(Requirement(key, IN, (pod.labels[key],)) for key in more)))
         selector = LabelSelector(tuple(sorted(asked, key=lambda one: one.key)))
     return SpreadRule(
         constraint.topology_key,

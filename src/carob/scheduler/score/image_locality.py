@@ -28,7 +28,8 @@ def rate(pod: PodInfo, snapshot: Snapshot) -> Rate | None:
     largest = LARGEST_BYTES_A_CONTAINER * len(containers)
 
     def locality(node: NodeInfo) -> int:
-        present = sum(node.images[image] * counts[image] // every for image in images if image in node.images)
+        # in floating point, as upstream
+        present = sum(int(node.images[one] * (counts[one] / every)) for one in images if one in node.images)
         present = min(max(present, SMALLEST_BYTES), largest)
         return MAX_SCORE * (present - SMALLEST_BYTES) // (largest - SMALLEST_BYTES)
 

@@ -42,4 +42,5 @@ def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[i
     least, most = min(sums), max(sums)
     if least == most:
         return None
-    return [MAX_SCORE * (one - least) // (most - least) for one in sums]
+    # in floating point and then cut off, as upstream: 29 hundredths are 28
+    return [int(MAX_SCORE * ((one - least) / (most - least))) for one in sums]

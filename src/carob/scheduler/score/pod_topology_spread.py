@@ -48,7 +48,7 @@ def _scores(
             size = len({value for value, out in zip(values, ignored, strict=True) if not out})
         weight = log(size + 2)
         sums = [
-            total if value is None else total + counts.get(value, 0) * weight + (max_skew - 1)
+            total if value is None else total + (counts.get(value, 0) * weight + (max_skew - 1))
             for total, value in zip(sums, values, strict=True)
         ]
     # to the nearest, halves away from zero, as Go rounds

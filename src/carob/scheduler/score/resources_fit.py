@@ -24,15 +24,16 @@ def rate(pod: PodInfo, snapshot: Snapshot) -> Rate:
     """Source: scheduler `noderesources/{least_allocated,most_allocated,requested_to_capacity_ratio}.go`."""
     strategy = snapshot.profile(pod).fit
     cpu, memory = pod.scored_cpu, pod.scored_memory
+    general = _by(strategy, pod)
     if strategy.kind != LEAST or strategy.resources != _USUAL:
-        return _by(strategy, pod)
+        return general
 
     def least(node: NodeInfo) -> int:
         offered = node.allocatable
-        return (
-            _left(node.scored_cpu + cpu, offered.get(CPU, 0))
-            + _left(node.scored_memory + memory, offered.get(MEMORY, 0))
-        ) // 2
+        all_cpu, all_memory = offered.get(CPU, 0), offered.get(MEMORY, 0)
+        if not all_cpu or not all_memory:
+            return general(node)
+        return (_left(node.scored_cpu + cpu, all_cpu) + _left(node.scored_memory + memory, all_memory)) // 2
 
     return least
 
