@@ -20,6 +20,7 @@ from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
 from carob.kubelet.adoption import adopt, orphan
 from carob.kubelet.callers import Callers
+from carob.kubelet.devices.node import NodeDevices
 from carob.kubelet.events import PodEvents
 from carob.kubelet.eviction.manager import REASON as EVICTED
 from carob.kubelet.eviction.manager import Eviction
@@ -44,6 +45,7 @@ from carob.kubelet.static_source import StaticSource
 from carob.kubelet.status_manager import StatusManager
 from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
+from carob.kubelet.steps.sandbox import FAILED_PREPARE
 from carob.kubelet.tokens import Tokens
 from carob.kubelet.tools import Tools, pod_ips
 from carob.kubelet.user_namespaces import UserNamespaces
@@ -134,6 +136,7 @@ class Kubelet:
             hooks=Hooks(runtime, clock, self._address),
             slots=Slots(max(MIN_STARTS_AT_ONCE, 2 * self.node.machine.cpus)),
             users=UserNamespaces(options.first_user_id, self.node.machine.user_namespaces, self._records),
+            devices=NodeDevices(client, clock, options.node_name, options.root, self._drivers_changed),
             node=lambda: self.node.facts,
             services=self.services.items,
             read_text=read_text,
@@ -146,6 +149,7 @@ class Kubelet:
         """Take over what runs, then serve until cancelled."""
         await self._runtime.start()
         await self._tools.volumes.open()
+        self._tools.devices.open()
         await self._adopt()
         self._runtime.subscribe(self._exited)
         await self.node.refresh()
@@ -161,6 +165,7 @@ class Kubelet:
                 group.spawn(self._rotation.run(), "log rotation")
                 group.spawn(self._eviction.run(), "eviction")
                 group.spawn(self._groups.run(), "qos groups")
+                group.spawn(self._tools.devices.run(group), "device drivers")
                 group.spawn(self._pods.run(), "pod informer")
                 await self.services.wait_synced()
                 await self._pods.wait_synced()
@@ -185,7 +190,7 @@ class Kubelet:
     async def _find_orphans(self) -> None:
         """What the runtime or the disk has and the API does not: it ends."""
         known = {pod.metadata.uid for pod in self._pods.items() if not is_mirror(pod)} | self._static.pods.keys()
-        for uid in await self._tools.volumes.pods_on_disk():
+        for uid in {*await self._tools.volumes.pods_on_disk(), *self._tools.devices.pods()}:
             if uid not in self._records:
                 self._records[uid] = orphan(uid)
         for record in self._records.values():
@@ -307,6 +312,14 @@ class Kubelet:
                 record.dirty.add(exited.container_id or exited.sandbox_id)
                 self._queue.add(record.uid)
                 return
+
+    def _drivers_changed(self) -> None:
+        """A driver of devices has come: Pods that wait for theirs need not wait longer."""
+        for record in self._records.values():
+            failure = record.failures.get("")
+            if failure is not None and failure.reason == FAILED_PREPARE:
+                failure.retry_at = self._clock.monotonic()
+                self._queue.add(record.uid)
 
     def _content_changed(self, uid: str) -> None:
         """A ConfigMap or Secret of the Pod has changed: what failed for want of it can be tried at once."""

@@ -14,7 +14,7 @@ from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
 from carob.runtime.types import ContainerConfig, Device, Mount, MountPropagation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from carob.api.types import core_v1
     from carob.kubelet.volumes.types import PreparedVolume
@@ -48,6 +48,7 @@ class Ingredients:
     hosts_file: str
     termination_file: str
     stop_signal: str = ""
+    cdi_devices: Sequence[str] = ()
 
 
 def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: Ingredients) -> ContainerConfig:
@@ -69,6 +70,7 @@ def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: In
         env=list(made_of.env.items()),
         mounts=mounts,
         devices=volume_devices(container, made_of),
+        cdi_devices=list(made_of.cdi_devices),
         labels=labels.container_labels(pod, container.name),
         annotations=labels.container_annotations(pod, container, made_of.attempt),
         log_path=f"{container.name}/{made_of.attempt}.log",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from carob.api.types import core_v1
     from carob.base.clock import Clock
     from carob.client.events import EventRecorder
+    from carob.kubelet.devices.node import NodeDevices
     from carob.kubelet.images import Images
     from carob.kubelet.lifecycle import Hooks
     from carob.kubelet.objects import ReferencedObjects
@@ -55,6 +56,7 @@ class Tools:
     hooks: Hooks
     slots: Slots
     users: UserNamespaces
+    devices: NodeDevices
     node: Callable[[], NodeFacts]
     services: Callable[[], Iterable[core_v1.Service]]
     read_text: Callable[[str], str]

@@ -201,6 +201,8 @@ class ContainerConfig(Struct, kw_only=True):
     env: list[tuple[str, str]] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
+    cdi_devices: list[str] = field(default_factory=list)
+    """Devices by their vendor's names, `vendor.com/class=name`: what they need is in the machine's CDI files."""
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     log_path: str = ""

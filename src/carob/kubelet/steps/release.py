@@ -20,6 +20,7 @@ async def release(tools: Tools, record: PodRecord) -> None:
     await asyncio.gather(*(tools.runtime.stop_sandbox(one) for one in sandboxes), tools.volumes.release(record.uid))
     for one in sandboxes:
         record.sandboxes[one].state = SandboxState.NOT_READY
+    await tools.devices.unprepare(record.uid)
     tools.objects.release(record.uid)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from carob.kubelet import resize
 from carob.kubelet.backoff import Backoff
+from carob.kubelet.devices.failures import PrepareFailure
 from carob.kubelet.etc_files import dns_config
 from carob.kubelet.pod_record import Failure
 from carob.kubelet.sandbox_config import sandbox_config
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # a sandbox is tried again soon: what was missing (an address, a port) is often there a moment later
 RETRY_FIRST_SECONDS = 1.0
 RETRY_LONGEST_SECONDS = 30.0
+FAILED_PREPARE = "FailedPrepareDynamicResources"
 
 
 async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
@@ -36,13 +38,14 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:
             tools.events(record).normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        await tools.devices.prepare(record.pod)
         async with tools.slots.hold(Turn.SANDBOX):
             status = await tools.runtime.run_sandbox(config)
+    except PrepareFailure as error:
+        _failed(tools, record, now, FAILED_PREPARE, f"Failed to prepare dynamic resources: {error}")
+        return
     except (RuntimeFailure, ValueError, OSError, TimeoutError) as error:
-        backoff = record.crashes.setdefault("", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
-        backoff.advance(now, now)
-        record.failures[""] = Failure("FailedCreatePodSandBox", str(error), now + backoff.delay_seconds)
-        tools.events(record).warning("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        _failed(tools, record, now, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         return
     record.failures.pop("", None)
     record.sandboxes[status.id] = status
@@ -50,6 +53,13 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     if record.allocated is not None and resize.WHOLE in record.allocated:
         record.actuated[resize.WHOLE] = record.allocated[resize.WHOLE]
     await _remove_old(tools, record, keep=status.id)
+
+
+def _failed(tools: Tools, record: PodRecord, now: float, reason: str, words: str) -> None:
+    backoff = record.crashes.setdefault("", Backoff(RETRY_FIRST_SECONDS, RETRY_LONGEST_SECONDS))
+    backoff.advance(now, now)
+    record.failures[""] = Failure(reason, words.partition(": ")[2], now + backoff.delay_seconds)
+    tools.events(record).warning(reason, words)
 
 
 async def _handler(tools: Tools, record: PodRecord) -> str:

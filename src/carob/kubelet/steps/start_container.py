@@ -16,6 +16,7 @@ from carob.api.types import core_v1
 from carob.kubelet import failures
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.container_config import Ingredients, container_config
+from carob.kubelet.devices.failures import PrepareFailure
 from carob.kubelet.environment import Sources, environment, references
 from carob.kubelet.etc_files import hosts_file
 from carob.kubelet.expansion import expand
@@ -76,6 +77,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
     image = record.images.pop(name)
     image_ids = await _image_volumes(tools, record, container)
     sources = await _sources(tools, record, container)
+    devices = await _devices(tools, record, container)
     env = environment(pod, container, sources)
     config = container_config(
         pod,
@@ -98,6 +100,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
             hosts_file=_write_hosts(tools, record),
             termination_file=_termination_file(tools, record, container, attempt),
             stop_signal=(container.lifecycle.stop_signal or "") if container.lifecycle else "",
+            cdi_devices=devices,
         ),
     )
     events = tools.events(record)
@@ -145,6 +148,18 @@ async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container
     for one, value in zip(wanted, found, strict=True):
         by_kind[one.kind][one.name] = value
     return Sources(by_kind["ConfigMap"], by_kind["Secret"], tools.services(), tools.facts(record))  # type: ignore[arg-type]
+
+
+async def _devices(tools: Tools, record: PodRecord, container: core_v1.Container) -> list[str]:
+    """What the container gets of the Pod's claims of devices, by their CDI names. Raises: StepFailure."""
+    if not container.resources.claims:
+        return []
+    try:
+        # prepared with the sandbox, unless that is older than what this kubelet knows
+        await tools.devices.prepare(record.pod)
+        return tools.devices.cdi_devices(record.pod, container)
+    except PrepareFailure as error:
+        raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, str(error)) from error
 
 
 async def _image_volumes(tools: Tools, record: PodRecord, container: core_v1.Container) -> dict[str, str]:

@@ -76,6 +76,7 @@ def to_wire_config(
             wire.Device(container_path=d.container_path, host_path=d.host_path, permissions=d.permissions)
             for d in config.devices
         ],
+        cdi_devices=[wire.CDIDevice(name=name) for name in config.cdi_devices],
         labels=config.labels,
         annotations=config.annotations,
         log_path=config.log_path,
@@ -153,8 +154,6 @@ def from_wire_config(config: wire.ContainerConfig) -> ContainerConfig:
         raise ValueError("container config must include metadata with a name")
     if config.image is None or not config.image.image:
         raise ValueError("container config must include an image")
-    if config.cdi_devices:
-        raise ValueError("runtime does not support CDI devices")
     linux = config.linux or wire.LinuxContainerConfig()
     return ContainerConfig(
         name=config.metadata.name,
@@ -170,6 +169,7 @@ def from_wire_config(config: wire.ContainerConfig) -> ContainerConfig:
             Device(container_path=d.container_path, host_path=d.host_path, permissions=d.permissions or "rwm")
             for d in config.devices
         ],
+        cdi_devices=[one.name for one in config.cdi_devices],
         labels=config.labels,
         annotations=config.annotations,
         log_path=config.log_path,

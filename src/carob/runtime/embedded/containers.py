@@ -18,7 +18,7 @@ from carob.base.log import get_logger, pairs
 from carob.host import syscalls
 from carob.host.cgroup import Cgroups
 from carob.host.types import Host
-from carob.runtime.embedded import capabilities, devices, oci_spec, overlay, users
+from carob.runtime.embedded import capabilities, cdi, devices, oci_spec, overlay, users
 from carob.runtime.embedded.crun import Crun
 from carob.runtime.embedded.oci_spec import Facts
 from carob.runtime.embedded.places import Places
@@ -104,7 +104,9 @@ class Containers:
         facts = self._facts(record, sandbox, image, rootfs, seccomp, target_pid)
         try:
             spec = oci_spec.build(msgspec.structs.replace(record.config, mounts=mounts), facts)
-        except oci_spec.NoCommand as error:
+            if record.config.cdi_devices:
+                cdi.put_in(spec, cdi.edits_for(record.config.cdi_devices))
+        except (oci_spec.NoCommand, cdi.Unresolvable) as error:
             raise RuntimeFailure(str(error), "CreateContainerError") from error
         self._host.create(f"{bundle}/config.json", msgspec.json.encode(spec))
 
