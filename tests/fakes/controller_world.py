@@ -139,6 +139,8 @@ class Kubelets:
         """What the status says beside Running and ready; None: the Pod stays pending."""
         self.most_seen: Callable[[list[core_v1.Pod]], None] | None = None
         """Called with all Pods at every change, to watch a promise."""
+        self.deaf: set[str] = set()
+        """Names of Pods for which nothing is done."""
 
     async def run(self) -> None:
         async with TaskGroup() as group:
@@ -158,7 +160,7 @@ class Kubelets:
 
     async def _sync(self, key: str) -> None:
         pod = self._pods.get(key)
-        if pod is None:
+        if pod is None or pod.metadata.name in self.deaf:
             return
         name, namespace = pod.metadata.name, pod.metadata.namespace
         if pod.metadata.deletion_timestamp:

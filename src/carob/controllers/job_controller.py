@@ -151,7 +151,10 @@ class JobController:
             except ApiError as error:
                 if error.reason != "NotFound":
                     raise
-        await self._dependents.patch(pod, pod, _untracking(pod), "strategic")
+        # a Job may be adopting it at this moment: then it is another version, which is looked at anew
+        patch = _untracking(pod)
+        patch["metadata"]["resourceVersion"] = pod.metadata.resource_version
+        await self._dependents.patch(pod, pod, patch, "strategic")
         self._dependents.written.forget(key)
 
     async def _untrack(self, job: JobView, pod: PodView) -> None:

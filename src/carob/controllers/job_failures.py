@@ -70,10 +70,13 @@ def finished_at(pod: PodView) -> float:
         for s in statuses
         if s.state.terminated is not None and s.state.terminated.finished_at
     ]
-    if ends:
+    if ends and len(ends) == len(statuses):
         return max(ends)
-    known = pod.metadata.deletion_timestamp or pod.metadata.creation_timestamp
-    return parse_rfc3339(known) if known else 0.0
+    metadata = pod.metadata
+    if metadata.deletion_timestamp:
+        # that is when its grace will be over
+        return parse_rfc3339(metadata.deletion_timestamp) - (metadata.deletion_grace_period_seconds or 0)
+    return parse_rfc3339(metadata.creation_timestamp) if metadata.creation_timestamp else 0.0
 
 
 def delay_after(failures: int) -> float:

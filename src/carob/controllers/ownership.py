@@ -43,7 +43,7 @@ class OwnedMeta(Struct, kw_only=True, gc=False):
     deletion_timestamp: str | None = msgspec.field(default=None, name="deletionTimestamp")
     owner_references: tuple[OwnerReference, ...] = msgspec.field(default=(), name="ownerReferences")
     finalizers: tuple[str, ...] = ()
-    managed_fields: Any = msgspec.field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
+    managed_fields: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
     """Never looked at; declared because informers empty it."""
 
 

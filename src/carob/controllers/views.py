@@ -32,6 +32,7 @@ class WorkloadMeta(OwnedMeta, kw_only=True, gc=False):
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     creation_timestamp: str | None = field(default=None, name="creationTimestamp")
+    deletion_grace_period_seconds: int | None = field(default=None, name="deletionGracePeriodSeconds")
 
 
 class PodPortView(Struct, kw_only=True, frozen=True, gc=False):
