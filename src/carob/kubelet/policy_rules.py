@@ -32,7 +32,7 @@ class PeerMeta(Struct, kw_only=True, gc=False):
     uid: str = ""
     resource_version: str = field(default="", name="resourceVersion")
     labels: dict[str, str] = field(default_factory=dict)
-    managed_fields: Any = field(default_factory=lambda: Raw(b"[]"), name="managedFields")
+    managed_fields: Raw = field(default_factory=lambda: Raw(b"[]"), name="managedFields")
     """Never looked at; declared because informers empty it."""
 
 

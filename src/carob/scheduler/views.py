@@ -6,8 +6,6 @@ have a node only what `slim` leaves.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec import Struct, field
 
@@ -32,7 +30,7 @@ class MetaView(Struct, kw_only=True, gc=False):
     generation: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerView, ...] = field(default=(), name="ownerReferences")
-    managed_fields: Any = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
+    managed_fields: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
     """Never looked at; declared because informers empty it."""
 
 

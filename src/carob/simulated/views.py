@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec import Struct, field
 
@@ -24,7 +22,7 @@ class MetaView(Struct, kw_only=True, gc=False):
     deletion_timestamp: str | None = field(default=None, name="deletionTimestamp")
     annotations: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerView, ...] = field(default=(), name="ownerReferences")
-    managed_fields: Any = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
+    managed_fields: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")
 
 
 class ContainerView(Struct, kw_only=True, gc=False):
