@@ -40,6 +40,8 @@ _KEPT = frozenset(
         "clusterroles",
         "clusterrolebindings",
         "apiservices",
+        "servicecidrs",
+        "ipaddresses",
     )
 )
 

@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from carob.apiserver.admission.pod_security_rules import USUAL as USUAL_SECURITY
+from carob.apiserver.admission.pod_security_rules import PodSecurityRules
 from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class ApiServerOptions:
     """What a node must know that joins: kube-system/carob-node-config; empty: there is none, and no cluster-info."""
     authentication: AuthenticationRules = USUAL
     """Whose tokens are believed besides our own, and where the anonymous may speak."""
+    pod_security: PodSecurityRules = USUAL_SECURITY
+    """The levels of namespaces without labels, and who is exempt."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")
 
     @property

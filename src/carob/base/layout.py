@@ -191,6 +191,11 @@ class Cluster:
         return self.server_dir / "authentication.json"
 
     @property
+    def pod_security_file(self) -> Path:
+        """Levels and exemptions of Pod security, where the user gave some."""
+        return self.server_dir / "pod-security.json"
+
+    @property
     def file(self) -> Path:
         return Path(self.state_dir) / "cluster.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import processes
+from carob.cli import clusters
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -99,13 +99,4 @@ def _of_flags(arguments: Arguments) -> str:
 
 def put(cluster: Cluster, text: str) -> None:
     """Write it where the server finds it. Raises: CommandError when a server runs with other rules."""
-    place = cluster.authentication_file
-    if not text or (place.exists() and place.read_text() == text):
-        return
-    if processes.find(cluster.run_dir, "server") is not None:
-        raise CommandError(
-            f'error: cluster "{cluster.name}" runs with another authentication configuration; `carob down --name '
-            f"{cluster.name} --keep-data` stops it, then it can be started with this one"
-        )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+    clusters.keep_for_server(cluster, cluster.authentication_file, text, "authentication")

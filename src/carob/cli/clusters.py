@@ -136,3 +136,21 @@ def _lock(path: Path) -> int:
             if os.fstat(fd).st_ino == path.stat().st_ino:
                 return fd
         os.close(fd)
+
+
+def keep_for_server(cluster: Cluster, place: Path, text: str, what: str) -> None:
+    """Put a configuration where the server finds it when it starts; an empty one changes nothing.
+
+    Raises: CommandError when a server runs with another one.
+    """
+    from carob.cli import processes
+
+    if not text or (place.exists() and place.read_text() == text):
+        return
+    if processes.find(cluster.run_dir, "server") is not None:
+        raise CommandError(
+            f'error: cluster "{cluster.name}" runs with another {what} configuration; `carob down --name '
+            f"{cluster.name} --keep-data` stops it, then it can be started with this one"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)

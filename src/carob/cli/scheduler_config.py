@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import processes
+from carob.cli import clusters
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -30,13 +30,4 @@ def read(file: str) -> str:
 
 def keep(cluster: Cluster, text: str) -> None:
     """Put it where the server finds it. Raises: CommandError when a server runs with another one."""
-    place = cluster.scheduler_file
-    if not text or (place.exists() and place.read_text() == text):
-        return
-    if processes.find(cluster.run_dir, "server") is not None:
-        raise CommandError(
-            f'error: cluster "{cluster.name}" runs with another scheduler configuration; `carob down --name '
-            f"{cluster.name} --keep-data` stops it, then it can be started with this one"
-        )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+    clusters.keep_for_server(cluster, cluster.scheduler_file, text, "scheduler")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import authentication, clusters, listening
+from carob.cli import admission_config, authentication, clusters, listening
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -40,6 +40,7 @@ def add_flags(flags: Flags) -> None:
     flags.number("api-port", meta="P", help="port of a server that no `carob up` started (default: 6443)")
     listening.add_flags(flags)
     authentication.add_flags(flags)
+    admission_config.add_flags(flags)
     add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
@@ -79,8 +80,10 @@ def run(arguments: Arguments) -> int:
         )
     alone = arguments.store or listening.given(arguments)
     issuers = authentication.read(arguments)
+    security = admission_config.read(arguments)
     cluster = _described(arguments) if alone else clusters.existing(arguments)
     authentication.put(cluster, issuers)
+    admission_config.put(cluster, security)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
 from carob.cli import (
+    admission_config,
     authentication,
     clusters,
     listening,
@@ -67,6 +68,7 @@ def add_flags(flags: Flags) -> None:
     node_config.add_flags(flags)
     runtime_options.add_flags(flags)
     authentication.add_flags(flags)
+    admission_config.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -88,6 +90,7 @@ def run(arguments: Arguments) -> int:
     scheduler = scheduler_config.read(arguments.scheduler_config)
     kubelet = node_config.read(arguments)
     issuers = authentication.read(arguments)
+    security = admission_config.read(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -114,6 +117,7 @@ def run(arguments: Arguments) -> int:
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)
+            admission_config.put(cluster, security)
         running = start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:

@@ -8,9 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from carob.api import codec
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
+from carob.apiserver.admission.pod_security_rules import PodSecurityRules
 from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules, kept
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.pki import PkiOptions, ensure_client, ensure_node_pki, ensure_pki
@@ -134,6 +137,7 @@ class ServerProcess:
             local_provisioner=PROVISIONER,
             eviction_seconds=self._cluster.eviction_seconds,
             authentication=self._authentication(),
+            pod_security=self._pod_security(),
             node_config={
                 "cluster-name": self._cluster.name,
                 "cluster-cidr": self._cluster.pod_cidr,
@@ -149,6 +153,13 @@ class ServerProcess:
         if not file.exists():
             return USUAL
         return kept(file.read_text())
+
+    def _pod_security(self) -> PodSecurityRules:
+        """The usual levels and who is exempt."""
+        file = self._cluster.pod_security_file
+        if not file.exists():
+            return PodSecurityRules()
+        return msgspec.json.decode(file.read_text(), type=PodSecurityRules)
 
     async def _serve(self, store: Store, pki: Pki) -> None:
         api = ApiServer(store, self._options(pki, store), self._clock, self._randomness)

@@ -27,23 +27,24 @@ from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, Tain
 if TYPE_CHECKING:
     from carob.apiserver.admission.resource_quotas import QuotaAdmission
     from carob.apiserver.authz.authorizer import Authorizer
+    from carob.apiserver.options import ApiServerOptions
     from carob.apiserver.types import AdmissionPlugin, Reader
     from carob.base.ids import Randomness
 
 
 def default_plugins(
-    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission, eviction_seconds: int
+    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission, options: ApiServerOptions
 ) -> list[AdmissionPlugin]:
-    """Every plugin, ready to be put into the chain. `eviction_seconds`: how long Pods stay on a lost node."""
+    """Every plugin, ready to be put into the chain."""
     return [
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccountAdmission(reader, randomness),
         NodeRestriction(reader),
         TaintNodesByCondition(),
-        PodSecurity(reader),
+        PodSecurity(reader, options.pod_security),
         PriorityAdmission(reader),
-        DefaultTolerationSeconds(eviction_seconds),
+        DefaultTolerationSeconds(options.eviction_seconds),
         DefaultStorageClass(reader),
         StorageObjectInUseProtection(),
         ClaimResize(reader),

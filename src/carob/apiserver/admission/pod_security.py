@@ -1,9 +1,11 @@
 """PodSecurity: a namespace's labels say which standard its Pods must keep, and which they are warned about.
 
-Pods are refused; Deployments and the like, whose Pods would be refused later, are warned about.
+Pods are refused; Deployments and the like, whose Pods would be refused later, are warned about. Who raises the level of a
+namespace is told of the Pods there that would be refused now. A `PodSecurityConfiguration` may set the levels of namespaces
+without labels, and name users, namespaces and runtime classes that are exempt.
 
 Source: kubernetes `staging/…/pod-security-admission/admission`; KEP-2579.
-Differs: Pods that already run are not listed when a namespace's level is raised; audit levels have no effect yet.
+Differs: audit levels have no effect, because there is no audit log.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from carob.api.status import invalid
 from carob.api.types import core_v1
 from carob.apiserver.admission import pod_security_checks as checks
+from carob.apiserver.admission.pod_security_rules import USUAL, PodSecurityRules
 from carob.apiserver.admission.refusals import NAMESPACES, PODS, refused, writes
 from carob.apiserver.types import Operation
 
@@ -34,16 +37,24 @@ class Policy(NamedTuple):
     def __str__(self) -> str:
         return f"{self.level}:{self.version}"
 
+    @property
+    def minor(self) -> int:
+        """The version's number; the latest for what is none."""
+        number = self.version.removeprefix("v1.")
+        return int(number) if _VERSION.fullmatch(self.version) and len(number) < 6 else checks.LATEST
+
 
 _FREE = Policy(checks.PRIVILEGED, "latest")
+MAX_PODS_CHECKED = 3000
 
 
-def policy_of(labels: dict[str, str], mode: str) -> Policy:
+def policy_of(labels: dict[str, str], mode: str, rules: PodSecurityRules = USUAL) -> Policy:
     """The policy of one mode. Source: without its own label `warn` follows `enforce`."""
     if mode == "warn" and _PREFIX + "warn" not in labels and _PREFIX + "enforce" in labels:
         mode = "enforce"
-    level = labels.get(_PREFIX + mode, checks.PRIVILEGED)
-    version = labels.get(f"{_PREFIX}{mode}-version", "latest")
+    usual_level, usual_version = rules.enforce if mode == "enforce" else rules.warn
+    level = labels.get(_PREFIX + mode, usual_level)
+    version = labels.get(f"{_PREFIX}{mode}-version", usual_version)
     return Policy(level if level in checks.LEVELS else checks.RESTRICTED, version)
 
 
@@ -93,8 +104,9 @@ class PodSecurity:
         )
     )
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, rules: PodSecurityRules = USUAL) -> None:
         self._reader = reader
+        self._rules = rules
         # namespace -> what it enforces and what it warns of; forgotten when it changes
         self._policies: dict[str, tuple[Policy, Policy]] = {}
         reader.on_change(NAMESPACES, self._changed)
@@ -113,6 +125,10 @@ class PodSecurity:
             causes = label_causes(attributes.obj.metadata.labels)
             if causes:
                 raise invalid(attributes.resource, attributes.obj.metadata.name, causes)
+            if attributes.old is not None:
+                self._judge_raised_level(attributes)
+            return
+        if self._is_exempt(attributes):
             return
         enforced, warned = self._of(attributes.namespace)
         if enforced.level == checks.PRIVILEGED and warned.level == checks.PRIVILEGED:
@@ -122,6 +138,8 @@ class PodSecurity:
         elif not attributes.subresource:
             template = template_of(attributes.obj)
             if template is not None:
+                if template.spec.runtime_class_name in self._rules.exempt_runtime_classes:
+                    return
                 _warn(attributes, warned, core_v1.Pod(metadata=template.metadata, spec=template.spec))
 
     def _of(self, namespace: str) -> tuple[Policy, Policy]:
@@ -131,19 +149,70 @@ class PodSecurity:
             if found is None:
                 return _FREE, _FREE
             labels = found.metadata.labels
-            known = self._policies[namespace] = policy_of(labels, "enforce"), policy_of(labels, "warn")
+            rules = self._rules
+            known = self._policies[namespace] = policy_of(labels, "enforce", rules), policy_of(labels, "warn", rules)
         return known
+
+    def _is_exempt(self, attributes: Attributes) -> bool:
+        rules = self._rules
+        return attributes.namespace in rules.exempt_namespaces or attributes.user.name in rules.exempt_usernames
+
+    def _judge_raised_level(self, attributes: Attributes) -> None:
+        """Warn of Pods that are there and would be refused now. Only what is stricter than before is looked at."""
+        name = attributes.obj.metadata.name
+        before = policy_of(attributes.old.metadata.labels, "enforce", self._rules)
+        now = policy_of(attributes.obj.metadata.labels, "enforce", self._rules)
+        milder = now.version == before.version and checks.LEVELS.index(now.level) <= checks.LEVELS.index(before.level)
+        if now == before or now.level == checks.PRIVILEGED or milder or name in self._rules.exempt_namespaces:
+            return
+        pods = one_of_each_first(self._reader.list(PODS, name))
+        found: dict[str, list[str]] = {}
+        for pod in pods[:MAX_PODS_CHECKED]:
+            reasons = ", ".join(one.reason for one in checks.violations(now.level, pod, now.minor))
+            if reasons:
+                found.setdefault(reasons, []).append(pod.metadata.name)
+        if len(pods) > MAX_PODS_CHECKED:
+            attributes.warnings.append(
+                f"new PodSecurity enforce level only checked against the first {MAX_PODS_CHECKED} of {len(pods)} "
+                "existing pods"
+            )
+        if found:
+            attributes.warnings.append(
+                f'existing pods in namespace "{name}" violate the new PodSecurity enforce level "{now}"'
+            )
+        attributes.warnings += sorted(f"{_and_others(names)}: {reasons}" for reasons, names in found.items())
 
     def _judge_pod(self, attributes: Attributes, enforced: Policy, warned: Policy) -> None:
         if attributes.subresource not in ("", "ephemeralcontainers") or not isinstance(attributes.obj, core_v1.Pod):
             return
         if attributes.operation is Operation.UPDATE and not _matters(attributes.old, attributes.obj):
             return
-        found = checks.violations(enforced.level, attributes.obj)
+        if attributes.obj.spec.runtime_class_name in self._rules.exempt_runtime_classes:
+            return
+        found = checks.violations(enforced.level, attributes.obj, enforced.minor)
         if found:
             raise refused(attributes, f'violates PodSecurity "{enforced}": {_words(found)}')
         if warned != enforced:
             _warn(attributes, warned, attributes.obj)
+
+
+def one_of_each_first(pods: list[core_v1.Pod]) -> list[core_v1.Pod]:
+    """The Pods, the first of each controller and those without one in front: the others are alike."""
+    seen: set[str] = set()
+    first: list[core_v1.Pod] = []
+    others: list[core_v1.Pod] = []
+    for pod in pods:
+        owner = next((one.uid for one in pod.metadata.owner_references if one.controller), "")
+        (others if owner and owner in seen else first).append(pod)
+        seen.add(owner)
+    return first + others
+
+
+def _and_others(names: list[str]) -> str:
+    first, others = min(names), len(names) - 1
+    if not others:
+        return first
+    return f"{first} (and {others} other pod{'s' if others > 1 else ''})"
 
 
 def _matters(old: core_v1.Pod | None, new: core_v1.Pod) -> bool:
@@ -159,7 +228,7 @@ def _matters(old: core_v1.Pod | None, new: core_v1.Pod) -> bool:
 
 
 def _warn(attributes: Attributes, policy: Policy, pod: core_v1.Pod) -> None:
-    found = checks.violations(policy.level, pod)
+    found = checks.violations(policy.level, pod, policy.minor)
     if found:
         attributes.warnings.append(f'would violate PodSecurity "{policy}": {_words(found)}')
 

@@ -3,12 +3,12 @@
 A check answers with a reason and a detail, in upstream's words, or with None. Checks that `restricted` sharpens replace
 their `baseline` form there.
 
-Source: kubernetes `staging/…/pod-security-admission/policy`; the Pod Security Standards, latest version.
-Differs: older versions of the policy are judged as the latest.
+Source: kubernetes `staging/…/pod-security-admission/policy`; the Pod Security Standards.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,18 +40,20 @@ _SYSCTLS = frozenset(
     (
         "kernel.shm_rmid_forced",
         "net.ipv4.ip_local_port_range",
-        "net.ipv4.ip_local_reserved_ports",
         "net.ipv4.ip_unprivileged_port_start",
         "net.ipv4.ping_group_range",
-        "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes",
-        "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_rmem",
         "net.ipv4.tcp_syncookies",
-        "net.ipv4.tcp_wmem",
     )
 )
+_SYSCTLS_27 = _SYSCTLS | {"net.ipv4.ip_local_reserved_ports"}
+_SYSCTLS_29 = _SYSCTLS_27 | {
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+}
+_SYSCTLS_32 = _SYSCTLS_29 | {"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"}
+_SYSCTLS_SINCE = ((0, _SYSCTLS), (27, _SYSCTLS_27), (29, _SYSCTLS_29), (32, _SYSCTLS_32))
 _VOLUMES = frozenset(
     (
         "config_map",
@@ -68,6 +70,10 @@ _VOLUMES = frozenset(
 _SE_LINUX_TYPES = frozenset(("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"))
 _PROFILES = frozenset(("RuntimeDefault", "Localhost"))
 _OWN_HOSTS = frozenset(("", "127.0.0.1", "::1"))
+_SECCOMP_ANNOTATIONS = (
+    "seccomp.security.alpha.kubernetes.io/pod",
+    "container.seccomp.security.alpha.kubernetes.io/",
+)
 _APP_ARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
@@ -101,9 +107,9 @@ def _windows(pod: Pod) -> bool:
     return pod.spec.os is not None and pod.spec.os.name == "windows"
 
 
-def _privilege_escalation(pod: Pod) -> Violation | None:
+def _privilege_escalation(spares_windows: bool, pod: Pod) -> Violation | None:
     names = _where(pod, lambda context: context is None or context.allow_privilege_escalation is not False)
-    if not names or _windows(pod):
+    if not names or (spares_windows and _windows(pod)):
         return None
     detail = f"{_named('container', names)} must set securityContext.allowPrivilegeEscalation=false"
     return Violation("allowPrivilegeEscalation != false", detail)
@@ -167,8 +173,8 @@ def _default_capabilities(pod: Pod) -> Violation | None:
     return Violation("non-default capabilities", detail)
 
 
-def _no_capabilities(pod: Pod) -> Violation | None:
-    if _windows(pod):
+def _no_capabilities(spares_windows: bool, pod: Pod) -> Violation | None:
+    if spares_windows and _windows(pod):
         return None
     details = []
     keeping = _where(
@@ -301,7 +307,7 @@ def _user_zero(pod: Pod) -> Violation | None:
     return Violation("runAsUser=0", f"{' and '.join(setters)} must not set runAsUser=0") if setters else None
 
 
-def _se_linux(pod: Pod) -> Violation | None:
+def _se_linux(allowed: frozenset[str], pod: Pod) -> Violation | None:
     setters, kinds, user, role = [], set(), False, False
     names = []
     contexts = [("", pod.spec.security_context), *((c.name, c.security_context) for c in _containers(pod))]
@@ -309,7 +315,7 @@ def _se_linux(pod: Pod) -> Violation | None:
         options = context.se_linux_options if context is not None else None
         if options is None:
             continue
-        bad_kind = options.type not in _SE_LINUX_TYPES
+        bad_kind = options.type not in allowed
         if not (bad_kind or options.user or options.role):
             continue
         if bad_kind:
@@ -351,9 +357,9 @@ def _unconfined(pod: Pod) -> Violation | None:
     return Violation("seccompProfile", detail)
 
 
-def _confined(pod: Pod) -> Violation | None:
+def _confined(spares_windows: bool, pod: Pod) -> Violation | None:
     bad = _unconfined(pod)
-    if bad is not None or _windows(pod):
+    if bad is not None or (spares_windows and _windows(pod)):
         return bad
     context = pod.spec.security_context
     if context is not None and context.seccomp_profile is not None:
@@ -366,9 +372,24 @@ def _confined(pod: Pod) -> Violation | None:
     return Violation("seccompProfile", detail)
 
 
-def _sysctls(pod: Pod) -> Violation | None:
+def _unconfined_by_annotation(pod: Pod) -> Violation | None:
+    """As `_unconfined`, when profiles were annotations."""
+    keys = [_SECCOMP_ANNOTATIONS[0], *(_SECCOMP_ANNOTATIONS[1] + container.name for container in _containers(pod))]
+    annotations = pod.metadata.annotations
+    bad = sorted(
+        f'{key}="{annotations[key]}"'
+        for key in set(keys)
+        if key in annotations
+        and annotations[key] not in ("runtime/default", "docker/default")
+        and not annotations[key].startswith("localhost/")
+    )
+    words = "annotation" if len(bad) == 1 else "annotations"
+    return Violation("seccompProfile", f"forbidden {words} {', '.join(bad)}") if bad else None
+
+
+def _sysctls(allowed: frozenset[str], pod: Pod) -> Violation | None:
     context = pod.spec.security_context
-    names = sorted({s.name for s in context.sysctls} - _SYSCTLS) if context is not None else []
+    names = sorted({s.name for s in context.sysctls} - allowed) if context is not None else []
     return Violation("forbidden sysctls", ", ".join(names)) if names else None
 
 
@@ -388,29 +409,51 @@ def _host_process(pod: Pod) -> Violation | None:
     return Violation("hostProcess", detail)
 
 
-_COMMON: tuple[Any, ...] = (
-    _app_armor,
-    _default_capabilities,
-    _host_namespaces,
-    _host_paths,
-    _host_ports,
-    _probe_hosts,
-    _privileged,
-    _proc_mount,
-    _se_linux,
-    _unconfined,
-    _sysctls,
-    _host_process,
+# each check with the versions from which on its forms count (v1.N as N); a form counts until the next one
+Forms = tuple[tuple[int, Any], ...]
+_BASELINE: tuple[Forms, ...] = (
+    ((0, _app_armor),),
+    ((0, _default_capabilities),),
+    ((0, _host_namespaces),),
+    ((0, _host_paths),),
+    ((0, _host_ports),),
+    ((34, _probe_hosts),),
+    ((0, _privileged),),
+    ((0, _proc_mount),),
+    ((0, partial(_se_linux, _SE_LINUX_TYPES - {"container_engine_t"})), (31, partial(_se_linux, _SE_LINUX_TYPES))),
+    ((0, _unconfined_by_annotation), (19, _unconfined)),
+    tuple((since, partial(_sysctls, allowed)) for since, allowed in _SYSCTLS_SINCE),
+    ((0, _host_process),),
 )
-_REPLACED = frozenset((_default_capabilities, _host_paths, _unconfined))
-_STRICT: tuple[Any, ...] = (_privilege_escalation, _no_capabilities, _volume_types, _not_root, _user_zero, _confined)
+_RESTRICTED: tuple[Forms, ...] = (
+    ((8, partial(_privilege_escalation, False)), (25, partial(_privilege_escalation, True))),
+    ((22, partial(_no_capabilities, False)), (25, partial(_no_capabilities, True))),
+    ((0, _volume_types),),
+    ((0, _not_root),),
+    ((23, _user_zero),),
+    ((19, partial(_confined, False)), (25, partial(_confined, True))),
+)
+# what `restricted` sharpens, by the checks that do so
+_REPLACED = {1: _BASELINE[1], 2: _BASELINE[3], 5: _BASELINE[9]}
+LATEST = 1_000_000
 
 
-def violations(level: str, pod: Pod) -> list[Violation]:
-    """What the Pod does that the level forbids, in upstream's order."""
+def violations(level: str, pod: Pod, minor: int = LATEST) -> list[Violation]:
+    """What the Pod does that the level forbids, in upstream's order. `minor`: 28 for the policy of v1.28."""
     if level == PRIVILEGED:
         return []
-    checks = _COMMON
-    if level == RESTRICTED:
-        checks = (*(check for check in _COMMON if check not in _REPLACED), *_STRICT)
-    return [found for check in checks if (found := check(pod)) is not None]
+    return [found for check in _checks_of(level, minor) if (found := check(pod)) is not None]
+
+
+@lru_cache(maxsize=128)
+def _checks_of(level: str, minor: int) -> tuple[Any, ...]:
+    strict = _RESTRICTED if level == RESTRICTED else ()
+    sharpened = [_REPLACED[n] for n, forms in enumerate(strict) if n in _REPLACED and _form(forms, minor) is not None]
+    mild = (forms for forms in _BASELINE if not any(forms is one for one in sharpened))
+    chosen = (_form(forms, minor) for forms in (*mild, *strict))
+    return tuple(check for check in chosen if check is not None)
+
+
+def _form(forms: Forms, minor: int) -> Any:
+    """The form of a check that counts in a version; None if there was none yet."""
+    return next((check for since, check in reversed(forms) if since <= minor), None)
