@@ -64,6 +64,8 @@ class Replay:
             service_account_key_pem=pki.service_account_key.read_bytes(),
         )
         self.server = ApiServer(MemoryStore(), options, self.clock, SeededRandomness(1))
+        self.returned: list[Any] = []
+        """Every tree that was answered, those of watches' events too."""
 
     async def run(self, topic: str) -> dict[str, list[str]]:
         """What each case found different, by its name; nothing for most."""
@@ -143,10 +145,12 @@ class Replay:
             while not sink.closed and self.clock.monotonic() < deadline:
                 await self.clock.advance(0.5)
             found["events"] = sink.events
+            self.returned += [event["object"] for event in sink.events if "object" in event]
             return found
         raw = response.body or b"".join(response.segments or ())
         try:
             found["answer"] = orjson.loads(raw)
+            self.returned.append(found["answer"])
         except orjson.JSONDecodeError:
             if raw:
                 found["words"] = raw.decode("utf-8", "replace")

@@ -230,3 +230,18 @@ def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithSer
         assert orjson.loads(text.body)["major"]
 
     with_server(body)
+
+
+def test_a_long_list_is_whole_in_each_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.handlers.list.ENCODED_SLICE_ITEMS", 3)
+
+    async def body(world: World) -> None:
+        for number in range(10):
+            await world.made(MAPS, config_map(f"m{number}"))
+        names = [f"m{number}" for number in range(10)]
+        answer = await world.respond("GET", MAPS, None, {"accept": PB})
+        assert [one["metadata"]["name"] for one in message(answer.body, "core/v1.ConfigMapList")["items"]] == names
+        answer = await world.respond("GET", MAPS, None, {"accept": CBOR})
+        assert [one["metadata"]["name"] for one in cbor.decode(answer.body)["items"]] == names
+
+    in_world(body)

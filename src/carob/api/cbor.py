@@ -158,7 +158,48 @@ def event(kind: str, tree: Any, shape: schema.Shape | None = None) -> bytes:
     return SELF_DESCRIBED + cbor2.dumps({b"type": kind.encode(), b"object": obj})
 
 
+def with_bytes(shape: schema.Shape | None) -> schema.Shape | None:
+    """The shape if there are bytes in it; None for the many that need not be looked at."""
+    if not isinstance(shape, schema.StructShape):
+        return shape
+    found = _have_bytes.get(shape.struct)
+    if found is None:
+        found = _have_bytes[shape.struct] = _has_bytes(shape, set())
+    return shape if found else None
+
+
+_have_bytes: dict[type[Any], bool] = {}
+
+
+def _has_bytes(shape: schema.Shape, seen: set[type[Any]]) -> bool:
+    if isinstance(shape, schema.ListShape):
+        return _has_bytes(shape.item, seen)
+    if isinstance(shape, schema.MapShape):
+        return _has_bytes(shape.value, seen)
+    if isinstance(shape, schema.Scalar):
+        return shape.kind == schema.BYTES
+    if shape.struct in seen:
+        return False
+    seen.add(shape.struct)
+    return any(_has_bytes(field, seen) for field in shape.fields.values())
+
+
+def _as_bytes(value: Any) -> Any:
+    """`_prepared`, where no text is bytes in base64."""
+    kind = value.__class__
+    if kind is str:
+        return value.encode()
+    if kind is dict:
+        return {key.encode(): _as_bytes(one) for key, one in value.items()}
+    if kind is list:
+        return [_as_bytes(one) for one in value]
+    return value
+
+
 def _prepared(value: Any, shape: schema.Shape | None) -> Any:
+    shape = with_bytes(shape)
+    if shape is None:
+        return _as_bytes(value)
     kind = value.__class__
     if kind is str:
         if isinstance(shape, schema.Scalar) and shape.kind == schema.BYTES:
