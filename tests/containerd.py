@@ -23,6 +23,7 @@ from typing import Any
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 PAUSE_IMAGE = "carob.local/pause:1"
+TOLD = "{{.PodCIDR}}"
 START_SECONDS = 60
 END_SECONDS = 20
 # where containerd and its CNI library put things whatever they are configured to
@@ -52,12 +53,16 @@ disabled_plugins = [{disabled}]
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni}"
     conf_dir = "{folder}/cni"
+    conf_template = "{template}"
 """
 _DISABLED = ("snapshotter.v1.btrfs", "snapshotter.v1.aufs", "snapshotter.v1.zfs", "snapshotter.v1.devmapper")
 
 
 class Containerd:
-    """One daemon. `run` is a short path: sockets lie below it."""
+    """One daemon. `run` is a short path: sockets lie below it.
+
+    `network` is a CNI configuration; with `TOLD` as its subnet it waits until a node tells its range.
+    """
 
     def __init__(self, folder: Path, run: Path, network: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -75,7 +80,8 @@ class Containerd:
         """Returns when it answers."""
         for place in (self.folder / "cni", self.run):
             place.mkdir(parents=True, exist_ok=True)
-        (self.folder / "cni" / "10-test.conflist").write_text(json.dumps(self._network))
+        network = json.dumps(self._network)
+        (self.folder / ("cni.template" if TOLD in network else "cni/10-test.conflist")).write_text(network)
         config = self.folder / "config.toml"
         config.write_text(
             _CONFIG.format(
@@ -84,6 +90,7 @@ class Containerd:
                 socket=self.socket,
                 pause=PAUSE_IMAGE,
                 cni=CNI_PLUGINS,
+                template=self.folder / "cni.template" if TOLD in network else "",
                 disabled=", ".join(f'"io.containerd.{name}"' for name in _DISABLED),
             )
         )
@@ -215,5 +222,5 @@ def load_pause(containerd: Containerd) -> None:
     root = containerd.folder / "pause"
     root.mkdir()
     program = shutil.which("catatonit") or "/usr/libexec/podman/catatonit"
-    shutil.copy(program, root / "pause")
-    containerd.load(PAUSE_IMAGE, root, {"Entrypoint": ["/pause", "-P"]})
+    shutil.copy(program, root / "catatonit")
+    containerd.load(PAUSE_IMAGE, root, {"Entrypoint": ["/catatonit", "-P"]})

@@ -235,7 +235,9 @@ class ContainerdWorld:
     def __init__(self, folder: Path, run: Path) -> None:
         self.logs = folder / "logs"
         self._folder = folder
-        self._containerd = Containerd(folder / "containerd", run, ptp("10.254.7.0/24", folder / "addresses"))
+        self._containerd = Containerd(
+            folder / "containerd", run, ptp(f"10.254.{os.getpid() % 250 + 1}.0/24", folder / "addresses")
+        )
 
     def start(self) -> None:
         """Bring it up, with the images that the contract needs."""

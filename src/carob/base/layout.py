@@ -47,6 +47,8 @@ class NodeLayout:
     """`key=value:Effect`, for the Node when it is registered."""
     cri_socket: str = ""
     """Where the node's runtime is served to CRI clients; empty: nowhere."""
+    runtime_endpoint: str = ""
+    """`unix:///…`: the CRI socket of the runtime that runs the node's containers; empty: carob's own runtime."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from carob.runtime.types import ContainerStatus, LinuxUser
 
-CONTAINER_ID_SCHEME = "carob"
 UNKNOWN_EXIT_CODE = 137
 
 
@@ -81,8 +80,8 @@ def container_status(
 
 
 def container_id(status: ContainerStatus) -> str:
-    """`carob://<id>`."""
-    return f"{CONTAINER_ID_SCHEME}://{status.id}"
+    """`carob://<id>`, or with the name of another runtime."""
+    return f"{status.runtime}://{status.id}"
 
 
 def _default_state(pod: core_v1.Pod, *, init: bool) -> core_v1.ContainerState:

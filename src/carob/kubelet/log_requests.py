@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 from carob.base.clock import parse_rfc3339
-from carob.kubelet.container_statuses import CONTAINER_ID_SCHEME
 from carob.kubelet.log_choice import NoLog, log_container_id
 from carob.kubelet.log_stream import LogStream
 from carob.kubelet.logs import LogOptions
@@ -61,7 +60,7 @@ class LogRequests:
             chosen = log_container_id(pod, self._statuses.known(record.pod), container, previous=previous)
         except (NoLog, BadQuery) as error:
             return _error(400, str(error))
-        container_id = chosen.removeprefix(f"{CONTAINER_ID_SCHEME}://")
+        container_id = chosen.rpartition("://")[2]
         status = record.containers.get(container_id)
         if status is None or not os.path.exists(status.log_path):
             return _error(500, f'failed to find log of container "{container}" in pod "{pod}": the file is gone')

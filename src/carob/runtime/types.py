@@ -250,6 +250,8 @@ class ContainerStatus(Struct, kw_only=True):
     resources: Resources = field(default_factory=Resources)
     user: LinuxUser | None = None
     """None while nobody knows."""
+    runtime: str = "carob"
+    """Whose container it is: the scheme of the `containerID` that people see."""
 
 
 class ContainerStats(Struct, kw_only=True):

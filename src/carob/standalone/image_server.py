@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import orjson
@@ -21,22 +21,39 @@ from carob.transport.http import Response
 from carob.transport.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from carob.base.clock import Clock
     from carob.host.types import Host
-    from carob.runtime.images.images import Images
     from carob.runtime.types import Image
     from carob.transport.http import Request, Sink
 
 _log = get_logger("images")
 
 
+class NodeImages(Protocol):
+    """A node's images: carob's own store, or those of another runtime."""
+
+    async def start(self) -> None: ...
+
+    async def list_images(self) -> list[Image]: ...
+
+    async def pull_image(
+        self, name: str, auth: RegistryAuth | None = None, progress: Callable[[str], None] | None = None
+    ) -> Image: ...
+
+    async def load(self, archive: str) -> list[Image]: ...
+
+    async def build(self, root: str, tag: str, config: Mapping[str, Any]) -> Image: ...
+
+    async def remove_image(self, name: str) -> None: ...
+
+
 class ImageServer:
     """Serves one image store on one socket."""
 
-    def __init__(self, host: Host, images: Images, socket: Path, clock: Clock) -> None:
+    def __init__(self, host: Host, images: NodeImages, socket: Path, clock: Clock) -> None:
         self._host = host
         self._images = images
         self._socket = socket

@@ -35,7 +35,7 @@ from carob.runtime.types import RuntimeFailure
 from carob.standalone.image_server import ImageServer
 from carob.standalone.membership import NETWORK, NODE, JoinedAccess, LocalAccess
 from carob.standalone.network_agent import NetworkAgent
-from carob.standalone.places import apart_node, node_cgroup, runtime_places
+from carob.standalone.places import apart_node, node_cgroup, runtime_owner, runtime_places
 from carob.standalone.process import settle_memory
 from carob.transport.server import Server
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from carob.network.node import Network
     from carob.runtime.cri.server import CriServer
     from carob.runtime.types import Runtime
+    from carob.standalone.image_server import NodeImages
     from carob.standalone.membership import Access
 
 _log = get_logger("node")
@@ -86,7 +87,9 @@ def enter_namespaces(cluster: Cluster, node: str) -> None:
     if apart is not None:
         # its file lies outside of the mount namespace, where the next process finds it
         segment.connect(apart, host)
-    mount_namespace.enter(host, runtime_places(cluster, node))
+    if not layout.runtime_endpoint:
+        # what volumes mount must be seen by whoever runs the containers
+        mount_namespace.enter(host, runtime_places(cluster, node))
     if apart is not None:
         segment.enter(apart, host)
 
@@ -137,23 +140,14 @@ class NodeProcess:
 
     async def run(self) -> None:
         """Run Pods until cancelled; containers run on. Raises: OSError, NetworkFailure, RuntimeFailure, JoinFailure."""
-        cluster, clock = self._cluster, self._clock
         await self._access.open(self._options())
         if self._access.former_range:
             # the Node was deleted meanwhile: the Pods of that time have no addresses any more, and nobody wants them
-            remove_network(cluster.name, self._folder / "network")
-        network = open_network(self._network_layout(), self._folder / "network", clock)
+            remove_network(self._cluster.name, self._folder / "network")
+        network = open_network(self._network_layout(), self._folder / "network", self._clock)
         try:
             network.set_up()
-            images = self._images(lambda image_id: runtime.container_using(image_id))
-            runtime = EmbeddedRuntime(
-                host=self._host,
-                clock=clock,
-                randomness=self._randomness,
-                places=runtime_places(cluster, self._node.name),
-                network=network.pods,
-                images=images,
-            )
+            runtime, images = self._runtime(network)
             try:
                 await images.start()
                 # certificates and the API are the server's to make
@@ -163,6 +157,27 @@ class NodeProcess:
                 await runtime.close()
         finally:
             network.close()
+
+    def _runtime(self, network: Network) -> tuple[Runtime, NodeImages]:
+        """What runs the containers, and their images."""
+        endpoint = self._node.runtime_endpoint
+        if endpoint:
+            from carob.runtime.cri.client import CriRuntime
+            from carob.runtime.cri.node_images import RuntimeImages
+
+            owner = runtime_owner(self._cluster, self._node)
+            driven = CriRuntime(endpoint, self._host, self._clock, owner, self._node.pod_cidr)
+            return driven, RuntimeImages(driven)
+        images = self._images(lambda image_id: runtime.container_using(image_id))
+        runtime = EmbeddedRuntime(
+            host=self._host,
+            clock=self._clock,
+            randomness=self._randomness,
+            places=runtime_places(self._cluster, self._node.name),
+            network=network.pods,
+            images=images,
+        )
+        return runtime, images
 
     def _network_layout(self) -> NetworkLayout:
         cluster = self._cluster
@@ -252,7 +267,7 @@ class NodeProcess:
         )
         return server, heard
 
-    async def _serve(self, runtime: EmbeddedRuntime, images: Images, network: Network) -> None:
+    async def _serve(self, runtime: Runtime, images: NodeImages, network: Network) -> None:
         """The kubelet, its HTTPS server, the image socket, and what the API says of the network."""
         name, access = self._node.name, self._access
         client = Client(access.transport(NODE), user_agent="kubelet")

@@ -30,6 +30,11 @@ def apart_node(cluster: Cluster, node: NodeLayout) -> ApartNode:
     )
 
 
+def runtime_owner(cluster: Cluster, node: NodeLayout) -> str:
+    """What marks a node's own on a runtime that others use too."""
+    return f"{cluster.name}.{node.name}"
+
+
 def node_cgroup(cluster: Cluster, node: NodeLayout) -> str:
     """Under which control group the node's Pods live."""
     return f"/carob-{cluster.name}" + (f"/{node.name}" if node.apart else "")

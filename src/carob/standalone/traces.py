@@ -12,7 +12,7 @@ from carob.network import node as network
 from carob.network import segment
 from carob.network.layout import NetworkFailure
 from carob.runtime.embedded.cleanup import remove_everything
-from carob.standalone.places import apart_node, node_cgroup
+from carob.standalone.places import apart_node, node_cgroup, runtime_owner
 
 if TYPE_CHECKING:
     from carob.base.layout import Cluster, NodeLayout
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def remove_traces(cluster: Cluster) -> list[str]:
     """Remove them; what could not be removed, a line each. Idempotent; also after kill -9 of everything."""
-    left = list(remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir))
+    left = [line for node in cluster.nodes for line in _remove_driven(cluster, node)]
+    left += remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir)
     # the network's traces are found by the cluster's name, also when nobody knows its nodes any more
     for node in [n.name for n in cluster.nodes if not n.apart] or ["node-0"]:
         try:
@@ -34,7 +35,16 @@ def remove_node_containers(cluster: Cluster, node: NodeLayout) -> list[str]:
     """What happens to a node's containers when its machine is switched off. Its agent must have ended."""
     name = f"{node_cgroup(cluster, node)}/kubepods".removeprefix("/carob-")
     folders = str(cluster.node_dir(node.name)), str(cluster.node_run_dir(node.name))
-    return list(remove_everything(RealHost(), name, *folders))
+    return _remove_driven(cluster, node) + list(remove_everything(RealHost(), name, *folders))
+
+
+def _remove_driven(cluster: Cluster, node: NodeLayout) -> list[str]:
+    """What the node has on somebody else's runtime."""
+    if not node.runtime_endpoint:
+        return []
+    from carob.runtime.cri import cleanup
+
+    return cleanup.remove_everything(node.runtime_endpoint, runtime_owner(cluster, node))
 
 
 def remove_node(cluster: Cluster, node: NodeLayout) -> list[str]:

@@ -28,7 +28,13 @@ from carob.runtime.cri.channel import CALL_SECONDS, Channel, Unimplemented
 from carob.runtime.cri.client_images import ImageClient
 from carob.runtime.cri.client_stats import StatsClient
 from carob.runtime.cri.exits import Exits
-from carob.runtime.cri.runtime_messages import VersionRequest, VersionResponse
+from carob.runtime.cri.runtime_messages import (
+    NetworkConfig,
+    RuntimeConfig,
+    UpdateRuntimeConfigRequest,
+    VersionRequest,
+    VersionResponse,
+)
 from carob.runtime.cri.streams import open_command, open_port, refused_command
 from carob.runtime.embedded.oci_spec import MASKED_PATHS, READONLY_PATHS
 from carob.runtime.limits import limits, merged
@@ -55,6 +61,7 @@ from carob.wire.remotecommand import Streams
 CREATE_FAILED, RUN_FAILED = "CreateContainerError", "RunContainerError"
 # Source: kubelet: a sandbox may take twice as long as everything else, for its network.
 SANDBOX_SECONDS = CALL_SECONDS * 2
+ANSWER_SECONDS = 10.0
 KILLED_CODE = 137
 THREADS = 2
 T = TypeVar("T")
@@ -62,9 +69,15 @@ _log = get_logger("cri")
 
 
 class CriRuntime:
-    """Implements `carob.runtime.types.Runtime`. `owner` marks what is ours on a runtime that others use too."""
+    """Implements `carob.runtime.types.Runtime`. `owner` marks what is ours on a runtime that others use too.
 
-    def __init__(self, endpoint: str, host: Host, clock: Clock, owner: str) -> None:
+    `pod_range` (CIDR) is told to the runtime, for networks that it makes itself.
+    """
+
+    def __init__(self, endpoint: str, host: Host, clock: Clock, owner: str, pod_range: str = "") -> None:
+        self._endpoint = endpoint
+        self._pod_range = pod_range
+        self._name = ""
         self._channel = Channel(endpoint)
         self._owner = owner
         self._cgroups = Cgroups(host)
@@ -102,7 +115,15 @@ class CriRuntime:
             raise RuntimeFailure(f"failed to {name}: {error}") from error
 
     async def start(self) -> None:
-        """Find what an earlier agent left running."""
+        """Find what an earlier agent left running. Raises: RuntimeFailure when nobody answers."""
+        try:
+            self._name, _ = await self.version()
+        except TimeoutError:
+            raise RuntimeFailure(f"the container runtime at {self._endpoint} does not answer") from None
+        if self._pod_range:
+            network = NetworkConfig(pod_cidr=self._pod_range)
+            request = UpdateRuntimeConfigRequest(runtime_config=RuntimeConfig(network_config=network))
+            await self._channel.runtime("UpdateRuntimeConfig", request, shared.Empty)
         for sandbox in await self.list_sandboxes():
             if sandbox.state is SandboxState.READY:
                 self._exits.sandbox(sandbox.id)
@@ -123,7 +144,7 @@ class CriRuntime:
         self._subscribers.append(exited)
 
     async def version(self) -> tuple[str, str]:
-        told = await self._channel.runtime("Version", VersionRequest(), VersionResponse)
+        told = await self._channel.runtime("Version", VersionRequest(), VersionResponse, ANSWER_SECONDS)
         return told.runtime_name, told.runtime_version
 
     # --- sandboxes
@@ -332,6 +353,7 @@ class CriRuntime:
         if status.state is ContainerState.RUNNING:
             status.pid = verbose.pid(more)
         shown = told.resources.linux if told.resources is not None else verbose.resources(more)
+        status.runtime = self._name
         status.resources = orders.limits(self._limits.get(told.id, order.resources), shown)
         return status
 

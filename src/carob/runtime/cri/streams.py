@@ -28,6 +28,8 @@ def refused_command(message: str) -> tuple[int, bytes] | None:
 
     A shell says 127 and 126; runtimes tell it as a failure of their own.
     """
+    if "exec failed" not in message:
+        return None
     if _NO_COMMAND.search(message):
         code = NOT_FOUND_CODE
     elif _NOT_EXECUTABLE.search(message):
