@@ -248,6 +248,9 @@ def test_limits_and_counters_are_the_kernels(world: RealWorld) -> None:
         assert stats.cpu_usage_nanoseconds > 0
         assert stats.rootfs_inodes_used >= 2  # blocks are counted once the kernel writes them
         assert stats.process_count >= 1
+        whole = next(one for one in await runtime.sandbox_stats() if one.id == sandbox_id)
+        assert whole.process_count > stats.process_count, "the pause process counts too"
+        assert whole.memory_usage_bytes >= stats.memory_usage_bytes // 2
         await runtime.update_resources(container_id, Resources(memory_limit=32 << 20, pids_limit=20))
         assert (await said(runtime, container_id, show)).split()[:2] == [str(32 << 20), "20"]
         await runtime.remove_sandbox(sandbox_id)

@@ -338,6 +338,9 @@ def test_stats_are_of_running_containers_only(world: World) -> None:
         stats = await runtime.container_stats()
         assert [s.id for s in stats] == [running]
         assert stats[0].process_count >= 1
+        assert [s.id for s in await runtime.sandbox_stats()] == [sandbox_id]
+        await runtime.stop_sandbox(sandbox_id)
+        assert await runtime.sandbox_stats() == []
         await runtime.remove_sandbox(sandbox_id)
 
     world.run(body)

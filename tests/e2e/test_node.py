@@ -274,6 +274,12 @@ def test_the_nodes_statistics(cluster: Cluster, gone: Any) -> None:
     text = cluster.kubectl(KUBECTL, "get", "--raw", "/api/v1/nodes/node-0/proxy/stats/summary").check().out
     pods = {pod["podRef"]["name"]: pod for pod in json.loads(text)["pods"]}
     assert pods["counted"]["memory"]["workingSetBytes"] > 0
+    assert pods["counted"]["network"]["name"] == "eth0"
+    own, containers = pods["counted"]["process_stats"]["process_count"], pods["counted"]["containers"]
+    assert own > len(containers), "the pause process counts too"
+    page = cluster.kubectl(KUBECTL, "get", "--raw", "/api/v1/nodes/node-0/proxy/metrics/cadvisor").check().out
+    received = [line for line in page.splitlines() if line.startswith("container_network_receive_bytes_total{")]
+    assert any('pod="counted"' in line and 'interface="eth0"' in line for line in received)
     metrics = cluster.kubectl(KUBECTL, "get", "--raw", "/api/v1/nodes/node-0/proxy/metrics/resource").check().out
     assert 'container_memory_working_set_bytes{container="c0",namespace="default",pod="counted"}' in metrics
     end = time.monotonic() + 60

@@ -32,6 +32,7 @@ from carob.runtime.types import (
     RuntimeFailure,
     SandboxConfig,
     SandboxState,
+    SandboxStats,
     SandboxStatus,
 )
 
@@ -56,6 +57,7 @@ class FakeRuntime:
         self.groups: dict[str, Resources] = {}
         self.programs: dict[tuple[str, ...], Program] = {}
         self.stats: dict[str, ContainerStats] = {}
+        self.sandbox_counters: dict[str, SandboxStats] = {}
         self.ports: dict[tuple[str, int], Duplex] = {}
         self._now = now
         self._numbers = itertools.count(1)
@@ -327,6 +329,10 @@ class FakeRuntime:
         if (sandbox_id, port) not in self.ports:
             raise ConnectionError(f"failed to connect to localhost:{port} inside sandbox {sandbox_id}")
         return self.ports[sandbox_id, port]
+
+    async def sandbox_stats(self) -> list[SandboxStats]:
+        ready = [one.id for one in self.sandboxes.values() if one.state is SandboxState.READY]
+        return [self.sandbox_counters.get(i) or SandboxStats(id=i, timestamp=self._now()) for i in ready]
 
     async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
         running = [c.id for c in self.containers.values() if c.state is ContainerState.RUNNING]

@@ -35,6 +35,17 @@ class CgroupLimits(Struct, kw_only=True, frozen=True):
     hugepage_limits: dict[str, int] = field(default_factory=dict)
 
 
+class DeviceCounters(Struct, frozen=True):
+    """Bytes and operations of one block device."""
+
+    major: int
+    minor: int
+    read_bytes: int = 0
+    write_bytes: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
 class CgroupStats(Struct, kw_only=True, frozen=True):
     """Nanoseconds and bytes; 0 where the machine has no such controller."""
 
@@ -51,6 +62,8 @@ class CgroupStats(Struct, kw_only=True, frozen=True):
     cpu_throttled_nanoseconds: int = 0
     memory_cache_bytes: int = 0
     swap_usage_bytes: int = 0
+    cpu_user_nanoseconds: int = 0
+    cpu_system_nanoseconds: int = 0
 
 
 class Layout(Struct, frozen=True):
@@ -78,6 +91,10 @@ class Writer(Protocol):
     def apply(self, path: str, limits: CgroupLimits) -> None: ...
 
     def stats(self, path: str) -> CgroupStats: ...
+
+    def devices(self, path: str) -> dict[tuple[int, int], list[int]]:
+        """By device: bytes read and written, reads and writes."""
+        ...
 
     def oom_kills(self, path: str) -> int | None: ...
 
@@ -232,6 +249,11 @@ class Cgroups:
         if not self.exists(path):
             return None
         return self._writer.stats(path)
+
+    def devices(self, path: str) -> list[DeviceCounters]:
+        """What the group and those below have read and written; empty when there is no such group or controller."""
+        found = [DeviceCounters(*key, *numbers) for key, numbers in self._writer.devices(path).items()]
+        return [one for one in found if one.reads or one.writes]
 
     def oom_kills(self, path: str) -> int | None:
         """How many processes the kernel killed here for want of memory; None when it cannot be known any more."""

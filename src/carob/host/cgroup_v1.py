@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from carob.host.cgroup import CgroupLimits, CgroupStats
 
 _UNLIMITED = -1
+# USER_HZ, the same on every machine that Linux runs on
+_TICK_NANOSECONDS = 10_000_000
 
 
 def inherit_cpuset(host: Host, parent: str, folder: str) -> None:
@@ -82,6 +84,7 @@ class Version1:
         usage = self._number("memory", path, "memory.usage_in_bytes")
         detail = self._table("memory", path, "memory.stat")
         throttling = self._table("cpu", path, "cpu.stat")
+        times = self._table("cpuacct", path, "cpuacct.stat")
         return CgroupStats(
             cpu_usage_nanoseconds=self._number("cpuacct", path, "cpuacct.usage"),
             memory_usage_bytes=usage,
@@ -96,7 +99,25 @@ class Version1:
             cpu_throttled_nanoseconds=throttling.get("throttled_time", 0),
             memory_cache_bytes=detail.get("total_cache", 0),
             swap_usage_bytes=detail.get("total_swap", 0),
+            cpu_user_nanoseconds=times.get("user", 0) * _TICK_NANOSECONDS,
+            cpu_system_nanoseconds=times.get("system", 0) * _TICK_NANOSECONDS,
         )
+
+    def devices(self, path: str) -> dict[tuple[int, int], list[int]]:
+        found: dict[tuple[int, int], list[int]] = {}
+        for first, name in (
+            (0, "blkio.throttle.io_service_bytes_recursive"),
+            (2, "blkio.throttle.io_serviced_recursive"),
+        ):
+            file = self._file("blkio", path, name)
+            with suppress(OSError, ValueError):
+                for line in self._host.read(file).splitlines() if file else ():
+                    words = line.split()
+                    if len(words) == 3 and words[1] in ("Read", "Write"):
+                        major, _, minor = words[0].partition(":")
+                        numbers = found.setdefault((int(major), int(minor)), [0, 0, 0, 0])
+                        numbers[first + (words[1] == "Write")] = int(words[2])
+        return found
 
     def oom_kills(self, path: str) -> int | None:
         # oom_kill is missing before Linux 4.13

@@ -97,7 +97,20 @@ class Version2:
             cpu_throttled_nanoseconds=cpu.get("throttled_usec", 0) * 1000,
             memory_cache_bytes=memory.get("file", 0),
             swap_usage_bytes=self._number(path, "memory.swap.current"),
+            cpu_user_nanoseconds=cpu.get("user_usec", 0) * 1000,
+            cpu_system_nanoseconds=cpu.get("system_usec", 0) * 1000,
         )
+
+    def devices(self, path: str) -> dict[tuple[int, int], list[int]]:
+        found = {}
+        with suppress(OSError, ValueError):
+            for line in self._host.read(f"{self._mount}{path}/io.stat").splitlines():
+                device, *words = line.split()
+                major, _, minor = device.partition(":")
+                named = {key: int(value) for key, value in (word.split("=") for word in words)}
+                numbers = [named.get(key, 0) for key in ("rbytes", "wbytes", "rios", "wios")]
+                found[int(major), int(minor)] = numbers
+        return found
 
     def oom_kills(self, path: str) -> int | None:
         return self._table(path, "memory.events").get("oom_kill")

@@ -1,11 +1,12 @@
 """`/metrics/cadvisor`: the container metrics that dashboards and alert rules know by name. Pure.
 
 Source: cAdvisor `metrics/prometheus.go`; the labels that the kubelet gives (`container`, `id`, `image`, `name`, `namespace`, `pod`).
-Differs: no network, block device and per-processor series (docs/known-limits.md).
+As upstream's kubelet: no series for each processor.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from carob.kubelet.exposition import Family, text
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carob.kubelet.machine import Machine
-    from carob.kubelet.usage import ContainerUse, Look
+    from carob.kubelet.usage import ContainerUse, Look, SandboxUse
+    from carob.runtime.types import DeviceStats, InterfaceStats
 
 _SERIES: tuple[tuple[str, str, str, Callable[[ContainerUse], float]], ...] = (
     (
@@ -100,6 +102,70 @@ _SERIES: tuple[tuple[str, str, str, Callable[[ContainerUse], float]], ...] = (
 )
 
 
+# Source: cAdvisor's names of what proc_net_dev(5) and the block controller count
+_NETWORK: tuple[tuple[str, str, Callable[[InterfaceStats], int]], ...] = (
+    ("receive_bytes", "bytes received", lambda one: one.receive_bytes),
+    ("receive_errors", "errors encountered while receiving", lambda one: one.receive_errors),
+    ("receive_packets_dropped", "packets dropped while receiving", lambda one: one.receive_dropped),
+    ("receive_packets", "packets received", lambda one: one.receive_packets),
+    ("transmit_bytes", "bytes transmitted", lambda one: one.transmit_bytes),
+    ("transmit_errors", "errors encountered while transmitting", lambda one: one.transmit_errors),
+    ("transmit_packets_dropped", "packets dropped while transmitting", lambda one: one.transmit_dropped),
+    ("transmit_packets", "packets transmitted", lambda one: one.transmit_packets),
+)
+_DISK: tuple[tuple[str, str, Callable[[DeviceStats], int]], ...] = (
+    ("reads_bytes", "bytes read", lambda one: one.read_bytes),
+    ("reads", "reads completed", lambda one: one.reads),
+    ("writes_bytes", "bytes written", lambda one: one.write_bytes),
+    ("writes", "writes completed", lambda one: one.writes),
+)
+
+
+def _networks(look: Look) -> list[Family]:
+    families = [
+        Family(f"container_network_{name}_total", "counter", f"Cumulative count of {words}")
+        for name, words, _ in _NETWORK
+    ]
+    for use in look.sandboxes.values():
+        for interface in use.stats.interfaces:
+            labels = {**_group_labels(use), "interface": interface.name}
+            for family, (_, _, value) in zip(families, _NETWORK, strict=True):
+                family.add(labels, value(interface), use.stats.timestamp)
+    return families
+
+
+def _disks(look: Look) -> list[Family]:
+    families = [
+        Family(f"container_fs_{name}_total", "counter", f"Cumulative count of {words}") for name, words, _ in _DISK
+    ]
+    for use in look.containers:
+        for device in use.stats.devices:
+            labels = {**_labels(use), "device": _device_name(device)}
+            for family, (_, _, value) in zip(families, _DISK, strict=True):
+                family.add(labels, value(device), use.stats.timestamp)
+    return families
+
+
+def _device_name(device: DeviceStats) -> str:
+    path = f"/sys/dev/block/{device.major}:{device.minor}"
+    try:
+        return "/dev/" + os.path.basename(os.readlink(path))
+    except OSError:
+        return f"{device.major}:{device.minor}"
+
+
+def _group_labels(use: SandboxUse) -> dict[str, str]:
+    metadata = use.record.pod.metadata
+    return {
+        "container": "",
+        "id": use.sandbox.config.cgroup_parent,
+        "image": "",
+        "name": use.sandbox.id,
+        "namespace": metadata.namespace,
+        "pod": metadata.name,
+    }
+
+
 def page(look: Look, machine: Machine) -> str:
     """The text of one look."""
     version = Family("cadvisor_version_info", "gauge", "A metric with a constant '1' value labeled by kernel version.")
@@ -111,8 +177,22 @@ def page(look: Look, machine: Machine) -> str:
     families = [Family(name, kind, words) for name, kind, words, _ in _SERIES]
     root = {"container": "", "id": "/", "image": "", "name": "", "namespace": "", "pod": ""}
     cpu.add({**root, "cpu": "total"}, look.node.cpu_nanoseconds / 1e9, look.time)
+    user = Family("container_cpu_user_seconds_total", "counter", "Cumulative user cpu time consumed in seconds.")
+    system = Family("container_cpu_system_seconds_total", "counter", "Cumulative system cpu time consumed in seconds.")
+    by_name = {family.name: family for family in families}
+    for group in look.sandboxes.values():
+        labels, own = _group_labels(group), group.stats
+        cpu.add({**labels, "cpu": "total"}, own.cpu_usage_nanoseconds / 1e9, own.timestamp)
+        for name, number in (
+            ("container_memory_rss", own.memory_rss_bytes),
+            ("container_memory_usage_bytes", own.memory_usage_bytes),
+            ("container_memory_working_set_bytes", own.memory_working_set_bytes),
+        ):
+            by_name[name].add(labels, number, own.timestamp)
     for use in look.containers:
         stats, labels = use.stats, _labels(use)
+        user.add(labels, stats.cpu_user_nanoseconds / 1e9, stats.timestamp)
+        system.add(labels, stats.cpu_system_nanoseconds / 1e9, stats.timestamp)
         cpu.add({**labels, "cpu": "total"}, stats.cpu_usage_nanoseconds / 1e9, stats.timestamp)
         seen.add(labels, int(look.time), stats.timestamp)
         start.add(labels, use.status.started_at)
@@ -126,7 +206,8 @@ def page(look: Look, machine: Machine) -> str:
     cores.add(ids, machine.cpus)
     memory = Family("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.")
     memory.add(ids, machine.memory_bytes)
-    return text([version, cpu, *families, seen, failures, start, cores, memory])
+    more = [*_networks(look), *_disks(look)]
+    return text([version, cpu, user, system, *families, *more, seen, failures, start, cores, memory])
 
 
 def _labels(use: ContainerUse) -> dict[str, str]:

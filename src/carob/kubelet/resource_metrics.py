@@ -51,8 +51,10 @@ def page(look: Look) -> str:
             container_memory.add(labels, stats.memory_working_set_bytes, stats.timestamp)
             start.add(labels, use.status.started_at)
             container_swap.add(labels, stats.swap_usage_bytes, stats.timestamp)
-        pod_cpu.add(of_pod, sum(u.stats.cpu_usage_nanoseconds for u in uses) / 1e9, look.time)
-        pod_memory.add(of_pod, sum(u.stats.memory_working_set_bytes for u in uses), look.time)
+        group = look.sandboxes.get(record.uid)
+        every = [group.stats] if group is not None else [use.stats for use in uses]
+        pod_cpu.add(of_pod, sum(one.cpu_usage_nanoseconds for one in every) / 1e9, look.time)
+        pod_memory.add(of_pod, sum(one.memory_working_set_bytes for one in every), look.time)
         pod_swap.add(of_pod, sum(u.stats.swap_usage_bytes for u in uses), look.time)
     error.add({}, 0)
     of_containers = [container_cpu, container_memory, start, container_swap]

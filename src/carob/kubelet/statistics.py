@@ -1,7 +1,7 @@
 """The tree of `/stats/summary`: what containers, Pods and the node use. Pure.
 
 Source: kubelet `server/stats/summary.go`, `apis/stats/v1alpha1`.
-Differs: a Pod's numbers are the sums of its containers'; the pause process is not counted.
+Differs: where the runtime cannot tell a Pod's own counters, they are the sums of its containers'.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from carob.kubelet.machine import Machine
     from carob.kubelet.machine import Usage as Fullness
     from carob.kubelet.pod_record import PodRecord
-    from carob.kubelet.usage import ContainerUse, Look
-    from carob.runtime.types import FilesystemUsage
+    from carob.kubelet.usage import ContainerUse, Look, SandboxUse
+    from carob.runtime.types import FilesystemUsage, InterfaceStats
 
 
 def summary(
@@ -58,7 +58,10 @@ def summary(
         inodes = _inodes(full.inodes, full.inodes_free)
         node["runtime"] = {"imageFs": image_fs | inodes | own, "containerFs": image_fs | inodes}
         node["rlimit"] = {"time": now, "maxpid": full.max_processes, "curproc": full.processes}
-    pods = [_pod(record, uses, now, disks is not None, volumes) for record, uses in look.by_pod()]
+    pods = [
+        _pod(record, uses, look.sandboxes.get(record.uid), now, disks is not None, volumes)
+        for record, uses in look.by_pod()
+    ]
     return {"node": node, "pods": pods}
 
 
@@ -68,7 +71,12 @@ def _cpu(time: str, nanocores: int | None, nanoseconds: int) -> dict[str, Any]:
 
 
 def _pod(
-    record: PodRecord, uses: list[ContainerUse], now: str, disk: bool, volumes: Mapping[str, list[dict[str, Any]]]
+    record: PodRecord,
+    uses: list[ContainerUse],
+    own: SandboxUse | None,
+    now: str,
+    disk: bool,
+    volumes: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
     metadata = record.pod.metadata
     containers = [_container(use, disk) for use in uses]
@@ -88,6 +96,8 @@ def _pod(
         },
         "process_stats": {"process_count": sum(u.stats.process_count for u in uses)},
     }
+    if own is not None:
+        tree |= _group(own)
     if disk:
         mine = volumes.get(record.uid, [])
         if mine:
@@ -98,6 +108,37 @@ def _pod(
             "inodesUsed": sum(u.stats.rootfs_inodes_used for u in uses) + sum(v["inodesUsed"] for v in mine),
         }
     return tree
+
+
+def _group(own: SandboxUse) -> dict[str, Any]:
+    """What the Pod's control group and network say."""
+    stats, time = own.stats, rfc3339_micro(own.stats.timestamp)
+    tree: dict[str, Any] = {
+        "cpu": _cpu(time, own.nanocores, stats.cpu_usage_nanoseconds),
+        "memory": {
+            "time": time,
+            "usageBytes": stats.memory_usage_bytes,
+            "workingSetBytes": stats.memory_working_set_bytes,
+            "rssBytes": stats.memory_rss_bytes,
+            "pageFaults": stats.page_faults,
+            "majorPageFaults": stats.major_page_faults,
+        },
+        "process_stats": {"process_count": stats.process_count},
+    }
+    if stats.interfaces:
+        interfaces = [_interface(one) for one in stats.interfaces]
+        tree["network"] = {"time": time, **interfaces[0], "interfaces": interfaces}
+    return tree
+
+
+def _interface(one: InterfaceStats) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "rxBytes": one.receive_bytes,
+        "rxErrors": one.receive_errors,
+        "txBytes": one.transmit_bytes,
+        "txErrors": one.transmit_errors,
+    }
 
 
 def _container(use: ContainerUse, disk: bool) -> dict[str, Any]:

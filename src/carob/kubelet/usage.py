@@ -6,7 +6,7 @@ the runtime and /proc.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from carob.kubelet.machine import read_use
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.kubelet.machine import NodeUse
     from carob.kubelet.pod_record import PodRecord
-    from carob.runtime.types import ContainerStats, ContainerStatus, Runtime
+    from carob.runtime.types import ContainerStats, ContainerStatus, Runtime, SandboxStats, SandboxStatus
 
 NODE = ""
 # a rate over less than this is noise, over more than that is history
@@ -36,6 +36,16 @@ class ContainerUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxUse:
+    """A Pod's own counters, of its control group and its network, and its rate."""
+
+    record: PodRecord
+    sandbox: SandboxStatus
+    stats: SandboxStats
+    nanocores: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """`time` is in seconds since 1970."""
 
@@ -43,6 +53,8 @@ class Look:
     node: NodeUse
     node_nanocores: int | None
     containers: list[ContainerUse]
+    sandboxes: Mapping[str, SandboxUse] = field(default_factory=dict)
+    """By the Pod's uid: of the sandbox that stands."""
 
     def by_pod(self) -> list[tuple[PodRecord, list[ContainerUse]]]:
         """Pods with their running containers, in the order of their first."""
@@ -104,7 +116,15 @@ class Usage:
             for status in record.running()
             if status.id in by_id
         ]
+        groups = {stats.id: stats for stats in await self._runtime.sandbox_stats()}
+        standing = [
+            (record, sandbox, groups[sandbox.id])
+            for record in self._records.values()
+            if (sandbox := record.ready_sandbox) is not None and sandbox.id in groups
+        ]
         counters = {s.id: (status.started_at, s.cpu_usage_nanoseconds) for _, status, s in running}
+        counters |= {s.id: (sandbox.created_at, s.cpu_usage_nanoseconds) for _, sandbox, s in standing}
         rates = self._rates.take(now, {NODE: (node.booted_at, node.cpu_nanoseconds), **counters})
         containers = [ContainerUse(record, status, s, rates.get(s.id)) for record, status, s in running]
-        return Look(now, node, rates.get(NODE), containers)
+        sandboxes = {r.uid: SandboxUse(r, sandbox, s, rates.get(s.id)) for r, sandbox, s in standing}
+        return Look(now, node, rates.get(NODE), containers, sandboxes)

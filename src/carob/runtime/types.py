@@ -272,6 +272,51 @@ class ContainerStats(Struct, kw_only=True):
     swap_usage_bytes: int = 0
     rootfs_used_bytes: int = 0
     rootfs_inodes_used: int = 0
+    cpu_user_nanoseconds: int = 0
+    cpu_system_nanoseconds: int = 0
+    devices: list[DeviceStats] = field(default_factory=list)
+    """Only where the disk was asked for."""
+
+
+class DeviceStats(Struct, frozen=True):
+    """What was read from and written to a block device."""
+
+    major: int
+    minor: int
+    read_bytes: int = 0
+    write_bytes: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
+class InterfaceStats(Struct, frozen=True):
+    """A network interface as seen from inside: counters since it was made."""
+
+    name: str
+    receive_bytes: int = 0
+    receive_packets: int = 0
+    receive_errors: int = 0
+    receive_dropped: int = 0
+    transmit_bytes: int = 0
+    transmit_packets: int = 0
+    transmit_errors: int = 0
+    transmit_dropped: int = 0
+
+
+class SandboxStats(Struct, kw_only=True):
+    """All that lives in it, the pause process and ended containers' leftovers in its group included."""
+
+    id: str
+    timestamp: float
+    cpu_usage_nanoseconds: int = 0
+    memory_usage_bytes: int = 0
+    memory_working_set_bytes: int = 0
+    memory_rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    process_count: int = 0
+    interfaces: list[InterfaceStats] = field(default_factory=list)
+    """Empty for a sandbox on the node's network."""
 
 
 class Image(Struct, kw_only=True):
@@ -470,6 +515,10 @@ class Runtime(Protocol):
 
     async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
         """Of every running container; without `disk` nobody walks its writable layer."""
+        ...
+
+    async def sandbox_stats(self) -> list[SandboxStats]:
+        """Of every sandbox that stands."""
         ...
 
     async def image_status(self, name: str) -> Image | None:

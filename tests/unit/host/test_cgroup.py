@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from carob.host.cgroup import CgroupLimits, Cgroups, claim_hybrid, detect
+from carob.host.cgroup import CgroupLimits, Cgroups, DeviceCounters, claim_hybrid, detect
 from carob.host.cgroup_v2 import weight
 from carob.host.recording import FakeHost, faulty
 
@@ -276,7 +276,28 @@ def test_counters_of_v2() -> None:
     assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.major_page_faults) == (123_000, 4, 1)
     assert (stats.cpu_periods, stats.cpu_throttled_periods, stats.cpu_throttled_nanoseconds) == (6, 5, 4000)
     assert (stats.memory_cache_bytes, stats.swap_usage_bytes) == (8, 7)
+    assert stats.cpu_user_nanoseconds == 1000
     assert groups.oom_kills(POD) == 1
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_what_a_group_has_read_and_written(version: str) -> None:
+    if version == "v1":
+        host = v1_host()
+        host.files["/proc/thread-self/mountinfo"] += "\n" + mount_line(50, "/sys/fs/cgroup/blkio", "cgroup", "blkio")
+        files = {
+            f"/sys/fs/cgroup/blkio{POD}/blkio.throttle.io_service_bytes_recursive": (
+                "8:0 Read 10\n8:0 Write 20\n8:0 Total 30\n8:16 Read 0\n8:16 Write 0\nTotal 30\n"
+            ),
+            f"/sys/fs/cgroup/blkio{POD}/blkio.throttle.io_serviced_recursive": "8:0 Read 1\n8:0 Write 2\n",
+        }
+    else:
+        host = v2_host()
+        files = {f"/sys/fs/cgroup{POD}/io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n"}
+    groups = Cgroups(host)
+    assert groups.devices(POD) == []
+    host.files |= files
+    assert groups.devices(POD) == [DeviceCounters(8, 0, 10, 20, 1, 2)]
 
 
 def test_counters_of_a_group_that_is_gone() -> None:

@@ -10,8 +10,17 @@ from carob.kubelet.machine import NodeUse, Usage, read_machine, read_use
 from carob.kubelet.pod_record import PodRecord
 from carob.kubelet.probes.counts import Counts
 from carob.kubelet.probes.outcome import Outcome
-from carob.kubelet.usage import ContainerUse, Look, Rates
-from carob.runtime.types import ContainerStats, FilesystemUsage
+from carob.kubelet.usage import ContainerUse, Look, Rates, SandboxUse
+from carob.runtime.types import (
+    ContainerStats,
+    DeviceStats,
+    FilesystemUsage,
+    InterfaceStats,
+    SandboxConfig,
+    SandboxState,
+    SandboxStats,
+    SandboxStatus,
+)
 from tests.unit.kubelet.pods import pod, running
 
 NODE = NodeUse(5_000_000_000, 8 << 30, 6 << 30, 1 << 30, 10, 1, 0, 0, 50.0)
@@ -73,6 +82,45 @@ def test_cadvisor_metrics_name_the_container() -> None:
     assert f'container_cpu_usage_seconds_total{{{labels},cpu="total"}} 1.5 200500' in page
     assert f"container_memory_working_set_bytes{{{labels}}} 4096 200500" in page
     assert "# TYPE container_oom_events_total counter" in page
+
+
+def with_group() -> Look:
+    """The same, with the counters of the Pod's own group and network, and of a disk."""
+    plain = look()
+    (use,) = plain.containers
+    use.stats.devices = [DeviceStats(259, 99, 1, 2, 3, 4)]
+    config = SandboxConfig(name="p", namespace="default", uid="u-1", cgroup_parent="/kubepods/podu-1")
+    sandbox = SandboxStatus(id="s-1", config=config, state=SandboxState.READY, created_at=90.0)
+    stats = SandboxStats(
+        id="s-1",
+        timestamp=200.5,
+        cpu_usage_nanoseconds=2_000_000_000,
+        memory_working_set_bytes=9000,
+        process_count=3,
+        interfaces=[InterfaceStats("eth0", 11, 12, 13, 14, 15, 16, 17, 18)],
+    )
+    return dataclasses.replace(plain, sandboxes={"u-1": SandboxUse(use.record, sandbox, stats, 30_000_000)})
+
+
+def test_a_pods_own_counters_are_its_groups_and_its_networks() -> None:
+    machine = read_machine()
+    (mine,) = statistics.summary(with_group(), machine, "node-0", None, {})["pods"]
+    assert (mine["cpu"]["usageNanoCores"], mine["memory"]["workingSetBytes"]) == (30_000_000, 9000)
+    assert mine["process_stats"] == {"process_count": 3}
+    eth0 = {"name": "eth0", "rxBytes": 11, "rxErrors": 13, "txBytes": 15, "txErrors": 17}
+    assert mine["network"] == {"time": mine["network"]["time"], **eth0, "interfaces": [eth0]}
+    assert 'pod_cpu_usage_seconds_total{namespace="default",pod="p"} 2 200500' in resource_metrics.page(with_group())
+
+
+def test_cadvisor_metrics_of_networks_disks_and_pods() -> None:
+    lines = cadvisor_metrics.page(with_group(), read_machine()).splitlines()
+    group = 'container="",id="/kubepods/podu-1",image="",name="s-1",namespace="default",pod="p"'
+    assert f'container_network_receive_packets_dropped_total{{{group},interface="eth0"}} 14 200500' in lines
+    assert f'container_network_transmit_bytes_total{{{group},interface="eth0"}} 15 200500' in lines
+    assert f"container_memory_working_set_bytes{{{group}}} 9000 200500" in lines
+    one = 'container="web",id="/web-0",image="web:1",name="web-0",namespace="default",pod="p"'
+    assert f'container_fs_writes_bytes_total{{{one},device="259:99"}} 2 200500' in lines
+    assert f'container_fs_reads_total{{{one},device="259:99"}} 3 200500' in lines
 
 
 def test_probes_are_counted_and_forgotten_with_their_container() -> None:

@@ -54,6 +54,7 @@ from carob.runtime.types import (
     RuntimeFailure,
     SandboxConfig,
     SandboxState,
+    SandboxStats,
     SandboxStatus,
 )
 from carob.wire.remotecommand import Streams
@@ -488,6 +489,10 @@ class CriRuntime:
         }
         groups = {item.id: f"{parents[item.pod_sandbox_id]}/{item.id}" for item in running}
         return await self._stats.all(groups, disk=disk)
+
+    async def sandbox_stats(self) -> list[SandboxStats]:
+        standing = [one for one in await self.list_sandboxes() if one.state is SandboxState.READY]
+        return await self._stats.sandboxes(standing)
 
     async def _config(self, sandbox_id: str) -> SandboxConfig:
         """It never changes."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import astuple
+
 from carob.base.clock import Clock
 from carob.host.cgroup import Cgroups, CgroupStats
+from carob.host.real import RealHost
 from carob.host.threads import Threads
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.channel import Channel
 from carob.runtime.cri.sandbox_messages import UInt64Value
-from carob.runtime.types import ContainerStats
+from carob.runtime.sandbox_counters import look
+from carob.runtime.types import ContainerStats, DeviceStats, NamespaceMode, SandboxStats, SandboxStatus
 
 
 class StatsClient:
@@ -32,6 +36,14 @@ class StatsClient:
     async def all(self, groups: Mapping[str, str], *, disk: bool) -> list[ContainerStats]:
         """Of the containers whose ids and groups are given; those that end meanwhile are left out."""
         counted = await self._threads.run(lambda: {one: self._cgroups.stats(path) for one, path in groups.items()})
+        devices: dict[str, list[DeviceStats]] = {}
+        if disk:
+            devices = await self._threads.run(
+                lambda: {
+                    one: [DeviceStats(*astuple(device)) for device in self._cgroups.devices(path)]
+                    for one, path in groups.items()
+                }
+            )
         told: dict[str, wire.ContainerStats] = {}
         if disk or not all(counted.values()):
             wanted = wire.ContainerStatsFilter(label_selector=self._labels)
@@ -43,17 +55,31 @@ class StatsClient:
         for container_id, counters in counted.items():
             shown = told.get(container_id)
             if counters is not None:
-                found.append(_from_group(container_id, now, counters, shown if disk else None))
+                found.append(
+                    _from_group(container_id, now, counters, shown if disk else None, devices.get(container_id, []))
+                )
             elif shown is not None:
                 found.append(_from_runtime(container_id, now, shown))
         return found
+
+    async def sandboxes(self, standing: list[SandboxStatus]) -> list[SandboxStats]:
+        """Of these; what is on the node's network has no interfaces of its own."""
+
+        def one(status: SandboxStatus) -> SandboxStats | None:
+            config = status.config
+            pid = status.pause_pid if config.network is not NamespaceMode.NODE else 0
+            return look(RealHost(), self._cgroups, status.id, config.cgroup_parent, pid, self._clock.now())
+
+        return await self._threads.run(lambda: [found for status in standing if (found := one(status)) is not None])
 
 
 def _number(value: UInt64Value | None) -> int:
     return value.value if value is not None else 0
 
 
-def _from_group(container_id: str, now: float, used: CgroupStats, shown: wire.ContainerStats | None) -> ContainerStats:
+def _from_group(
+    container_id: str, now: float, used: CgroupStats, shown: wire.ContainerStats | None, devices: list[DeviceStats]
+) -> ContainerStats:
     layer = shown.writable_layer if shown is not None else None
     return ContainerStats(
         id=container_id,
@@ -71,6 +97,9 @@ def _from_group(container_id: str, now: float, used: CgroupStats, shown: wire.Co
         cpu_throttled_nanoseconds=used.cpu_throttled_nanoseconds,
         memory_cache_bytes=used.memory_cache_bytes,
         swap_usage_bytes=used.swap_usage_bytes,
+        cpu_user_nanoseconds=used.cpu_user_nanoseconds,
+        cpu_system_nanoseconds=used.cpu_system_nanoseconds,
+        devices=devices,
         rootfs_used_bytes=_number(layer.used_bytes) if layer is not None else 0,
         rootfs_inodes_used=_number(layer.inodes_used) if layer is not None else 0,
     )

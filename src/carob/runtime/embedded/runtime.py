@@ -54,6 +54,7 @@ from carob.runtime.types import (
     Resources,
     RuntimeFailure,
     SandboxConfig,
+    SandboxStats,
     SandboxStatus,
 )
 
@@ -266,6 +267,9 @@ class EmbeddedRuntime:
 
     async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
         return await self._stats.all(disk=disk)
+
+    async def sandbox_stats(self) -> list[SandboxStats]:
+        return await self._stats.sandboxes()
 
     # --- images: the store's own
 
