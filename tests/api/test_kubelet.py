@@ -68,6 +68,7 @@ class World:
         self.runtime.add_image("web:latest", Cmd=["serve"])
         self.mounts = FakeMounts()
         self.road = Road(client.transport)
+        self.options: dict[str, Any] = {}
         self.kubelet: Kubelet
         self._task: asyncio.Task[None] | None = None
 
@@ -84,6 +85,7 @@ class World:
                 node_ip="10.42.0.1",
                 cluster_dns=("10.43.0.10",),
                 static_folder=str(self.folder / "manifests"),
+                **self.options,
             ),
             SystemClock(),
             SystemRandomness(),

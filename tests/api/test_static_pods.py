@@ -69,3 +69,35 @@ def test_a_file_that_went_while_the_agent_was_away_ends_its_pod(tmp_path: Path) 
         await eventually(lambda: not world.runtime.sandboxes)
 
     in_world(tmp_path, body)
+
+
+def test_a_file_runs_while_no_api_answers(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        other = world.running()
+        await world.stop()
+        file = tmp_path / "manifests/web.yaml"
+        file.write_text(FILE)
+        world.options = {"api_patience_seconds": 0.01}
+        world.road.cut = True
+        await world.start()
+
+        def names() -> set[str]:
+            running = [c for c in world.runtime.containers.values() if c.state is ContainerState.RUNNING]
+            return {c.name for c in running}
+
+        await eventually(lambda: names() == {"hello-ctr", "main"})
+        mine = next(c for c in world.runtime.containers.values() if c.name == "main")
+        # an end of the other Pod is not judged before the API has said whether it is wanted
+        world.runtime.finish(other, 1)
+        world.runtime.finish(mine.id, 1)
+        await eventually(lambda: any(c.name == "main" and c.attempt == 1 for c in world.runtime.containers.values()))
+        assert names() == {"main"}
+        world.road.cut = False
+        await world.until(NAME, lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+        await world.until("hello-pod", lambda p: p.status.container_statuses[0].restart_count == 1)
+        file.unlink()
+        await world.gone(NAME)
+
+    in_world(tmp_path, body)

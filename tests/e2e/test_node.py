@@ -355,6 +355,7 @@ def test_a_file_on_the_node_is_a_pod_and_rules_of_a_container_count(cluster: Clu
     node = json.loads(cluster.carob("get", "nodes", "-o", "json").check().out)["items"][0]["metadata"]["name"]
     file = next(cluster.data_dir.rglob("manifests")) / "static.json"
     file.write_text(manifest("static"))
+    cluster.carob("wait", "--for=create", f"pod/static-{node}", "--timeout=60s").check()
     cluster.wait_ready(f"static-{node}")
     assert "static" in cluster.kubectl(KUBECTL, "exec", f"static-{node}", "--", "hostname").check().out
     # 42 is tried again although the Pod says Never; anything else ends it

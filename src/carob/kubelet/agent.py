@@ -7,6 +7,7 @@ restarted agent finds its Pods again by their labels and compares.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -84,6 +85,8 @@ class Kubelet:
         self._options = options
         self._clock = clock
         self._queue = WorkQueue(clock)
+        self._known = False
+        """Whether the API has told of this node's Pods."""
         self._records: dict[str, PodRecord] = {}
         self._recorder = EventRecorder(client, "kubelet", clock, randomness, host=options.node_name)
         self._pods = Informer(
@@ -167,19 +170,48 @@ class Kubelet:
                 group.spawn(self._groups.run(), "qos groups")
                 group.spawn(self._tools.devices.run(group), "device drivers")
                 group.spawn(self._pods.run(), "pod informer")
-                await self.services.wait_synced()
-                await self._pods.wait_synced()
+                early = await self._before_the_api(group)
                 if self._options.static_folder:
-                    await self._static.read()
-                    group.spawn(self._static.run(), "static pods")
+                    if not early:
+                        await self._begin_files(group)
                     group.spawn(self._mirrors.run(), "mirror pods")
                 self._pods.subscribe(self._pod_changed)
+                self._known = True
                 await self._find_orphans()
                 _log.info("ready %s", pairs(node=self._options.node_name, pods=len(self._records)))
-                group.spawn(self._queue.work(self._worker.look, WORKERS, "pods"), "pod workers")
+                if not early:
+                    group.spawn(self._queue.work(self._look, WORKERS, "pods"), "pod workers")
         finally:
             self._server.close()
             self._tools.volumes.close()
+
+    async def _before_the_api(self, group: TaskGroup) -> bool:
+        """Return when the API has told of this node's Pods; True if static Pods had to begin before."""
+
+        async def told() -> None:
+            await self.services.wait_synced()
+            await self._pods.wait_synced()
+
+        telling = group.spawn(told(), "first look at the API")
+        patience = group.spawn(self._clock.sleep(self._options.api_patience_seconds), "patience with the API")
+        await asyncio.wait((telling, patience), return_when=asyncio.FIRST_COMPLETED)
+        patience.cancel()
+        early = not telling.done() and bool(self._options.static_folder)
+        if early:
+            _log.info("the API does not answer: Pods of files begin without it")
+            await self._begin_files(group)
+            group.spawn(self._queue.work(self._look, WORKERS, "pods"), "pod workers")
+        await telling
+        return early
+
+    async def _begin_files(self, group: TaskGroup) -> None:
+        await self._static.read()
+        group.spawn(self._static.run(), "static pods")
+
+    async def _look(self, uid: str) -> None:
+        """Look at one Pod; one of which only the runtime knows waits until the API has said whether it is wanted."""
+        if self._known or uid in self._static.pods:
+            await self._worker.look(uid)
 
     # -- taking over
 

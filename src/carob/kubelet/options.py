@@ -68,6 +68,8 @@ class KubeletOptions:
     """Names with dots, or prefixes with a `*` behind, that Pods may set beside the safe ones."""
     static_folder: str = ""
     """Files of Pods that run here without the API; empty: there are none."""
+    api_patience_seconds: float = 5.0
+    """How long these wait for the API, which remembers how they fared before."""
     lease_seconds: int = 40
     lease_renew_seconds: float = 10.0
     status_report_seconds: float = 300.0
