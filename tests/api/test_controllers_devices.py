@@ -150,3 +150,58 @@ def test_an_expression_that_makes_no_sense_is_refused(pki: Pki) -> None:
         await world.make(resource_v1.DeviceClass, "gpu", spec={"selectors": selectors})
 
     in_world(pki, body)
+
+
+def test_pods_leave_devices_that_are_tainted_and_stay_when_the_taint_goes_in_time(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        kind = resource_v1.ResourceClaim
+        pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+        spec = {"driver": "d.example.com", "nodeName": "node-0", "pool": pool, "devices": [{"name": "one"}]}
+        await world.make(resource_v1.ResourceSlice, "offered", spec=spec)
+
+        async def taint(*effects: str) -> None:
+            taints = [{"key": "broken", "effect": effect} for effect in effects]
+            devices = [{"name": "one", "taints": taints} if taints else {"name": "one"}]
+            await world.client.patch(resource_v1.ResourceSlice, "offered", patch={"spec": {"devices": devices}})
+
+        async def told(pod: str, words: str) -> None:
+            while True:
+                events = (await world.client.list(core_v1.Event, "default")).items
+                if any(
+                    (e.involved_object.name, e.reason, e.message) == (pod, "DeviceTaintManagerEviction", words)
+                    for e in events
+                ):
+                    return
+                await world.clock.advance(0.001)
+                await SystemClock().sleep(0.002)
+
+        async def using(claim: str, pod: str, *tolerations: dict[str, Any]) -> None:
+            await world.make(kind, claim, "default", spec=DEVICES)
+            wishes = [{"name": "card", "resourceClaimName": claim}]
+            made = await world.pod(pod, resourceClaims=wishes, nodeName="node-0")
+            got = {"request": "r", "driver": "d.example.com", "pool": "p", "device": "one", "tolerations": tolerations}
+            users = [{"resource": "pods", "name": pod, "uid": made.metadata.uid}]
+            status = {"allocation": {"devices": {"results": [got]}}, "reservedFor": users}
+            await world.client.patch(kind, claim, "default", patch={"status": status}, subresource="status")
+
+        patient = {"key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10000}
+        await using("first", "patient", patient)
+        await using("second", "hasty")
+        await taint("NoSchedule")
+        await taint("NoExecute")
+        await world.until(
+            core_v1.Pod, "hasty", "default", lambda f: f is not None and f.metadata.deletion_timestamp is not None
+        )
+        found = await world.client.get(core_v1.Pod, "hasty", "default")
+        [target] = [c for c in found.status.conditions if c.type == "DisruptionTarget"]
+        assert (target.reason, target.message) == (
+            "DeletionByDeviceTaintManager",
+            "Device Taint manager: deleting due to NoExecute taint",
+        )
+        await told("hasty", "Marking for deletion")
+        await taint()
+        await told("patient", "Cancelling deletion")
+        stays = await world.client.get(core_v1.Pod, "patient", "default")
+        assert stays.metadata.deletion_timestamp is None
+
+    in_world(pki, body)

@@ -13,6 +13,7 @@ from carob.client.informer import Informer
 from carob.controllers.bootstrap_tokens import BootstrapTokenController
 from carob.controllers.csr import CsrController
 from carob.controllers.devices.controller import ResourceClaimController
+from carob.controllers.devices.taint_eviction import DeviceTaintEviction
 from carob.controllers.endpoint_mirroring import EndpointMirroring
 from carob.controllers.endpoint_slices import EndpointSliceController, prepare_services
 from carob.controllers.endpoints import EndpointsController
@@ -100,6 +101,8 @@ class Controllers:
         workloads = Workloads(client, clock, self._randomness, pods, nodes, volumes.claims)
         claim_events = EventRecorder(client, "resource_claim", clock, self._randomness)
         resource_claims = ResourceClaimController(client, pods, claim_events, clock)
+        taint_events = EventRecorder(client, "device-taint-eviction", clock, self._randomness)
+        device_taints = DeviceTaintEviction(client, pods, resource_claims.claims, taint_events, clock)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "service accounts": ServiceAccountController(client, namespaces, accounts, clock).run,
             "root CA publisher": RootCaPublisher(client, namespaces, config_maps, certificate, clock).run,
@@ -118,6 +121,7 @@ class Controllers:
             **workloads.parts,
             **volumes.parts,
             "resource claims": resource_claims.run,
+            "device taint eviction": device_taints.run,
         }
         service_events = EventRecorder(client, "service-controller", clock, self._randomness)
         address_events = EventRecorder(client, "ipallocator-repair-controller", clock, self._randomness)
@@ -140,6 +144,7 @@ class Controllers:
         informers += [*bootstrap_tokens.informers, *server_leases.informers]
         informers += [services, slices, endpoints, ranges, addresses]
         informers += [*workloads.informers, *volumes.informers, *resource_claims.informers]
+        informers += device_taints.informers
         if options.service_account_key is not None:
             key_file = options.service_account_key
             token_secrets = TokenSecretController(client, accounts, key_file, certificate.encode(), clock)
@@ -150,6 +155,7 @@ class Controllers:
             group.spawn(service_events.run(), "service events")
             group.spawn(range_events.run(), "node range events")
             group.spawn(claim_events.run(), "claim events")
+            group.spawn(taint_events.run(), "device taint events")
             group.spawn(address_events.run(), "service address events")
             group.spawn(eviction_events.run(), "eviction events")
             for component, recorder in {**workloads.recorders, **volumes.recorders}.items():

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from carob.api import codec, resource_claims
 from carob.api.types import resource_v1
+from carob.base.clock import parse_rfc3339
 from carob.controllers.devices.decisions import (
     MAX_BASE_LENGTH,
     generate_name,
     plan_for_claim,
     plan_for_pod,
 )
+from carob.controllers.devices.taint_eviction import due_at
 from carob.controllers.views import PodView
 
 ALLOCATED: dict[str, Any] = {"devices": {"results": [{"request": "r", "driver": "d", "pool": "p", "device": "one"}]}}
@@ -176,3 +178,32 @@ def test_a_generated_claim_goes_before_its_ended_pod_does(owner: str, pods: dict
 def test_a_user_that_is_no_pod_is_not_understood() -> None:
     with pytest.raises(ValueError, match="unsupported ReservedFor entry"):
         of(claim(users=[{"apiGroup": "example.com", "resource": "things", "name": "x", "uid": "y"}]))
+
+
+TAINTED_AT = "2026-01-01T00:00:00Z"
+BEGIN = parse_rfc3339(TAINTED_AT)
+FOREVER: dict[str, Any] = {"key": "broken", "operator": "Exists", "effect": "NoExecute"}
+
+
+@pytest.mark.parametrize(
+    ("taints", "tolerations", "due"),
+    [
+        ([], [], None),
+        (["broken"], [], 0),
+        (["broken"], [FOREVER], None),
+        (["broken"], [FOREVER | {"tolerationSeconds": 60}], 60),
+        (["broken"], [FOREVER | {"tolerationSeconds": 60}, FOREVER | {"tolerationSeconds": 30}], 30),
+        (["broken"], [FOREVER | {"tolerationSeconds": 60}, FOREVER], None),
+        (["broken"], [FOREVER | {"tolerationSeconds": -5}], 0),
+        (["broken"], [FOREVER | {"key": "other"}], 0),
+        (["broken"], [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}], 5),
+        (["broken"], [{"key": "broken", "operator": "Exists"}], 0),  # only those for NoExecute count
+        (["broken", "old"], [FOREVER], 0),
+    ],
+)
+def test_when_tainted_devices_drive_pods_away(taints: list[str], tolerations: list[Any], due: float | None) -> None:
+    results = [{"request": "r", "driver": "d", "pool": "p", "device": "one", "tolerations": tolerations}]
+    found = claim(allocation={"devices": {"results": results}})
+    known = [resource_v1.DeviceTaint(key=key, effect="NoExecute", time_added=TAINTED_AT) for key in taints]
+    expected = None if due is None else BEGIN + due
+    assert due_at(found, lambda device: known, BEGIN + 1000) == expected

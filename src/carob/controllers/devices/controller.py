@@ -67,6 +67,7 @@ class ResourceClaimController:
         pods.add_index(BY_RESOURCE_CLAIM, _index)
         self._written = Written(self._claims)
         self._queue = WorkQueue(clock)
+        self.claims = self._claims
         self.informers: list[Informer[Any]] = [self._claims, self._templates]
 
     async def run(self) -> None:
