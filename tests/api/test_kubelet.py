@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +237,30 @@ def waiting(reason: str) -> Callable[[core_v1.Pod], bool]:
         return any(s.state.waiting and s.state.waiting.reason == reason for s in pod.status.container_statuses)
 
     return holds
+
+
+def test_no_container_begins_before_the_pods_policies_hold(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        asked, opened = asyncio.Event(), asyncio.Event()
+        met: list[tuple[str, Sequence[str]]] = []
+
+        async def opens(pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+            met.append((pod.metadata.name, tuple(addresses)))
+            asked.set()
+            await opened.wait()
+
+        world.kubelet.gate.opened_by(opens)
+        await world.pod()
+        async with asyncio.timeout(30):
+            await asked.wait()
+        (sandbox,) = world.runtime.sandboxes.values()
+        assert met == [("hello-pod", tuple(sandbox.ips))]
+        assert not world.runtime.containers
+        opened.set()
+        await world.until("hello-pod", ready)
+        assert len(met) == 1
+
+    in_world(tmp_path, body)
 
 
 def test_a_pod_becomes_ready_and_its_status_says_everything(tmp_path: Path) -> None:

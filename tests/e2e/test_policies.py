@@ -22,6 +22,19 @@ def pod(name: str) -> dict[str, Any]:
     }
 
 
+def policy(name: str, selector: dict[str, str], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"podSelector": {"matchLabels": selector}} | spec,
+    }
+
+
+def listed(*objects: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+
+
 def reaches(cluster: Cluster, who: str, address: str) -> bool:
     request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {address} 8080"
     return "Hello from a Pod" in cluster.carob("exec", who, "--", "sh", "-c", request).out
@@ -37,23 +50,15 @@ def comes_to(cluster: Cluster, who: str, address: str, wanted: bool) -> bool:
 
 def test_a_policy_keeps_strangers_away_until_it_goes(cluster: Cluster) -> None:
     names = ("np-web", "np-friend", "np-stranger")
-    manifest = {"apiVersion": "v1", "kind": "List", "items": [pod(name) for name in names]}
-    cluster.carob("create", "-f", "-", stdin=json.dumps(manifest)).check()
+    cluster.carob("create", "-f", "-", stdin=json.dumps(listed(*map(pod, names)))).check()
     for name in names:
         cluster.wait_ready(name)
     address = cluster.carob("get", "pod/np-web", "-o", "jsonpath={.status.podIP}").check().out
     assert comes_to(cluster, "np-stranger", address, True)
     friend = {"podSelector": {"matchLabels": {"app": "np-friend"}}}
-    policy = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "np"},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": "np-web"}},
-            "ingress": [{"from": [friend], "ports": [{"port": "http"}]}],
-        },
-    }
-    cluster.carob("create", "-f", "-", stdin=json.dumps(policy)).check()
+    rules = [{"from": [friend], "ports": [{"port": "http"}]}]
+    friends_only = policy("np", {"app": "np-web"}, ingress=rules)
+    cluster.carob("create", "-f", "-", stdin=json.dumps(friends_only)).check()
     assert comes_to(cluster, "np-stranger", address, False)
     assert reaches(cluster, "np-friend", address)
     friendly = cluster.carob("explain-flow", "np-friend", "np-web:http").check().out.splitlines()

@@ -32,6 +32,7 @@ from carob.kubelet.images import Images
 from carob.kubelet.lifecycle import Hooks
 from carob.kubelet.log_rotation import LogRotation
 from carob.kubelet.mirror_pods import MirrorPods
+from carob.kubelet.network_gate import NetworkGate
 from carob.kubelet.node_manager import NodeManager
 from carob.kubelet.objects import ReferencedObjects
 from carob.kubelet.pod_record import PodRecord
@@ -94,6 +95,7 @@ class Kubelet:
         )
         self.services = Informer(client, core_v1.Service, clock, name="services")
         self.node = NodeManager(client, runtime, options, clock, self._recorder)
+        self.gate = NetworkGate()
         self._objects = ReferencedObjects(client, clock, self._content_changed)
         self._statuses = StatusManager(client, clock)
         self._statuses.on_gone(self._gone)
@@ -140,6 +142,7 @@ class Kubelet:
             slots=Slots(max(MIN_STARTS_AT_ONCE, 2 * self.node.machine.cpus)),
             users=UserNamespaces(options.first_user_id, self.node.machine.user_namespaces, self._records),
             devices=NodeDevices(client, clock, options.node_name, options.root, self._drivers_changed),
+            gate=self.gate,
             node=lambda: self.node.facts,
             services=self.services.items,
             read_text=read_text,

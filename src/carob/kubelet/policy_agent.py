@@ -2,6 +2,8 @@
 
 A cluster without policies costs one idle watch: Pods and namespaces are watched from the first policy on. Whatever
 changes, everything is computed anew, at most once a turn, and only the difference is programmed.
+
+A Pod of this node is met before its first container begins (`admit`): the API does not know its address yet then.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from carob.api import codec
 from carob.api.types import core_v1, networking_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
@@ -17,6 +20,8 @@ from carob.kubelet.policy_rules import Peer, compile_policies
 from carob.network.layout import NetworkFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from carob.base.clock import Clock
     from carob.client.rest import Client
     from carob.network.policy import PolicyRules
@@ -43,10 +48,27 @@ class PolicyAgent:
         self._namespaces = Informer(client, core_v1.Namespace, clock, name="policy namespaces")
         self._signal = Signal()
         self._synced = asyncio.Event()
+        self._early: dict[str, Peer] = {}
+        """Pods by the address that the API does not show yet; of one address there is one."""
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def wait_programmed(self) -> None:
         """Return when the policies that were there at the start hold."""
         await self._synced.wait()
+
+    async def admit(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+        """Return when the policies hold for a Pod of this node that has just got these addresses."""
+        await self._synced.wait()
+        address = next((one for one in addresses if ":" not in one), "")
+        if not address or not len(self._policies):
+            return
+        peer = codec.decode(Peer, codec.encode(pod))
+        peer.spec.node_name, peer.status.pod_ip = self._node, address
+        self._early[address] = peer
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._signal.set()
+        await done
 
     async def run(self) -> None:
         """Keep the table as the API says. The rules of an earlier agent hold until the first list is in."""
@@ -74,19 +96,34 @@ class PolicyAgent:
 
     async def _program(self) -> None:
         namespaces = {one.metadata.name: one.metadata.labels for one in self._namespaces.items()}
-        wanted = compile_policies(self._policies.items(), self._pods.items(), namespaces, self._node)
+        waiting, self._waiting = self._waiting, []
+        wanted = compile_policies(self._policies.items(), self._peers(), namespaces, self._node)
         while True:
             try:
                 await asyncio.to_thread(self._table.apply, wanted)
+                for done in waiting:
+                    if not done.done():
+                        done.set_result(None)
                 return
             except NetworkFailure as error:
                 _log.error("again in %.0f s: %s", RETRY_SECONDS, error)
                 await self._clock.sleep(RETRY_SECONDS)
 
+    def _peers(self) -> list[Peer]:
+        """What the API shows, and before that what this node knows of its own Pods."""
+        for address, early in list(self._early.items()):
+            shown = self._pods.get(f"{early.metadata.namespace}/{early.metadata.name}")
+            if shown is not None and (shown.status.pod_ip or shown.metadata.uid != early.metadata.uid):
+                del self._early[address]
+        known = {one.metadata.uid for one in self._early.values()}
+        return [one for one in self._pods.items() if one.metadata.uid not in known] + [*self._early.values()]
+
     def _changed(self, key: str, old: Any, new: Any) -> None:
         self._signal.set()
 
     def _pod_changed(self, key: str, old: Peer | None, new: Peer | None) -> None:
+        if new is None and old is not None:
+            self._early = {a: one for a, one in self._early.items() if one.metadata.uid != old.metadata.uid}
         if old is None or new is None or old.counts != new.counts or _seen(old) != _seen(new):
             self._signal.set()
 

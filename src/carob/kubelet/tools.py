@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from carob.kubelet.devices.node import NodeDevices
     from carob.kubelet.images import Images
     from carob.kubelet.lifecycle import Hooks
+    from carob.kubelet.network_gate import NetworkGate
     from carob.kubelet.objects import ReferencedObjects
     from carob.kubelet.options import KubeletOptions
     from carob.kubelet.pod_record import PodRecord
@@ -57,6 +58,7 @@ class Tools:
     slots: Slots
     users: UserNamespaces
     devices: NodeDevices
+    gate: NetworkGate
     node: Callable[[], NodeFacts]
     services: Callable[[], Iterable[core_v1.Service]]
     read_text: Callable[[str], str]

@@ -62,6 +62,7 @@ class NetworkAgent:
         )
         self._health = HealthPorts(kubelet.services, self._slices, self._place)
         self._policies = PolicyAgent(client, network.policies, node, clock)
+        kubelet.gate.opened_by(self._policies.admit)
         self._routes = NodeRouteAgent(client, network.routes, node, clock)
         self._ranges = ServiceRangeAgent(client, network.lead_services, clock)
         zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))

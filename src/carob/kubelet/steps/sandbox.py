@@ -44,6 +44,9 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
     except PrepareFailure as error:
         _failed(tools, record, now, FAILED_PREPARE, f"Failed to prepare dynamic resources: {error}")
         return
+        if not await tools.gate.passes(pod, status.ips):
+            words = "the NetworkPolicies of this Pod do not hold yet: the node's rules cannot be changed"
+            tools.events(record).warning("NetworkPolicyNotReady", words)
     except (RuntimeFailure, ValueError, OSError, TimeoutError) as error:
         _failed(tools, record, now, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         return
