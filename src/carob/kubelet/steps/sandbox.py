@@ -41,12 +41,12 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
         await tools.devices.prepare(record.pod)
         async with tools.slots.hold(Turn.SANDBOX):
             status = await tools.runtime.run_sandbox(config)
-    except PrepareFailure as error:
-        _failed(tools, record, now, FAILED_PREPARE, f"Failed to prepare dynamic resources: {error}")
-        return
         if not await tools.gate.passes(pod, status.ips):
             words = "the NetworkPolicies of this Pod do not hold yet: the node's rules cannot be changed"
             tools.events(record).warning("NetworkPolicyNotReady", words)
+    except PrepareFailure as error:
+        _failed(tools, record, now, FAILED_PREPARE, f"Failed to prepare dynamic resources: {error}")
+        return
     except (RuntimeFailure, ValueError, OSError, TimeoutError) as error:
         _failed(tools, record, now, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         return
