@@ -14,11 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.api.types import core_v1, meta_v1, policy_v1
+from carob.api.types import core_v1, policy_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer
+from carob.scheduler.binding import bind
 from carob.scheduler.budgets import budget_of
 from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
 from carob.scheduler.decision import Unschedulable, decide
@@ -438,16 +439,10 @@ class SchedulingLoop:
                 self._requests -= 1
                 self._signal.set()
                 return
-        metadata = pod.view.metadata
-        binding = core_v1.Binding(
-            metadata=meta_v1.ObjectMeta(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
-            target=core_v1.ObjectReference(kind="Node", name=node_name),
-        )
         try:
-            if binder is None or not await binder.has_bound(pod, node_name):
-                await self._client.post(
-                    core_v1.Pod, metadata.name, metadata.namespace, "binding", binding, meta_v1.Status
-                )
+            await bind(
+                self._client, self._clock, pod, node_name, binder, lambda: not self._snapshot.is_assumed(pod.key)
+            )
         except (ApiError, ConnectionError, BindingFailed) as error:
             if devices is not None:
                 await self._devices.give_back(devices, pod)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from carob.api import codec
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
@@ -16,6 +18,8 @@ from carob.scheduler.pods import PodInfo
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.views import NodeView, PodView
 from tests.fakes.plain_scheduler import HOST, MEBI, WEIGHTS, ZONE, Plain, Tree
+
+pytestmark = pytest.mark.slow
 
 WORLDS = 300
 """Enough that every filter and every score has something to say dozens of times; a failure names its world."""
