@@ -11,6 +11,7 @@ from typing import Any
 import cbor2
 import orjson
 import pytest
+import yaml
 
 from carob.api import cbor, codec, protobuf, schema
 from carob.api.resources import BUILT_IN, Resource
@@ -205,8 +206,6 @@ def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithSer
 
         def read(response: Response, name: str) -> Any:
             if media == "application/yaml":
-                import yaml
-
                 return yaml.safe_load(response.body)
             return message(response.body, name) if media == PB else cbor.decode(response.body)
 
@@ -245,3 +244,40 @@ def test_a_long_list_is_whole_in_each_encoding(monkeypatch: pytest.MonkeyPatch) 
         assert [one["metadata"]["name"] for one in cbor.decode(answer.body)["items"]] == names
 
     in_world(body)
+
+
+def test_metadata_lists_of_the_old_version_number_their_fields_the_other_way() -> None:
+    async def body(world: World) -> None:
+        await world.made(MAPS, config_map("m"))
+        accept = f"{PB};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1beta1"
+        for query in ("", "?labelSelector=a%3Db"):
+            answer = await world.respond("GET", MAPS + query, None, {"accept": accept})
+            found = message(answer.body, "meta/v1beta1.PartialObjectMetadataList")
+            assert found["apiVersion"] == "meta.k8s.io/v1beta1"
+            assert found["metadata"]["resourceVersion"]
+            assert [one["metadata"]["name"] for one in found.get("items", [])] == ([] if query else ["m"])
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("media", [PB, CBOR, "application/yaml"])
+def test_aggregated_discovery_has_the_clients_form(with_server: WithServer, media: str) -> None:  # noqa: F811
+    async def body(api: Asker) -> None:
+        wanted = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        _, tree = await api.ask("GET", "/apis", headers={"accept": f"application/json;{wanted}"})
+        answer = await api.respond("GET", "/apis", headers={"accept": f"{media};{wanted},application/json;{wanted}"})
+        assert answer.content_type == f"{media};{wanted}"
+        if media == PB:
+            found = message(answer.body, "apidiscovery/v2.APIGroupDiscoveryList")
+        else:
+            found = cbor.decode(answer.body) if media == CBOR else yaml.safe_load(answer.body)
+        names = [group["metadata"]["name"] for group in found["items"]]
+        assert names == [group["metadata"]["name"] for group in tree["items"]]
+        deployments = found["items"][names.index("apps")]["versions"][0]["resources"]
+        [own] = [one for one in deployments if one["resource"] == "deployments"]
+        assert (own["shortNames"], own["scope"]) == (["deploy"], "Namespaced")
+        assert {one["subresource"] for one in own["subresources"]} == {"scale", "status"}
+        status = await api.respond("GET", "/apis", headers={"accept": f"{media};{wanted}", "if-none-match": "x"})
+        assert status.status == 200
+
+    with_server(body)

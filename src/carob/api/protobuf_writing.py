@@ -57,9 +57,11 @@ def envelope(api_version: str, kind: str, raw: bytes) -> bytes:
     return MAGIC + part(1, type_meta) + part(2, raw) + _NOTHING_MORE
 
 
-def list_of(metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
-    """The message of a list, whose items are messages already. Every list has these two fields."""
-    return part(1, writer(_META + "ListMeta")(metadata)) + b"".join([part(2, item) for item in items])
+def list_of(metadata: dict[str, Any], items: Iterable[bytes], message: str) -> bytes:
+    """A list, whose items are messages already. Every list has these two fields, and all but one number them alike."""
+    (number, _), *_ = [one for one in schema.wire_table()[message].items() if one[1][0] == "metadata"]
+    head = part(int(number), writer(_META + "ListMeta")(metadata))
+    return head + b"".join([part(3 - int(number), item) for item in items])
 
 
 def watch_frame(kind: bytes, obj: bytes) -> bytes:

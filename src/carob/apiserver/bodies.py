@@ -47,6 +47,8 @@ def validation_of(info: RequestInfo) -> str:
 
 def decode(row: Resource, info: RequestInfo, request: Request) -> tuple[Any, list[str]]:
     """The object of a request's body and the warnings that it earned. Raises: ApiError 400, 415."""
+    if row.custom and media_of(request) == negotiation.PROTOBUF:
+        raise negotiation.unsupported_media_type(f"{negotiation.JSON}, {negotiation.YAML}")
     return strict.decode_body(row, text_of(request), media_of(request), validation_of(info))
 
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from carob.apiserver import negotiation
+from carob.apiserver.negotiation import Form
+from carob.apiserver.presenters import finished
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
@@ -20,26 +23,23 @@ if TYPE_CHECKING:
 
     from carob.api.resources import Resource, ResourceTable, Subresource
 
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_AGGREGATED = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_MEDIA = (negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF, negotiation.CBOR)
 _VARY = ("Vary", "Accept")
 
 
-def wants_aggregated(accept: str) -> bool:
-    """Whether an Accept header asks for the aggregated document (v2) before the plain one."""
-    for one in accept.split(","):
-        media, *parameters = (part.strip() for part in one.split(";"))
-        if media not in ("application/json", "application/*", "*/*"):
+def aggregated_media(accept: str) -> str:
+    """The encoding in which a client takes the aggregated document (v2) before the plain one; empty for the plain one."""
+    for clause in negotiation.parse(accept):
+        media = negotiation.JSON if clause.media in ("application/*", "*/*") else clause.media
+        if media not in _MEDIA:
             continue
-        values = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if not any(key in values for key in ("g", "v", "as")):
-            return False
-        if (values.get("g"), values.get("v"), values.get("as")) == (
-            "apidiscovery.k8s.io",
-            "v2",
-            "APIGroupDiscoveryList",
-        ):
-            return True
-    return False
+        values = (clause.get("g"), clause.get("v"), clause.get("as"))
+        if values == ("", "", ""):
+            return ""
+        if values == ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"):
+            return media
+    return ""
 
 
 class Discovery:
@@ -63,23 +63,24 @@ class Discovery:
     def answer(self, path: str, headers: Mapping[str, str]) -> Response | None:
         """The answer to a discovery path; None if it is none (any more)."""
         path = path.rstrip("/")
-        if path in ("/api", "/apis") and wants_aggregated(headers.get("accept", "")):
-            return self._answer_aggregated(path, headers.get("if-none-match", ""))
+        media = aggregated_media(headers.get("accept", "")) if path in ("/api", "/apis") else ""
+        if media:
+            return self._answer_aggregated(path, media, headers.get("if-none-match", ""))
         if not self._documents:
             self._documents = self._all_documents()
         body = self._documents.get(path)
         return None if body is None else Response(body=body, headers=[_VARY] if path in ("/api", "/apis") else [])
 
-    def _answer_aggregated(self, path: str, known: str) -> Response:
+    def _answer_aggregated(self, path: str, media: str, known: str) -> Response:
         found = self._aggregated.get(path)
         if found is None:
-            body = orjson.dumps(self._aggregated_list(core=path == "/api")) + b"\n"
+            body = orjson.dumps(self._aggregated_list(core=path == "/api"))
             found = self._aggregated[path] = body, f'"{hashlib.sha512(body).hexdigest().upper()}"'
         body, etag = found
         headers = [_VARY, ("ETag", etag), ("Cache-Control", "public")]
         if known == etag:
             return Response(304, content_type="", headers=headers)
-        return Response(body=body, content_type=_AGGREGATED, headers=headers)
+        return Response(body=finished(Form(media), body), content_type=f"{media};{_AGGREGATED}", headers=headers)
 
     def _group_versions(self) -> dict[str, dict[str, list[Resource]]]:
         found: dict[str, dict[str, list[Resource]]] = {}

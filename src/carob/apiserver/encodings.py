@@ -131,7 +131,7 @@ class Encoded:
             from carob.api import cbor
 
             return cbor.with_items(tree, items)
-        raw = writing.list_of(tree["metadata"], items)
+        raw = writing.list_of(tree["metadata"], items, _message_of(tree["apiVersion"], tree["kind"]) or "")
         return writing.envelope(tree["apiVersion"], tree["kind"], raw)
 
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:

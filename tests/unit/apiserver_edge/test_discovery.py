@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from carob.api.resources import ResourceTable
-from carob.apiserver.discovery import Discovery, wants_aggregated
+from carob.apiserver.discovery import Discovery, aggregated_media
 from carob.apiserver.health import Health
 from carob.apiserver.openapi.documents import OpenApi
 from carob.apiserver.request_info import parse
@@ -37,7 +37,7 @@ def body(response: Response | None) -> Any:
     ],
 )
 def test_which_document_a_client_wants(accept: str, wanted: bool) -> None:
-    assert wants_aggregated(accept) is wanted
+    assert bool(aggregated_media(accept)) is wanted
 
 
 def discovery() -> Discovery:
