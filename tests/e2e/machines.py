@@ -1,4 +1,5 @@
-"""Machines for tests of clusters that span several: network namespaces with an address each, on one switch.
+"""Machines for tests of clusters that span several: network namespaces with an address each, on a switch for each subnet,
+with a router between the switches.
 
 Each is held by a process that sleeps; its end, and that of all that was started in it, is the end of the namespace. What
 the machines send reaches only each other.
@@ -12,7 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-SWITCH = "sw0"
 LENGTH = 24
 
 
@@ -63,7 +63,13 @@ class Machine:
     def readdress(self, address: str) -> None:
         """The machine moves."""
         self.run("ip", "addr", "del", f"{self.address}/{LENGTH}", "dev", "eth0")
+        self.take(address)
+
+    def take(self, address: str) -> None:
+        """Be at this address, with a way out over the subnet's first one."""
         self.run("ip", "addr", "add", f"{address}/{LENGTH}", "dev", "eth0")
+        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "route", "replace", "default", "via", gateway_of(address))
         self.address = address
 
     def close(self) -> None:
@@ -75,14 +81,28 @@ class Machine:
         self._holder.wait()
 
 
+def gateway_of(address: str) -> str:
+    return address.rpartition(".")[0] + ".1"
+
+
 class Rack:
-    """Machines on a switch; `add` puts one more in."""
+    """Machines, switches and the router; `add` puts one more in."""
 
     def __init__(self) -> None:
         self.switch = Machine()
-        self.switch.run("ip", "link", "add", "name", SWITCH, "type", "bridge")
-        self.switch.run("ip", "link", "set", SWITCH, "up")
+        self.switch.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.switches: dict[str, str] = {}
         self.machines: list[Machine] = []
+
+    def _switch(self, gateway: str) -> str:
+        """The bridge of a subnet, whose gateway the router is."""
+        name = self.switches.get(gateway)
+        if name is None:
+            name = self.switches[gateway] = f"sw{len(self.switches)}"
+            self.switch.run("ip", "link", "add", "name", name, "type", "bridge")
+            self.switch.run("ip", "addr", "add", f"{gateway}/{LENGTH}", "dev", name)
+            self.switch.run("ip", "link", "set", name, "up")
+        return name
 
     def add(self, address: str) -> Machine:
         machine = Machine(address)
@@ -90,9 +110,8 @@ class Rack:
         self.machines.append(machine)
         wire = ("type", "veth", "peer", "name", "eth0", "netns", str(machine.pid))
         self.switch.run("ip", "link", "add", "name", port, *wire)
-        self.switch.run("ip", "link", "set", port, "master", SWITCH, "up")
-        machine.run("ip", "addr", "add", f"{address}/{LENGTH}", "dev", "eth0")
-        machine.run("ip", "link", "set", "eth0", "up")
+        self.switch.run("ip", "link", "set", port, "master", self._switch(gateway_of(address)), "up")
+        machine.take(address)
         return machine
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 """A cluster of four machines: two servers on one etcd, two nodes that join with a token. Machines are network namespaces;
-nothing but packets goes from one to another."""
+nothing but packets goes from one to another. Between the nodes is a router, which knows nothing of Pods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Fleet:
         self.rack = Rack()
         self.store = self.rack.add("192.168.77.10")
         self.servers = [self.rack.add(f"192.168.77.{n}") for n in (11, 12)]
-        self.nodes = [self.rack.add(f"192.168.77.{n}") for n in (21, 22)]
+        # a router is between them
+        self.nodes = [self.rack.add(address) for address in ("192.168.77.21", "192.168.78.22")]
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.environment = {**os.environ, "HOME": str(folder), "TZ": "UTC"}
@@ -251,9 +252,9 @@ def test_a_server_dies_and_the_nodes_go_on_with_the_other(fleet: Fleet) -> None:
 
 def test_a_node_moves_and_leaves(fleet: Fleet) -> None:
     fleet.end_agent(1)
-    fleet.nodes[1].readdress("192.168.77.23")
+    fleet.nodes[1].readdress("192.168.78.23")
     fleet.start_agent(1)
-    moved = "{.status.addresses[0].address}=192.168.77.23"
+    moved = "{.status.addresses[0].address}=192.168.78.23"
     fleet.wait(f"--for=jsonpath={moved}", "node/n1", server=1)
     there = fleet.field("pod/there", ".status.podIP", 1)
     fleet.until("packets to where it is now", lambda: fleet.fetches("here", there, server=1))

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,11 +156,15 @@ def test_nodes_are_switched_off_and_on_come_and_go(three: Cluster) -> None:
         return ready(now) and restarts == 1 and now["metadata"]["uid"] == before["metadata"]["uid"]
 
     wait_until(three, "the Pod runs again on the node that was off", restarted)
-    flags = ("--labels", "disk=ssd", "--taints", "dedicated=db:NoSchedule")
+    flags = ("--labels", "disk=ssd", "--taints", "dedicated=db:NoSchedule", "--node-cpus=500m", "--node-memory=512Mi")
     three.carob("node", "add", "late", *flags).check()
     late = json.loads(three.carob("get", "node", "late", "-o", "json").check().out)
     assert late["metadata"]["labels"]["disk"] == "ssd"
     assert {"key": "dedicated", "value": "db", "effect": "NoSchedule"} in late["spec"]["taints"]
+    assert {name: late["status"]["capacity"][name] for name in ("cpu", "memory")} == {"cpu": "500m", "memory": "512Mi"}
+    group = Path("/sys/fs/cgroup/memory", f"carob-{three.name}", "late", "kubepods", "memory.limit_in_bytes")
+    if group.parents[2].exists():  # a machine with cgroup v1
+        wait_until(three, "its Pods have no more", lambda: group.read_text().strip() == str(512 << 20))
     assert "late" in three.carob("status").check().out
     three.carob("node", "rm", "late").check()
     assert "late" not in three.carob("get", "nodes").check().out

@@ -49,6 +49,9 @@ class NodeLayout:
     """Where the node's runtime is served to CRI clients; empty: nowhere."""
     runtime_endpoint: str = ""
     """`unix:///…`: the CRI socket of the runtime that runs the node's containers; empty: carob's own runtime."""
+    cpus: str = ""
+    memory: str = ""
+    """Quantities: how much of the machine it has; empty: all."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = field(default_factory=dict)

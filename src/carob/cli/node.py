@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 
-from carob.cli import clusters, membership, node_config
+from carob.cli import clusters, membership, node_config, node_size
 from carob.cli.doctor import need_tools
 from carob.cli.errors import CommandError
 
@@ -39,6 +39,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("node", default="node-0", meta="NODE", help="which node")
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
     membership.add_flags(flags)
+    node_size.add_flags(flags)
     node_config.add_flags(flags)
 
 
@@ -54,9 +55,11 @@ def run(arguments: Arguments) -> int:
     cluster = joined or clusters.existing(arguments)
     name = joined.nodes[0].name if joined is not None else arguments.node
     try:
-        cluster.node(name).kubelet |= settings
+        node = cluster.node(name)
     except LookupError as error:
         raise CommandError(f"error: {error}") from error
+    node.kubelet |= settings
+    node_size.apply(node, arguments)
     if joined is not None:
         membership.record(joined, name)
         if arguments.token:

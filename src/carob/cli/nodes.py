@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carob.cli import clusters, node_config, processes
+from carob.cli import clusters, node_config, node_size, processes
 from carob.cli.errors import CommandError
 from carob.cli.parts import add_node, start_node, start_parts, wait_ready
 from carob.cli.progress import Progress
@@ -70,6 +70,7 @@ class Add:
         _flags(flags)
         flags.csv("labels", meta="KEY=VALUE,...", help="labels of the Node")
         flags.csv("taints", meta="KEY=VALUE:EFFECT,...", help="taints of the Node")
+        node_size.add_flags(flags)
         node_config.add_flags(flags)
         flags.duration("wait", default=60.0, help="how long to wait until it is ready")
 
@@ -93,6 +94,7 @@ class Add:
                     raise CommandError(f"error: there is a node {name} already")
                 node = add_node(cluster, name, taken)
                 node.labels, node.taints, node.kubelet = labels, taints, settings
+                node_size.apply(node, arguments)
             clusters.save(cluster)
             start_parts(cluster, Progress(arguments.quiet), deadline)
         return 0
@@ -235,7 +237,7 @@ def _ranges(cluster: Cluster) -> list[str]:
         nodes = connection.json("GET", "/api/v1/nodes")["items"]
     finally:
         connection.close()
-    return [text for node in nodes for text in node["spec"].get("podCIDRs", ())]
+    return [text for node in nodes for text in node.get("spec", {}).get("podCIDRs", ())]
 
 
 def _forget(cluster: Cluster, node: NodeLayout) -> None:

@@ -29,6 +29,7 @@ from carob.cli import (
     clusters,
     listening,
     node_config,
+    node_size,
     processes,
     runtime_options,
     scheduler_config,
@@ -65,6 +66,7 @@ def add_flags(flags: Flags) -> None:
     flags.duration("pod-eviction-timeout", default=300.0, meta="T", help="how long Pods stay on a node that is lost")
     simulated.add_flags(flags)
     flags.text("scheduler-config", meta="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, weights")
+    node_size.add_flags(flags)
     node_config.add_flags(flags)
     runtime_options.add_flags(flags)
     authentication.add_flags(flags)
@@ -113,6 +115,7 @@ def run(arguments: Arguments) -> int:
                 node_config.keep(cluster, kubelet)
             _listen(cluster, arguments)
             _add_nodes(cluster, arguments)
+            node_size.apply_to_all(cluster, arguments)
             runtime_options.apply(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)

@@ -52,13 +52,23 @@ def _taint(text: str) -> core_v1.Taint:
     return core_v1.Taint(key=key, value=value, effect=effect)
 
 
+def own_cpu_millicores(options: KubeletOptions, machine: Machine) -> int:
+    """What of the machine's processors is the node's: never more than there are."""
+    return min(options.cpu_millicores or machine.cpus * 1000, machine.cpus * 1000)
+
+
+def own_memory_bytes(options: KubeletOptions, machine: Machine) -> int:
+    """As `own_cpu_millicores`."""
+    return min(options.memory_bytes or machine.memory_bytes, machine.memory_bytes)
+
+
 def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
-    """All that the machine has."""
+    """All that the node has of the machine."""
     return {
-        "cpu": from_millicores(machine.cpus * 1000),
+        "cpu": from_millicores(own_cpu_millicores(options, machine)),
         "ephemeral-storage": Quantity(f"{usage.disk_capacity_bytes >> 10}Ki"),
         **{name: from_bytes(size) for name, size in machine.hugepages.items()},
-        "memory": Quantity(f"{machine.memory_bytes >> 10}Ki"),
+        "memory": Quantity(f"{own_memory_bytes(options, machine) >> 10}Ki"),
         "pods": Quantity(str(most_pods(options, machine))),
     }
 
@@ -66,16 +76,17 @@ def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[st
 def most_pods(options: KubeletOptions, machine: Machine) -> int:
     """How many Pods the node takes."""
     if options.pods_per_core:
-        return min(options.max_pods, options.pods_per_core * machine.cpus)
+        return min(options.max_pods, options.pods_per_core * -(-own_cpu_millicores(options, machine) // 1000))
     return options.max_pods
 
 
 def allocatable(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[str, Quantity]:
     """What Pods may ask for: the capacity without reserves and eviction thresholds."""
-    memory = machine.memory_bytes - reserved_memory_bytes(options) - _kept(options, MEMORY, machine.memory_bytes)
+    memory = own_memory_bytes(options, machine)
+    memory -= reserved_memory_bytes(options) + _kept(options, MEMORY, memory)
     memory -= sum(machine.hugepages.values())
     out = capacity(options, machine, usage)
-    out["cpu"] = from_millicores(max(0, machine.cpus * 1000 - reserved_cpu_millicores(options)))
+    out["cpu"] = from_millicores(max(0, own_cpu_millicores(options, machine) - reserved_cpu_millicores(options)))
     out["memory"] = Quantity(f"{max(0, memory) >> 10}Ki")
     disk = usage.disk_capacity_bytes - _kept(options, NODE_DISK, usage.disk_capacity_bytes)
     disk -= options.system_reserved_disk_bytes + options.kube_reserved_disk_bytes

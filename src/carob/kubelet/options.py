@@ -39,6 +39,9 @@ class KubeletOptions:
     pod_cidr: str = ""
     first_user_id: int = 0
     """Where the ids of Pods with users of their own begin, such as 16777216; 0: there are none."""
+    cpu_millicores: int = 0
+    memory_bytes: int = 0
+    """How much of the machine the node has; 0: all."""
     max_pods: int = 110
     pods_per_core: int = 0
     """At most so many Pods for each processor; 0: only `max_pods` counts."""

@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING
 from carob.api import quantity
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import Signal
-from carob.kubelet.node_status import reserved_cpu_millicores, reserved_memory_bytes
-from carob.kubelet.resources import BEST_EFFORT, BURSTABLE, GUARANTEED, MIN_SHARES, pod_requests, qos_class, shares
+from carob.kubelet.node_status import (
+    own_cpu_millicores,
+    own_memory_bytes,
+    reserved_cpu_millicores,
+    reserved_memory_bytes,
+)
+from carob.kubelet.resources import (
+    BEST_EFFORT,
+    BURSTABLE,
+    GUARANTEED,
+    MIN_SHARES,
+    pod_requests,
+    qos_class,
+    quota_microseconds,
+    shares,
+)
 from carob.runtime.types import Resources, RuntimeFailure
 
 if TYPE_CHECKING:
@@ -40,12 +54,14 @@ def group_sizes(pods: Iterable[core_v1.Pod]) -> dict[str, Resources]:
 
 
 def all_pods_size(options: KubeletOptions, machine: Machine) -> Resources:
-    """Of `kubepods`: what the reserves leave. Eviction thresholds do not count, or nothing could ever cross them."""
-    millicores = max(0, machine.cpus * 1000 - reserved_cpu_millicores(options))
+    """Of `kubepods`: what the reserves leave of the node's own. Eviction thresholds do not count, or nothing could ever cross them."""
+    millicores = max(0, own_cpu_millicores(options, machine) - reserved_cpu_millicores(options))
     reserved = reserved_memory_bytes(options)
+    memory = own_memory_bytes(options, machine)
     return Resources(
         cpu_shares=shares(millicores),
-        memory_limit=max(0, machine.memory_bytes - reserved) if reserved else 0,
+        cpu_quota=quota_microseconds(millicores) if options.cpu_millicores else 0,
+        memory_limit=max(0, memory - reserved) if reserved or options.memory_bytes else 0,
         pids_limit=max(1, machine.max_processes - options.reserved_pids) if options.reserved_pids else 0,
     )
 

@@ -85,7 +85,13 @@ class NodeRoutes:
     def _tunnel(self, way: Route) -> int:
         """Our end, made when it is first needed; its index."""
         layout = self._layout
+        address = layout.node_address or layout.inside_address
+        alias = f"carob {layout.cluster} from {address}"
         link = self._node.link(layout.vxlan_name)
+        if link is not None and link.alias != alias:
+            # this machine has moved: what comes from the old address nobody answers
+            self._node.send(netlink.delete_link(link.index))
+            link = None
         if link is None:
             mine = str(layout.pod_network.network_address)
             mtu = next((other.mtu for other in self._node.links() if other.index == way.index), 0)
@@ -95,7 +101,7 @@ class NodeRoutes:
                 layout.vxlan_name,
                 mac_of(mine),
                 number,
-                layout.node_address or layout.inside_address,
+                address,
                 VXLAN_PORT,
                 max(LEAST_MTU, mtu - VXLAN_OVERHEAD_BYTES),
             )
@@ -108,7 +114,7 @@ class NodeRoutes:
             if link is None:
                 raise NetworkFailure(f"{layout.vxlan_name} vanished")
             self._node.send(
-                netlink.set_up(link.index, alias=f"carob {layout.cluster}", ipv4={"forwarding": 1}),
+                netlink.set_up(link.index, alias=alias, ipv4={"forwarding": 1}),
                 netlink.replace_address(link.index, mine, 32),
             )
         return link.index

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
+from carob.api import quantity
 from carob.api.types import core_v1
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
@@ -239,6 +240,8 @@ class NodeProcess:
             server_port=node.kubelet_port,
             cluster_domain=cluster.domain,
             cluster_dns=(cluster.dns_address,),
+            cpu_millicores=quantity.cpu_millicores(node.cpus) if node.cpus else 0,
+            memory_bytes=quantity.memory_bytes(node.memory) if node.memory else 0,
             labels=node.labels,
             taints=tuple(node.taints),
             lease_seconds=max(1, round(cluster.node_monitor_grace_seconds)),

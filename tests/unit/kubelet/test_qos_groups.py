@@ -48,6 +48,9 @@ def test_reserves_are_kept_from_all_pods() -> None:
     )
     kept = all_pods_size(reserved, machine)
     assert (kept.cpu_shares, kept.memory_limit) == (3072, 6 * GIB)
+    assert (free.cpu_quota, kept.cpu_quota) == (0, 0)
+    part = all_pods_size(dataclasses.replace(options, cpu_millicores=500, memory_bytes=GIB), machine)
+    assert (part.cpu_shares, part.cpu_quota, part.memory_limit) == (512, 50_000, GIB)
 
 
 def test_a_pod_may_have_so_many_processes() -> None:
