@@ -49,9 +49,10 @@ def pod(number: int, prefix: str = "pod", labels: dict[str, str] | None = None, 
 
 
 def service(number: int) -> Tree:
-    """A Service without an address that selects a tenth of the Pods."""
+    """A Service that selects a tenth of the Pods, of a type of which no EndpointSlices are made: they are another matter."""
     name = f"app-{number}"
-    return {"metadata": {"name": name}, "spec": {"clusterIP": "None", "selector": {"app": name}}}
+    spec = {"type": "ExternalName", "externalName": "example.com", "selector": {"app": name}}
+    return {"metadata": {"name": name}, "spec": spec}
 
 
 def _terms(kind: str, key: str, color: str, *, required: bool) -> Tree:

@@ -211,6 +211,22 @@ def test_a_node_that_has_all_the_disks_it_can_have_takes_the_next_when_one_is_go
     in_world(body)
 
 
+def test_where_somebody_else_wants_a_pod_is_heeded() -> None:
+    async def body(world: World) -> None:
+        for number in range(3):
+            await world.node(f"node-{number}")
+        await world.pod("other", cpu="2")
+        other = (await world.until("other", placed)).spec.node_name
+        await world.pod("wanted", schedulingGates=[{"name": "wait"}])
+        nominated = {"status": {"nominatedNodeName": other}}
+        await world.client.patch(core_v1.Pod, "wanted", "default", patch=nominated, subresource="status")
+        await world.client.patch(core_v1.Pod, "wanted", "default", patch={"spec": {"schedulingGates": None}})
+        found = await world.until("wanted", placed)
+        assert (found.spec.node_name, found.status.nominated_node_name) == (other, "")
+
+    in_world(body)
+
+
 def test_the_scheduler_at_work_explains_itself_and_goes_on_as_before() -> None:
     packer = Profile("packer", fit=FitStrategy(MOST))
 

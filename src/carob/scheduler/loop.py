@@ -14,10 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.api.types import core_v1, policy_v1
+from carob.api.types import policy_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
-from carob.client.events import EventRecorder
 from carob.client.informer import Informer
 from carob.scheduler.binding import bind
 from carob.scheduler.budgets import budget_of
@@ -34,6 +33,7 @@ from carob.scheduler.selecting_informers import SelectingInformers
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
 from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
+from carob.scheduler.voice import Voice
 from carob.scheduler.wakeups import Happenings, sort_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ MAX_REQUESTS = 64
 """Bindings and status patches under way at once."""
 TURN_PODS = 32
 """Decisions before other tasks may run."""
-MAX_MESSAGE = 1024
 # Wake-ups are exact, so this is only for what no event tells of. Source: podMaxInUnschedulablePodsDuration.
 RETRY_SECONDS = 300.0
 
@@ -76,7 +75,7 @@ class SchedulingLoop:
         self._signal = Signal()
         self._requests = 0
         self._timer: asyncio.Task[None] | None = None
-        self._recorders = {name: EventRecorder(client, name, clock, randomness) for name in profiles}
+        self._voice = Voice(client, clock, randomness, profiles)
         self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
         self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
         self._namespaces = Informer(client, NamespaceView, clock, name="scheduler namespaces")
@@ -110,7 +109,7 @@ class SchedulingLoop:
         if self._extenders is not None and self._extenders.nodes is not None:
             informers = (*informers, self._extenders.nodes)
         async with TaskGroup() as group:
-            for name, recorder in self._recorders.items():
+            for name, recorder in self._voice.recorders.items():
                 group.spawn(recorder.run(), f"{name} events")
             group.spawn(self._retry_sleepers(), "scheduler retries")
             for informer in informers:
@@ -174,11 +173,22 @@ class SchedulingLoop:
             slim(new)  # another scheduler's, and on no node: nothing of it counts yet
         elif not self._snapshot.is_assumed(key):
             pod = PodInfo(new)
-            promised = new.status.nominated_node_name
-            if promised and old is None:
-                self._snapshot.nominations.promise(pod, promised)
+            self._heed_promise(pod, old)
             self._queue.add(pod)
             self._signal.set()
+
+    def _heed_promise(self, pod: PodInfo, old: PodView | None) -> None:
+        """Others may say where a Pod should be, an autoscaler for instance. What we said ourselves comes back late."""
+        nominations = self._snapshot.nominations
+        before = old.status.nominated_node_name if old is not None else ""
+        now, known = pod.view.status.nominated_node_name, nominations.node_of(pod.key)
+        if now == before:
+            return
+        if now and not known:
+            nominations.promise(pod, now)
+            self._touch(now)
+        elif not now and known == before:
+            self._touch(nominations.withdraw(pod.key))
 
     def _storage_changed(self) -> None:
         """A Pod that waits for its claims may fit now."""
@@ -207,7 +217,7 @@ class SchedulingLoop:
         self._signal.set()
 
     def _is_ours(self, pod: PodView) -> bool:
-        return pod.spec.scheduler_name in self._recorders
+        return pod.spec.scheduler_name in self._voice.recorders
 
     def _touch(self, node_name: str) -> None:
         """The node may fit more Pods than before."""
@@ -280,7 +290,7 @@ class SchedulingLoop:
     def _is_wanted(self, pod: PodInfo) -> bool:
         if pod.view.metadata.deletion_timestamp is None:
             return True
-        self._event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
+        self._voice.event(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {pod.key}")
         self._queue.delete(pod.key)
         return False
 
@@ -362,7 +372,7 @@ class SchedulingLoop:
                 pod.view.spec.scheduler_name,
                 pod,
                 nomination,
-                partial(self._tell_victim, pod),
+                partial(self._voice.tell_victim, pod),
             )
         except (ApiError, ConnectionError) as error:
             _log.warning("cannot make room for %s on %s: %s", pod.key, nomination.node, error)
@@ -451,7 +461,7 @@ class SchedulingLoop:
             if self._queue.get(pod.key) is waiting:
                 self._queue.delete(pod.key)
             message = f"Successfully assigned {pod.key} to {node_name}"
-            self._event(pod, "Normal", "Scheduled", message)
+            self._voice.event(pod, "Normal", "Scheduled", message)
         finally:
             self._requests -= 1
             self._signal.set()
@@ -461,6 +471,7 @@ class SchedulingLoop:
         self._requests -= 1
         self._signal.set()
         try:
+            await self._voice.expect(pod, node_name)
             if plan is not None and not plan.empty:
                 await self._bind_volumes(pod, plan, devices, node_name)
             if devices is not None:
@@ -507,48 +518,18 @@ class SchedulingLoop:
             )
 
     def _say_why(self, pod: PodInfo, reason: str, message: str, group: TaskGroup, nominated: str | None = None) -> None:
-        self._event(pod, "Warning", "FailedScheduling", message)
+        self._voice.event(pod, "Warning", "FailedScheduling", message)
         patch = condition_patch(pod.view, reason, message, self._clock.now(), nominated)
         if patch is not None:
             self._requests += 1
             group.spawn(self._patch_condition(pod, patch), f"status of {pod.key}")
 
-    async def _patch_condition(self, pod: PodInfo, patch: object) -> None:
-        metadata = pod.view.metadata
+    async def _patch_condition(self, pod: PodInfo, patch: dict[str, Any]) -> None:
         try:
-            await self._client.patch(
-                core_v1.Pod,
-                metadata.name,
-                metadata.namespace,
-                patch=patch,
-                patch_type="strategic",
-                subresource="status",
-            )
-        except (ApiError, ConnectionError) as error:
-            level = _log.debug if isinstance(error, ApiError) and error.code == 404 else _log.warning
-            level("cannot write the condition of %s: %s", pod.key, error)
+            await self._voice.patch(pod, patch)
         finally:
             self._requests -= 1
             self._signal.set()
-
-    def _tell_victim(self, preemptor: PodInfo, pod: PodInfo, kind: str, reason: str, message: str) -> None:
-        self._event(pod, kind, reason, message, preemptor.view.spec.scheduler_name)
-
-    def _event(self, pod: PodInfo, kind: str, reason: str, message: str, name: str = "") -> None:
-        metadata = pod.view.metadata
-        regarding = core_v1.ObjectReference(
-            kind="Pod",
-            api_version="v1",
-            namespace=metadata.namespace,
-            name=metadata.name,
-            uid=metadata.uid,
-            resource_version=metadata.resource_version,
-        )
-        self._recorders[name or pod.view.spec.scheduler_name].event(regarding, kind, reason, _shortened(message))
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 4] + " ..."
 
 
 def _node_matters(old: NodeView, new: NodeView) -> bool:
