@@ -32,6 +32,7 @@ from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
 from carob.apiserver.bootstrap.identity_lease import IdentityLease
 from carob.apiserver.bootstrap.run import Bootstrap
+from carob.apiserver.compression import packed, worth_it
 from carob.apiserver.conditions import ServerConditions
 from carob.apiserver.discovery import Discovery
 from carob.apiserver.dispatch import Dispatcher
@@ -260,7 +261,7 @@ class ApiServer:
             _finish_form(info, request, answer)
             _warn_of_deprecation(info, answer)
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
-            return answer
+            return packed(answer) if request.from_afar and worth_it(info, request, answer) else answer
         try:
             if info.verb not in WRITES:
                 self._in_flight.check(user)
@@ -291,7 +292,7 @@ class ApiServer:
         _finish_form(info, request, response)
         _warn_of_deprecation(info, response)
         self.metrics.observe(info, response.status, self._clock.monotonic() - started)
-        return response
+        return await packed(response) if request.from_afar and worth_it(info, request, response) else response
 
     @staticmethod
     def _failed(request: Request, info: RequestInfo, error: Exception) -> Response:

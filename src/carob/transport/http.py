@@ -51,6 +51,8 @@ class Request:
     peer_address: str = ""
     raw_target: str = ""
     """The request target as it came, for proxies that must pass it on unchanged."""
+    from_afar: bool = False
+    """Whether the peer has another address than this end of the connection, so is probably another machine."""
 
 
 class Sink(Protocol):

@@ -31,13 +31,21 @@ class Exchange:
 
 
 class RequestReader:
-    """`certificate` and `peer_address` are what every request of the connection carries."""
+    """`certificate`, `peer_address` and `from_afar` are what every request of the connection carries."""
 
-    def __init__(self, head_bytes: int, body_bytes: int, certificate: bytes | None, peer_address: str) -> None:
+    def __init__(
+        self,
+        head_bytes: int,
+        body_bytes: int,
+        certificate: bytes | None,
+        peer_address: str,
+        from_afar: bool = False,
+    ) -> None:
         self._max_head = head_bytes
         self._max_body = body_bytes
         self._certificate = certificate
         self._peer_address = peer_address
+        self._from_afar = from_afar
         self._parser = httptools.HttpRequestParser(self)
         self._head_size = 0
         self.exchanges: deque[Exchange] = deque()
@@ -134,6 +142,7 @@ class RequestReader:
             self._certificate,
             self._peer_address,
             target,
+            self._from_afar,
         )
         keep_alive = modern = self._parser.should_keep_alive()
         if not keep_alive or "connection" in self._headers:

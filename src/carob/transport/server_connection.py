@@ -80,7 +80,10 @@ class ServerConnection(asyncio.Protocol):
         certificate = tls.getpeercert(True) if tls is not None else None
         peer = transport.get_extra_info("peername")
         address: str = peer[0] if isinstance(peer, tuple) else ""
-        self._reader = RequestReader(self._limits.head_bytes, self._limits.body_bytes, certificate, address)
+        own = transport.get_extra_info("sockname")
+        from_afar = isinstance(own, tuple) and own[0] != address
+        limits = self._limits
+        self._reader = RequestReader(limits.head_bytes, limits.body_bytes, certificate, address, from_afar)
         self._pending = self._reader.exchanges
         self._allow(self._limits.head_seconds)
 
