@@ -231,3 +231,40 @@ def test_a_broken_expression_is_told_and_its_mending_helps(pki: Pki) -> None:
         await placed(world, "web")
 
     with_scheduler(pki, body)
+
+
+def test_an_extended_resource_that_a_class_stands_for_becomes_a_claim(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await devices(world, "node-1", "one", "two")
+        one = {"example.com/gpu": "1"}
+        containers = [
+            {"name": name, "image": "web", "resources": {"requests": one, "limits": one}} for name in ("a", "b")
+        ]
+        made = await world.pod("web", containers=containers)
+        _, words = await refused(world, "web")
+        assert words.startswith("0/2 nodes are available: 2 Insufficient example.com/gpu. ")
+        await world.make(resource_v1.DeviceClass, "gpu", spec={"extendedResourceName": "example.com/gpu"})
+        found = await placed(world, "web")
+        assert found.spec.node_name == "node-1"
+        status = found.status.extended_resource_claim_status
+        assert status is not None
+        assert [(m.container_name, m.resource_name, m.request_name) for m in status.request_mappings] == [
+            ("a", "example.com/gpu", "container-0-request-0"),
+            ("b", "example.com/gpu", "container-1-request-0"),
+        ]
+        assert status.resource_claim_name.startswith("web-extended-resources-")
+        claim = await world.client.get(CLAIM, status.resource_claim_name, "default")
+        assert claim.metadata.annotations == {"resource.kubernetes.io/extended-resource-claim": "true"}
+        assert [user.uid for user in claim.status.reserved_for] == [made.metadata.uid]
+        allocation = claim.status.allocation
+        assert allocation is not None
+        assert {one.device for one in allocation.devices.results} == {"one", "two"}
+        # nothing is left for another, until it ends
+        await world.pod("next", containers=containers[:1])
+        _, words = await refused(world, "next")
+        assert words.startswith("0/2 nodes are available: 2 cannot allocate all claims. ")
+        await ended(world, "web")
+        await world.gone(CLAIM, status.resource_claim_name, "default")
+        assert (await placed(world, "next")).spec.node_name == "node-1"
+
+    with_scheduler(pki, body)

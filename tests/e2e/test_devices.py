@@ -47,7 +47,8 @@ def driver(cluster: Cluster) -> Iterator[None]:
 def test_a_container_has_the_device_that_its_pod_claims(cluster: Cluster, driver: None) -> None:
     node = get(cluster, "nodes")["items"][0]["metadata"]["name"]
     expression = f'device.driver == "{DRIVER}" && device.attributes["{DRIVER}"].color == "red"'
-    apply(cluster, "DeviceClass", "red", spec={"selectors": [{"cel": {"expression": expression}}]})
+    spec = {"selectors": [{"cel": {"expression": expression}}], "extendedResourceName": "e2e.example.com/red"}
+    apply(cluster, "DeviceClass", "red", spec=spec)
     pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
     devices = [{"name": color, "attributes": {"color": {"string": color}}} for color in ("blue", "red")]
     offered = {"driver": DRIVER, "nodeName": node, "pool": pool, "devices": devices}
@@ -67,5 +68,12 @@ def test_a_container_has_the_device_that_its_pod_claims(cluster: Cluster, driver
     cluster.carob("delete", "pod", "painter").check()
     cluster.carob("wait", "--for=delete", f"resourceclaim/{claim['metadata']['name']}", "--timeout=60s").check()
     assert not files[0].exists()
+    # the same by the name of a resource, which the node itself does not have
+    one = {"e2e.example.com/red": "1"}
+    shell = run(cluster, "buyer", {"resources": {"requests": one, "limits": one}})
+    noted = get(cluster, "pod", "buyer")["status"]["extendedResourceClaimStatus"]
+    assert shell("echo $DEVICE_OF") == noted["resourceClaimName"]
+    cluster.carob("delete", "pod", "buyer").check()
+    cluster.carob("wait", "--for=delete", f"resourceclaim/{noted['resourceClaimName']}", "--timeout=60s").check()
     for what in ("deviceclass/red", "resourceslice/offered", "resourceclaimtemplate/one-red"):
         cluster.carob("delete", what).check()

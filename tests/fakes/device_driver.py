@@ -101,7 +101,6 @@ class FakeDriver:
             self.prepared[one.uid] = one.name
             self._write_cdi()
             device = wire.Device(
-                request_names=["r"],
                 pool_name="pool",
                 device_name="one",
                 cdi_device_ids=[f"{self.kind}={one.name}"],

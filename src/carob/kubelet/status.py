@@ -66,6 +66,7 @@ def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus
         observed_generation=pod.metadata.generation,
         nominated_node_name=old.nominated_node_name,
         resource_claim_statuses=old.resource_claim_statuses,
+        extended_resource_claim_status=old.extended_resource_claim_status,
         start_time=old.start_time or (rfc3339(view.start_time) if view.start_time is not None else None),
         qos_class=qos_class(pod),
         message=old.message if old.phase in TERMINAL else "",

@@ -25,6 +25,7 @@ from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.devices.inventory import Devices
 from carob.scheduler.devices.pod_devices import NAME as DEVICES
 from carob.scheduler.eviction import evict
+from carob.scheduler.filter.node_resources_fit import NAME as FIT
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.pods import PodInfo
@@ -334,6 +335,8 @@ class SchedulingLoop:
 
     def _find_none(self, waiting: Waiting, found: Unschedulable, group: TaskGroup) -> None:
         pod, nomination = waiting.pod, found.nomination
+        if pod.devices is not None and pod.devices.left_over is not None:
+            group.spawn(self._devices.remove(pod.devices.left_over), f"a claim of an earlier try for {pod.key}")
         if pod.devices is not None and not pod.devices.refusal:
             if pod.devices.error:
                 words = f'running "{DEVICES}" filter plugin: {pod.devices.error}'
@@ -406,7 +409,8 @@ class SchedulingLoop:
 
     def _devices_help(self, waiting: Waiting, helps: Callable[[PodInfo], bool]) -> bool:
         pod = waiting.pod
-        if DEVICES not in waiting.rejected_by or not helps(pod):
+        # a new class may stand for an extended resource that no node has
+        if waiting.rejected_by.isdisjoint((DEVICES, FIT)) or not helps(pod):
             return False
         found = self._devices.look(pod)
         return found is None or not found.waiting

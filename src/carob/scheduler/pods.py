@@ -144,7 +144,8 @@ class PodInfo:
         images = [container.image for container in (*spec.init_containers, *spec.containers)]
         scored = (self.scored_cpu, self.scored_memory)
         asked = (self.requests, scored, self.ports, self.node_name, spec.tolerations, spec.node_selector, affinity)
-        return codec.encode((spec.scheduler_name, asked, images))
+        backed = sorted(self.devices.extended) if self.devices is not None else []
+        return codec.encode((spec.scheduler_name, asked, images, backed))
 
     def counts_as(self, other: PodInfo) -> bool:
         """Whether both take the same of a node, so that one may stand for the other there."""

@@ -155,6 +155,31 @@ def test_a_driver_registers_prepares_and_takes_back(root: Path) -> None:
     in_world(root, body)
 
 
+def test_a_claim_that_was_made_for_extended_resources_goes_to_the_containers_that_ask(root: Path) -> None:
+    async def body(world: World) -> None:
+        world.api.claim("extended", "web")
+        owner = {"kind": "Pod", "name": "web", "uid": "uid-web", "controller": True}
+        world.api.claims["extended"]["metadata"]["ownerReferences"] = [owner]
+        driver = await world.driver()
+        web = pod("web")
+        web.status.extended_resource_claim_status = core_v1.PodExtendedResourceClaimStatus(
+            resource_claim_name="extended",
+            request_mappings=[
+                core_v1.ContainerExtendedResourceRequest(
+                    container_name="main", resource_name="example.com/gpu", request_name="r"
+                )
+            ],
+        )
+        await world.devices.prepare(web)
+        assert world.devices.cdi_devices(web, web.spec.containers[0]) == [f"{DRIVER}/device=extended"]
+        assert world.devices.cdi_devices(web, core_v1.Container(name="other")) == []
+        await world.devices.unprepare("uid-web")
+        assert not driver.prepared
+        await driver.stop()
+
+    in_world(root, body)
+
+
 def test_the_next_kubelet_knows_what_is_prepared_and_gives_it_back(root: Path) -> None:
     async def body(world: World) -> None:
         world.api.claim("card", "web")

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from carob.api import codec
 from carob.api.types import core_v1
 from carob.kubelet.adoption import adopt
 from carob.kubelet.backoff import Backoff, go_duration
@@ -232,3 +233,25 @@ def test_pods_are_found_again_by_their_labels() -> None:
     assert record.pod.spec.termination_grace_period_seconds == 7
     # three restarts lie behind it: the next one waits as long as it would have
     assert record.crashes["main"].delay_seconds == 40
+
+
+def test_what_a_claim_of_devices_gives_a_pod_the_node_need_not_offer() -> None:
+    amounts = {"cpu": "1", "example.com/gpu": "2"}
+    tree = {
+        "spec": {"containers": [{"name": "main", "resources": {"requests": amounts}}]},
+        "status": {
+            "extendedResourceClaimStatus": {
+                "resourceClaimName": "c",
+                "requestMappings": [
+                    {"containerName": "main", "resourceName": "example.com/gpu", "requestName": "container-0-request-1"}
+                ],
+            }
+        },
+    }
+    claimed = codec.from_tree(core_v1.Pod, tree)
+    admit(claimed, [], NODE, {})
+    with pytest.raises(Rejected, match=r"Node didn't have enough resource: example\.com/gpu, requested: 2"):
+        admit(claimed, [], {**NODE, "example.com/gpu": "1"}, {})
+    claimed.status.extended_resource_claim_status = None
+    with pytest.raises(Rejected, match=r"Node didn't have enough resource: example\.com/gpu, requested: 2"):
+        admit(claimed, [], NODE, {})

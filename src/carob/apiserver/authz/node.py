@@ -62,6 +62,9 @@ def references(pod: Any) -> Iterator[Target]:
     for status in pod.status.resource_claim_statuses:
         if status.resource_claim_name:
             yield "resourceclaims", namespace, status.resource_claim_name
+    extended = pod.status.extended_resource_claim_status
+    if extended is not None and extended.resource_claim_name:
+        yield "resourceclaims", namespace, extended.resource_claim_name
 
 
 def _container_references(namespace: str, container: Any) -> Iterator[Target]:

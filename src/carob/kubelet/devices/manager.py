@@ -43,7 +43,7 @@ class DeviceManager:
 
     async def prepare(self, pod: core_v1.Pod) -> None:
         """Everything that the Pod's claims were allocated is ready when this returns. Raises: PrepareFailure."""
-        if not pod.spec.resource_claims or self._is_ready(pod):
+        if self._is_ready(pod):
             return
         async with self._lock:
             try:
@@ -136,11 +136,19 @@ class DeviceManager:
                 raise PrepareFailure(str(error)) from error
             if name is None:
                 continue
-            claim = next((one for one in self._prepared.of_pod(pod.metadata.uid) if one.name == name), None)
-            if claim is None or not claim.ready:
-                raise PrepareFailure(f"ResourceClaim {name} is not prepared for pod {pod.metadata.name}")
-            found.update(dict.fromkeys(cdi_names(claim, asked.request)))
+            found.update(dict.fromkeys(cdi_names(self._ready(pod, name), asked.request)))
+        extended = pod.status.extended_resource_claim_status
+        for mapping in extended.request_mappings if extended is not None else ():
+            if extended is not None and mapping.container_name == container.name:
+                claim = self._ready(pod, extended.resource_claim_name)
+                found.update(dict.fromkeys(cdi_names(claim, mapping.request_name)))
         return list(found)
+
+    def _ready(self, pod: core_v1.Pod, name: str) -> PreparedClaim:
+        claim = next((one for one in self._prepared.of_pod(pod.metadata.uid) if one.name == name), None)
+        if claim is None or not claim.ready:
+            raise PrepareFailure(f"ResourceClaim {name} is not prepared for pod {pod.metadata.name}")
+        return claim
 
     async def unprepare(self, pod_uid: str) -> None:
         """The Pod uses nothing any more; what no other Pod uses is given back. Raises: PrepareFailure; then again."""
@@ -184,6 +192,9 @@ def _names(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
             raise PrepareFailure(str(error)) from error
         if name is not None:
             yield name, must_own
+    extended = pod.status.extended_resource_claim_status
+    if extended is not None:
+        yield extended.resource_claim_name, True
 
 
 def _on_the_wire(claim: PreparedClaim) -> wire.Claim:

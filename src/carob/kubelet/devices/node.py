@@ -70,7 +70,7 @@ class NodeDevices:
 
     async def prepare(self, pod: core_v1.Pod) -> None:
         """Everything that the Pod's claims were allocated is ready when this returns. Raises: PrepareFailure."""
-        if pod.spec.resource_claims:
+        if pod.spec.resource_claims or pod.status.extended_resource_claim_status is not None:
             await self._load().prepare(pod)
 
     async def unprepare(self, pod_uid: str) -> None:
@@ -80,7 +80,9 @@ class NodeDevices:
 
     def cdi_devices(self, pod: core_v1.Pod, container: core_v1.Container) -> list[str]:
         """The CDI names of what a container gets. Raises: PrepareFailure if a claim is not prepared."""
-        return self._load().cdi_devices(pod, container) if container.resources.claims else []
+        if not container.resources.claims and pod.status.extended_resource_claim_status is None:
+            return []
+        return self._load().cdi_devices(pod, container)
 
     async def run(self, group: TaskGroup) -> None:
         """Hear of drivers, until cancelled; `group` takes what waits for them."""

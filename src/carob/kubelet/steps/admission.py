@@ -50,7 +50,12 @@ def _fits(pod: core_v1.Pod, others: list[core_v1.Pod], allocatable: Mapping[str,
     capacity = quantity.whole(allocatable.get("pods", "110"))
     if len(others) + 1 > capacity:
         raise Rejected("OutOfpods", _text("pods", 1, len(others), capacity))
+    extended = pod.status.extended_resource_claim_status
+    claimed = {one.resource_name for one in extended.request_mappings} if extended is not None else set()
     for name, wanted in pod_requests(pod).items():
+        if name in claimed and not quantity.whole(allocatable.get(name, "0")):
+            # a claim of devices gives the Pod what the node does not offer by itself
+            continue
         unit = quantity.cpu_millicores if name == "cpu" else quantity.whole
         amount = unit(wanted)
         if amount == 0:

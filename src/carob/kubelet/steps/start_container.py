@@ -152,7 +152,7 @@ async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container
 
 async def _devices(tools: Tools, record: PodRecord, container: core_v1.Container) -> list[str]:
     """What the container gets of the Pod's claims of devices, by their CDI names. Raises: StepFailure."""
-    if not container.resources.claims:
+    if not container.resources.claims and record.pod.status.extended_resource_claim_status is None:
         return []
     try:
         # prepared with the sandbox, unless that is older than what this kubelet knows

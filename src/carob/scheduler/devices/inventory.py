@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from carob.api import resource_claims
+from carob.api import codec, resource_claims
 from carob.api.status import ApiError
-from carob.api.types import resource_v1
+from carob.api.types import core_v1, resource_v1
 from carob.base.clock import rfc3339
 from carob.base.ids import new_uid
 from carob.base.log import get_logger
 from carob.client.informer import Informer, key_of
+from carob.scheduler.devices.extended import ANNOTATION, NOT_YET, backed_by
 from carob.scheduler.devices.pod_devices import NAME, DevicePlan, DevicesView, PodDevices, look
 from carob.scheduler.devices.pools import Offer, Pools
 from carob.scheduler.devices.taken import Taken
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 BIND_TIMEOUT_SECONDS = 600.0
 """Source: DynamicResourcesArgs.bindingTimeout."""
 MAX_CONFLICTS = 5
+LEFT_OVER = "left over"
+"""The index of claims that were made for Pods' extended resources, by the Pods' uids."""
 _Claim = resource_v1.ResourceClaim
 
 _log = get_logger("scheduler")
@@ -62,6 +65,8 @@ class Devices:
         self._moved: set[str] = set()
         self._all_moved = False
         self._waiters: set[asyncio.Event] = set()
+        self._backed: dict[str, str] = {}
+        self._claims.add_index(LEFT_OVER, _owner_of_extended)
         self._claims.subscribe(self._claim_changed)
         self._classes.subscribe(self._class_changed)
         self._slices.subscribe(self._slice_changed)
@@ -84,6 +89,7 @@ class Devices:
         self._tell()
 
     def _class_changed(self, key: str, old: object, new: object) -> None:
+        self._backed = backed_by(self._classes.items())
         if new is not None:
             self._all_moved = True
             self._tell()
@@ -117,7 +123,7 @@ class Devices:
 
     def look(self, pod: PodInfo) -> PodDevices | None:
         """What the Pod's claims ask of a node now; None if it has none."""
-        if not pod.view.spec.resource_claims:
+        if not pod.view.spec.resource_claims and not self._asks_for_backed(pod):
             return None
         if self._pools is None:
             self._pools = Pools(self._offers.values())
@@ -127,8 +133,14 @@ class Devices:
             pools=self._pools,
             taken=self._taken,
             pending=frozenset(self._pending),
+            backed=self._backed,
+            left_over=lambda uid: next(iter(self._claims.by_index(LEFT_OVER, uid)), None),
         )
         return look(pod, view)
+
+    def _asks_for_backed(self, pod: PodInfo) -> bool:
+        """Whether a class stands for an extended resource that it asks for."""
+        return bool(self._backed) and not self._backed.keys().isdisjoint(pod.requests)
 
     def happened(self) -> Callable[[PodInfo], bool]:
         """Whether what happened since the last call may help a Pod that its claims kept away."""
@@ -137,9 +149,7 @@ class Devices:
 
         def helps(pod: PodInfo) -> bool:
             spec, status = pod.view.spec, pod.view.status
-            if not spec.resource_claims:
-                return False
-            if everybody:
+            if everybody and (spec.resource_claims or self._asks_for_backed(pod)):
                 return True
             names = resource_claims.claim_names(pod.key, spec.resource_claims, status.resource_claim_statuses)
             return any(f"{pod.namespace}/{name}" in moved for name in names)
@@ -167,9 +177,14 @@ class Devices:
         """
         written: list[_Claim] = []
         try:
-            for claim in plan.claims:
+            for number, claim in enumerate(plan.claims):
+                made = plan.allocations.get(key_of(claim))
+                if claim.metadata.name == NOT_YET:
+                    plan.claims[number] = claim = await self._create(claim, made)
                 if not resource_claims.is_reserved_for(claim, pod.uid):
-                    written.append(await self._write(claim, plan.allocations.get(key_of(claim)), pod))
+                    written.append(await self._write(claim, made, pod))
+                if plan.mappings and ANNOTATION in claim.metadata.annotations:
+                    await self._note(pod, claim, plan.mappings)
             await self._wait_until_ready(written)
         except ApiError as error:
             await self.give_back(plan, pod)
@@ -177,6 +192,33 @@ class Devices:
         except (BindingFailed, ConnectionError):
             await self.give_back(plan, pod)
             raise
+
+    async def _create(self, claim: _Claim, made: resource_v1.AllocationResult | None) -> _Claim:
+        """The claim of a Pod's extended resources, now that its node is known; it counts under its own uid from now on."""
+        metadata = msgspec.structs.replace(claim.metadata, name="", uid="")
+        created = await self._client.create(msgspec.structs.replace(claim, metadata=metadata))
+        self._pending.discard(claim.metadata.uid)
+        self._count(claim.metadata.uid, None)
+        self._pending.add(created.metadata.uid)
+        self._count(created.metadata.uid, made)
+        return created
+
+    async def _note(
+        self, pod: PodInfo, claim: _Claim, mappings: list[core_v1.ContainerExtendedResourceRequest]
+    ) -> None:
+        status = core_v1.PodExtendedResourceClaimStatus(
+            request_mappings=mappings, resource_claim_name=claim.metadata.name
+        )
+        metadata = pod.view.metadata
+        patch = {"metadata": {"uid": pod.uid}, "status": {"extendedResourceClaimStatus": codec.to_tree(status)}}
+        await self._client.patch(
+            core_v1.Pod,
+            metadata.name,
+            metadata.namespace,
+            patch=patch,
+            patch_type="strategic",
+            subresource="status",
+        )
 
     async def _write(self, claim: _Claim, made: resource_v1.AllocationResult | None, pod: PodInfo) -> _Claim:
         for _ in range(MAX_CONFLICTS):
@@ -239,6 +281,9 @@ class Devices:
         """The Pod does not get its node: it uses none of its claims, and devices that must be made ready are free."""
         for claim in plan.claims:
             uid = claim.metadata.uid
+            if ANNOTATION in claim.metadata.annotations:
+                await self.remove(claim)
+                continue
             try:
                 fresh = await self._client.get(_Claim, claim.metadata.name, claim.metadata.namespace)
                 if fresh.metadata.uid == uid and resource_claims.is_reserved_for(fresh, pod.uid):
@@ -261,6 +306,23 @@ class Devices:
             status = msgspec.structs.replace(status, allocation=None, devices=[])
         return await self._client.update(msgspec.structs.replace(claim, status=status), subresource="status")
 
+    async def remove(self, claim: _Claim) -> None:
+        """The claim of a Pod's extended resources is for one try only: the next may be for another node."""
+        uid, metadata = claim.metadata.uid, claim.metadata
+        try:
+            if metadata.name != NOT_YET:
+                finalizers = [one for one in metadata.finalizers if one != resource_claims.FINALIZER]
+                patch = {"metadata": {"uid": uid, "finalizers": finalizers or None}}
+                await self._client.patch(_Claim, metadata.name, metadata.namespace, patch=patch)
+                await self._client.delete(_Claim, metadata.name, metadata.namespace, uid=uid)
+        except (ApiError, ConnectionError) as error:
+            _log.info("cannot remove %s: %s", key_of(claim), error)
+        if uid in self._pending:
+            self._pending.discard(uid)
+            self._count(uid, None)
+            self._all_moved = True
+            self._tell()
+
     async def free(self, claim: _Claim) -> None:
         """Take its devices from a claim that nobody uses, so that it can get some where a Pod can be."""
         status = msgspec.structs.replace(claim.status, allocation=None, reserved_for=[], devices=[])
@@ -268,6 +330,12 @@ class Devices:
             await self._client.update(msgspec.structs.replace(claim, status=status), subresource="status")
         except (ApiError, ConnectionError) as error:
             _log.info("cannot free %s: %s", key_of(claim), error)
+
+
+def _owner_of_extended(claim: _Claim) -> list[str]:
+    if claim.metadata.annotations.get(ANNOTATION) != "true":
+        return []
+    return [owner.uid for owner in claim.metadata.owner_references if owner.controller]
 
 
 def _conditions(claim: _Claim) -> list[resource_v1.DeviceRequestAllocationResult]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from carob.api import resource_claims
+from carob.scheduler.devices.extended import claim_for
 from carob.scheduler.devices.results import allocation
 from carob.scheduler.devices.search import Ledger, Picked, Search
 from carob.scheduler.devices.wishes import AllocationError, classes_of, wishes_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from carob.api.resource_claims import Named, Noted
-    from carob.api.types import resource_v1
+    from carob.api.types import core_v1, resource_v1
     from carob.scheduler.devices.pools import Pools
     from carob.scheduler.devices.taken import Taken
     from carob.scheduler.devices.wishes import Wish
@@ -49,6 +50,10 @@ class DevicesView:
     pools: Pools
     taken: Taken
     pending: frozenset[str] = frozenset()
+    backed: Mapping[str, str] = field(default_factory=dict)
+    """Classes by the extended resources that they stand for."""
+    left_over: Callable[[str], resource_v1.ResourceClaim | None] = lambda pod_uid: None
+    """The claim of a Pod's extended resources that an earlier try has left."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,22 @@ class DevicePlan:
 
     claims: list[resource_v1.ResourceClaim] = field(default_factory=list)
     allocations: Allocations = field(default_factory=dict)
+    mappings: list[core_v1.ContainerExtendedResourceRequest] = field(default_factory=list)
+    """Which container gets which request of the claim that is made for extended resources."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What was found on one node."""
+
+    rejection: Rejection | None = None
+    allocations: Allocations = field(default_factory=dict)
+    points: int = 0
+    special: Special | None = None
+
+
+Special = tuple["resource_v1.ResourceClaim", "list[core_v1.ContainerExtendedResourceRequest]"]
+"""The claim of a Pod's extended resources, and which container gets which request of it."""
 
 
 @dataclass(slots=True)
@@ -66,34 +87,45 @@ class PodDevices:
     refusal: str = ""
     waiting: bool = False
     claims: list[resource_v1.ResourceClaim] = field(default_factory=list)
+    extended: dict[str, str] = field(default_factory=dict)
+    """Classes of the extended resources that the Pod asks for and that nodes need not have themselves."""
+    left_over: resource_v1.ResourceClaim | None = None
+    """A claim of an earlier try that must go first."""
     error: str = ""
     """What is wrong with a claim, a class or a pool, found while nodes were looked at."""
+    _pod: PodInfo | None = None
+    _specials: dict[frozenset[str], Special] = field(default_factory=dict)
     _places: list[list[Term] | None] = field(default_factory=list)
     _wishes: dict[str, list[tuple[Wish, ...]]] = field(default_factory=dict)
     _view: DevicesView | None = None
     _ledger: Ledger | None = None
-    _answers: dict[str, tuple[Rejection | None, Allocations, int]] = field(default_factory=dict)
+    _answers: dict[str, _Answer] = field(default_factory=dict)
     _unreachable: set[int] = field(default_factory=set)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to check or to write."""
-        return not self.claims
+        return not self.claims and not self.extended
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Why the node cannot have the Pod; None if it can."""
-        return Rejection(NAME, (self.refusal,)) if self.refusal else self._answer(node)[0]
+        return Rejection(NAME, (self.refusal,)) if self.refusal else self._answer(node).rejection
 
     def plan(self, node: NodeInfo) -> DevicePlan:
         """What the claims get on a node that can have the Pod."""
-        return DevicePlan(list(self.claims), self._answer(node)[1])
+        answer = self._answer(node)
+        claims, mappings = list(self.claims), []
+        if answer.special is not None:
+            claims.append(answer.special[0])
+            mappings = answer.special[1]
+        return DevicePlan(claims, answer.allocations, mappings)
 
     def preference(self, node: NodeInfo) -> int:
         """How good the alternatives are that requests get there: eight points for a first one, less for each later.
 
         Source: `computeScore`, FirstAvailableDeviceRequestMaxSize.
         """
-        return self._answer(node)[2]
+        return self._answer(node).points
 
     @property
     def has_alternatives(self) -> bool:
@@ -105,7 +137,7 @@ class PodDevices:
 
         Source: PostFilter. Of several the first, where upstream takes any.
         """
-        if not self.claims or self.refusal:
+        if self.refusal or self.empty:
             return NOTHING_TO_FREE, None
         for number in sorted(self._unreachable):
             claim = self.claims[number]
@@ -113,41 +145,54 @@ class PodDevices:
                 return FREED, claim
         return STILL_NOT, None
 
-    def _answer(self, node: NodeInfo) -> tuple[Rejection | None, Allocations, int]:
+    def _answer(self, node: NodeInfo) -> _Answer:
         found = self._answers.get(node.name)
         if found is None:
             found = self._answers[node.name] = self._look_at(node)
         return found
 
-    def _look_at(self, node: NodeInfo) -> tuple[Rejection | None, Allocations, int]:
+    def _look_at(self, node: NodeInfo) -> _Answer:
         elsewhere = [
             number
             for number, terms in enumerate(self._places)
             if terms is not None and not any(term(node) for term in terms)
         ]
-        allocations: Allocations = {}
-        points = 0
-        if self._wishes:
+        answer = _Answer(special=self._special(node))
+        if self._wishes or answer.special is not None:
             try:
-                made = self._allocate(node)
+                made = self._allocate(node, answer.special)
             except AllocationError as error:
                 self.error = str(error)
-                return Rejection(NAME, (str(error),)), {}, 0
+                return _Answer(Rejection(NAME, (str(error),)))
             if made is None:
-                return _NOT_ALL, {}, 0
-            allocations, points = made
+                return _Answer(_NOT_ALL)
+            answer.allocations, answer.points = made
         if elsewhere:
             self._unreachable.update(elsewhere)
-            return _ELSEWHERE, {}, 0
-        return None, allocations, points
+            return _Answer(_ELSEWHERE)
+        return answer
 
-    def _allocate(self, node: NodeInfo) -> tuple[Allocations, int] | None:
+    def _special(self, node: NodeInfo) -> Special | None:
+        """The claim for what the node does not offer by itself; None if there is no such resource."""
+        names = frozenset(name for name in self.extended if not node.allocatable.get(name))
+        if not names:
+            return None
+        found = self._specials.get(names)
+        if found is None:
+            assert self._pod is not None
+            found = self._specials[names] = claim_for(self._pod, {name: self.extended[name] for name in names})
+        return found
+
+    def _allocate(self, node: NodeInfo, special: Special | None) -> tuple[Allocations, int] | None:
         view, ledger = self._view, self._ledger
         assert view is not None
         assert ledger is not None
         pools = view.pools.on(node)
         claims = [claim for claim in self.claims if _key(claim) in self._wishes]
         wishes = [self._wishes[_key(claim)] for claim in claims]
+        if special is not None:
+            claims.append(special[0])
+            wishes.append(wishes_of(special[0], view.classes))
         search = Search(claims, wishes, pools, view.taken, ledger)
         picked = search.run()
         if picked is None:
@@ -184,7 +229,14 @@ def _key(claim: resource_v1.ResourceClaim) -> str:
 def look(pod: PodInfo, view: DevicesView) -> PodDevices:
     """What the Pod's claims ask now."""
     spec, status = pod.view.spec, pod.view.status
-    return look_at(pod.key, pod.uid, spec.resource_claims, status.resource_claim_statuses, view)
+    out = look_at(pod.key, pod.uid, spec.resource_claims, status.resource_claim_statuses, view)
+    out.extended = {name: view.backed[name] for name, value in pod.requests.items() if value and name in view.backed}
+    if out.extended and not out.refusal:
+        out._pod = pod
+        out.left_over = view.left_over(pod.uid)
+        if out.left_over is not None:
+            out.refusal = "cannot schedule extended resource claim"
+    return out
 
 
 def look_at(

@@ -9,6 +9,8 @@ from carob.scheduler.requests import PODS
 from carob.scheduler.verdict import Rejection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
     from carob.scheduler.profiles import Profile
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from carob.scheduler.verdict import Check
 
 NAME = "NodeResourcesFit"
+_NOTHING: Mapping[str, str] = {}
 TOO_MANY_PODS = "Too many pods"
 
 # upstream names the resources in this order, then the extended ones
@@ -28,12 +31,17 @@ def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
     Shape: `node.requested` already includes Pods that are assumed but not yet bound. Units: millicores, bytes, counts.
     """
     wanted = wanted_of(pod, snapshot.profile(pod))
+    # a class of devices stands for these where the node does not have them itself
+    backed = pod.devices.extended if pod.devices is not None else _NOTHING
 
     def check(node: NodeInfo) -> Rejection | None:
         allocatable, requested = node.allocatable, node.requested
         for name, value in wanted:
-            if value + requested.get(name, 0) > allocatable.get(name, 0):
-                return _rejected(wanted, node)
+            if value + requested.get(name, 0) > allocatable.get(name, 0) and not (
+                name in backed and not allocatable.get(name)
+            ):
+                own = [one for one in wanted if one[0] not in backed or allocatable.get(one[0])] if backed else wanted
+                return _rejected(own, node)
         return _rejected(wanted, node) if len(node.pods) >= node.allowed_pods else None
 
     return check
