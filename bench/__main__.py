@@ -16,6 +16,7 @@ from bench.baselines import measure_machine, measure_wire
 from bench.cluster import Bench, cpu_seconds, memory_bytes, time_pods
 from bench.controllers import measure_controllers
 from bench.network import measure_apart, measure_change
+from bench.node import measure_node
 from bench.report import table, write_json, write_picture
 from bench.steps import measure_steps
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MB = 1e6
-PARTS = ("up", "base", "idle", "pods", "api", "network", "scale", "controllers")
+PARTS = ("up", "base", "idle", "pods", "node", "api", "network", "scale", "controllers")
 
 
 def say(text: str) -> None:
@@ -134,6 +135,7 @@ def main() -> int:
             "base": lambda: measure_base(bench, values, arguments.runs),
             "idle": lambda: measure_idle(bench, values, arguments.idle_seconds),
             "pods": lambda: measure_pods(bench, values, arguments.runs),
+            "node": lambda: measure_node(bench, values, arguments.runs),
             "api": lambda: measure_api(bench, values, arguments.runs),
             "network": lambda: measure_network(bench, values, arguments.runs),
             "scale": lambda: measure_scale(bench, values, arguments.runs),
