@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 MAX_CHANGES = 100_000
+MAX_COLUMNS = 32
 
 
 class Snapshot:
@@ -57,6 +58,7 @@ class Snapshot:
         self._leaving: dict[str, str] = {}
         self._priorities: dict[int, int] = {}
         self._trying = False
+        self._columns: dict[str, list[str | None]] = {}
         self.next_start = 0
         """Where the search for a node begins next time, so that large clusters are filled evenly."""
 
@@ -70,8 +72,18 @@ class Snapshot:
             self._listed = [node for node in self._nodes.values() if node.view is not None]
             for position, node in enumerate(self._listed):
                 node.position = position
+            self._columns.clear()
             self._begin_epoch()
         return self._listed
+
+    def column(self, key: str) -> list[str | None]:
+        """A label's value on every node, by the node's position; not to be changed."""
+        found = self._columns.get(key)
+        if found is None:
+            if len(self._columns) >= MAX_COLUMNS:
+                del self._columns[next(iter(self._columns))]
+            found = self._columns[key] = [node.labels.get(key) for node in self.nodes()]
+        return found
 
     def get(self, name: str) -> NodeInfo | None:
         """The node of this name, if it exists."""
@@ -272,6 +284,7 @@ class Snapshot:
             self.terms.count(pod, node, sign)
 
     def _topology_changed(self) -> None:
+        self._columns.clear()
         self.tallies.clear()
         self.terms.labels_changed()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carob.scheduler.filter.inter_pod_affinity import tally_of_term
 from carob.scheduler.score.normalize import MAX_SCORE
@@ -34,13 +34,15 @@ def score(pod: PodInfo, nodes: Sequence[NodeInfo], snapshot: Snapshot) -> list[i
     if not parts:
         return None
     sums = [0] * len(nodes)
+    positions = [node.position for node in nodes]
     for key, counts, weight in parts:
-        for i, node in enumerate(nodes):
-            value = node.labels.get(key)
-            if value is not None:
-                sums[i] += weight * counts.get(value, 0)
+        get = counts.get
+        column: list[Any] = snapshot.column(key)
+        # a node without the label counts nothing
+        sums = [total + weight * get(column[i], 0) for total, i in zip(sums, positions, strict=True)]
     least, most = min(sums), max(sums)
     if least == most:
         return None
     # in floating point and then cut off, as upstream: 29 hundredths are 28
-    return [int(MAX_SCORE * ((one - least) / (most - least))) for one in sums]
+    scored = {one: int(MAX_SCORE * ((one - least) / (most - least))) for one in set(sums)}
+    return [scored[one] for one in sums]
