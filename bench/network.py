@@ -73,6 +73,8 @@ class _Request:
     namespace: str = "default"
     name: str = "bench"
     annotations: dict[str, str] = field(default_factory=dict)
+    uid: str = ""
+    netns_path: str = ""
 
 
 @contextlib.contextmanager

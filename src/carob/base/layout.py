@@ -52,6 +52,10 @@ class NodeLayout:
     cpus: str = ""
     memory: str = ""
     """Quantities: how much of the machine it has; empty: all."""
+    cni_conf_dir: str = ""
+    """Where the configurations of CNI networks are whose plugins attach its Pods; empty: carob does it itself."""
+    cni_bin_dirs: list[str] = field(default_factory=list)
+    """Where their plugins are."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = field(default_factory=dict)

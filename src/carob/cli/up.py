@@ -27,6 +27,7 @@ from carob.cli import (
     admission_config,
     authentication,
     clusters,
+    cni_options,
     listening,
     node_config,
     node_size,
@@ -69,6 +70,7 @@ def add_flags(flags: Flags) -> None:
     node_size.add_flags(flags)
     node_config.add_flags(flags)
     runtime_options.add_flags(flags)
+    cni_options.add_flags(flags)
     authentication.add_flags(flags)
     admission_config.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
@@ -117,6 +119,7 @@ def run(arguments: Arguments) -> int:
             _add_nodes(cluster, arguments)
             node_size.apply_to_all(cluster, arguments)
             runtime_options.apply(cluster, arguments)
+            cni_options.apply(cluster, arguments)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)

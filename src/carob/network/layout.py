@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 INTERFACE_PREFIX = "carob"
 ROUTE_PROTOCOL = 202
@@ -42,6 +43,23 @@ def table_name(cluster: str, part: str) -> str:
 
 
 @dataclass(frozen=True)
+class CniPlaces:
+    """Where the configurations of CNI networks are, and their plugins."""
+
+    conf_dir: str
+    bin_dirs: tuple[str, ...]
+
+    def program(self, kind: str) -> str:
+        """A plugin's file. Raises: NetworkFailure."""
+        if kind and "/" not in kind:
+            for folder in self.bin_dirs:
+                path = Path(folder) / kind
+                if path.is_file():
+                    return str(path)
+        raise NetworkFailure(f'failed to find plugin "{kind}" in path {list(self.bin_dirs)}')
+
+
+@dataclass(frozen=True)
 class NetworkLayout:
     """The ranges of one node. Ranges are CIDR texts; `mtu` 0: as large as the way out of the machine allows."""
 
@@ -67,6 +85,8 @@ class NetworkLayout:
     load_balancer_range: str = ""
     """Whose addresses LoadBalancer Services have; the node leads them to itself."""
     mtu: int = 0
+    cni: CniPlaces | None = None
+    """Where the CNI plugins are that give Pods their addresses; None: carob does it itself."""
 
     @cached_property
     def interface_prefix(self) -> str:

@@ -44,11 +44,14 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.host.netlink_answers import Route
     from carob.host.nftables import Nftables
+    from carob.host.plugins import PluginRunner
     from carob.network.addresses import Lease
-    from carob.network.layout import NetworkLayout
+    from carob.network.cni import CniPodNetwork
+    from carob.network.layout import CniPlaces, NetworkLayout
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 PARTS = ("node", "services", "policy")
+CNI_FOLDER = "cni"
 LOOPBACK_INDEX = 1
 SEGMENT_KINDS = ("veth", "vxlan")
 FURTHER_METRIC = 20_200
@@ -71,6 +74,9 @@ def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterab
     # address as the sender. nftables cannot compare two fields, but it can look the pair up.
     itself = ", ".join(f"{address} . {address}" for address in layout.pod_network.hosts())
     ours = ", ".join(filter(None, (layout.pod_range, layout.segment_range)))
+    # two Pods on a plugin's bridge answer each other directly, past whoever translated the way there
+    same = f"ct status dnat ip saddr {layout.pod_range} ip daddr {layout.pod_range}"
+    neighbours = f"{same} snat ip to {inside}" if layout.cni else ""
     base = f"""
 add table {table}
 delete table {table}
@@ -105,6 +111,7 @@ table {table} {{
   chain postrouting {{
     type nat hook postrouting priority 100
     ct status dnat ip saddr . ip daddr @itself snat ip to {inside}
+    {neighbours}
     ip saddr 127.0.0.0/8 oifname != "lo" snat ip to {inside}
     ip saddr {{ {ours} }} ip daddr != {layout.cluster_range} oifname != "lo" masquerade fully-random
   }}
@@ -156,8 +163,12 @@ class NodeNetwork:
             netlink.set_up(LOOPBACK_INDEX),
             *(netlink.replace_address(LOOPBACK_INDEX, address, 32) for address in addresses),
             *(route_to_rules(self._layout, text) for text in ranges),
-            netlink.replace_route(str(pods.network_address), pods.prefixlen, protocol=ROUTE_PROTOCOL, unreachable=True),
         )
+        if self._layout.cni is None:
+            nobody = netlink.replace_route(
+                str(pods.network_address), pods.prefixlen, protocol=ROUTE_PROTOCOL, unreachable=True
+            )
+            self._node.send(nobody)
 
     def obstacle(self) -> str:
         """Empty when Pods can be attached, else why not."""
@@ -194,7 +205,20 @@ class Network:
         self.services = ServiceTable(layout, nftables, flows)
         self.policies = PolicyTable(layout, nftables)
         self.routes = NodeRoutes(layout, node)
-        self.pods = PodNetwork(layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu())
+        self.pods: PodNetwork | CniPodNetwork
+        self._runner: PluginRunner | None = None
+        if layout.cni is None:
+            self.pods = PodNetwork(
+                layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu()
+            )
+        else:
+            from carob.host.plugins import PluginRunner
+            from carob.network.cni import CniPodNetwork
+
+            self._runner = PluginRunner()
+            self.pods = CniPodNetwork(
+                layout.cni, layout.pod_range, state_folder / CNI_FOLDER, node, self._host_ports, self._runner
+            )
 
     def set_up(self) -> None:
         """Set the node up, with what an earlier agent gave out; the `kubernetes` service leads to the API server.
@@ -202,7 +226,7 @@ class Network:
         Blocking (about 20 ms). Raises: NetworkFailure.
         """
         self._drop_dead_leases()
-        leases = self._addresses.leases()
+        leases = self.pods.leases()
         self.node.set_up(leases)
         self._host_ports.restore(leases)
         try:
@@ -245,6 +269,8 @@ class Network:
 
     def close(self) -> None:
         """Let go of sockets; everything stays as it is."""
+        if self._runner is not None:
+            self._runner.close()
         self._netlink.close()
         self._flows.close()
         self._nftables.close()
@@ -320,10 +346,10 @@ def _forward_before(nftables: Nftables) -> str:
     return "" if not values else "0" if "0" in values else "1"
 
 
-def remove_everything(cluster: str, state_folder: Path) -> None:
+def remove_everything(cluster: str, state_folder: Path, cni: CniPlaces | None = None) -> None:
     """Take away every trace of a cluster in the calling thread's network namespace, also of one that was killed.
 
-    Idempotent. Raises: NetworkFailure naming everything that could not be removed; the rest is removed.
+    `cni`: where the plugins are that gave its Pods their addresses. Idempotent. Raises: NetworkFailure naming everything that could not be removed; the rest is removed.
     """
     failures: list[str] = []
     try:
@@ -332,12 +358,27 @@ def remove_everything(cluster: str, state_folder: Path) -> None:
         raise NetworkFailure(f"cannot clean up the network: {error}") from error
     try:
         with netlink.Netlink() as node:
+            if cni is not None:
+                failures += _remove_cni(cni, state_folder / CNI_FOLDER, node)
             _remove(cluster, node, nftables, failures)
     finally:
         nftables.close()
     shutil.rmtree(state_folder / "addresses", ignore_errors=True)
+    if not failures:
+        shutil.rmtree(state_folder / CNI_FOLDER, ignore_errors=True)
     if failures:
         raise NetworkFailure("cannot clean up the network: " + "; ".join(failures))
+
+
+def _remove_cni(places: CniPlaces, folder: Path, node: netlink.Netlink) -> list[str]:
+    from carob.host.plugins import PluginRunner
+    from carob.network import cni
+
+    runner = PluginRunner()
+    try:
+        return list(cni.remove_everything(places, folder, runner, node))
+    finally:
+        runner.close()
 
 
 def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: list[str]) -> None:

@@ -36,7 +36,7 @@ from carob.runtime.types import RuntimeFailure
 from carob.standalone.image_server import ImageServer
 from carob.standalone.membership import NETWORK, NODE, JoinedAccess, LocalAccess
 from carob.standalone.network_agent import NetworkAgent
-from carob.standalone.places import apart_node, node_cgroup, runtime_owner, runtime_places
+from carob.standalone.places import apart_node, cni_places, node_cgroup, runtime_owner, runtime_places
 from carob.standalone.process import settle_memory
 from carob.transport.server import Server
 
@@ -144,7 +144,7 @@ class NodeProcess:
         await self._access.open(self._options())
         if self._access.former_range:
             # the Node was deleted meanwhile: the Pods of that time have no addresses any more, and nobody wants them
-            remove_network(self._cluster.name, self._folder / "network")
+            remove_network(self._cluster.name, self._folder / "network", cni_places(self._node))
         network = open_network(self._network_layout(), self._folder / "network", self._clock)
         try:
             network.set_up()
@@ -197,6 +197,7 @@ class NodeProcess:
             api_port=api_port,
             dns_address=cluster.dns_address,
             load_balancer_range=cluster.load_balancer_range,
+            cni=cni_places(self._node),
         )
 
     def _api_place(self) -> tuple[str, int]:

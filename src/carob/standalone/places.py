@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.network.layout import CniPlaces
 from carob.network.segment import ApartNode
 from carob.runtime.embedded.places import Places
 
@@ -33,6 +34,11 @@ def apart_node(cluster: Cluster, node: NodeLayout) -> ApartNode:
 def runtime_owner(cluster: Cluster, node: NodeLayout) -> str:
     """What marks a node's own on a runtime that others use too."""
     return f"{cluster.name}.{node.name}"
+
+
+def cni_places(node: NodeLayout) -> CniPlaces | None:
+    """Where the CNI plugins are that attach the node's Pods; None: carob does it itself."""
+    return CniPlaces(node.cni_conf_dir, tuple(node.cni_bin_dirs)) if node.cni_conf_dir else None
 
 
 def node_cgroup(cluster: Cluster, node: NodeLayout) -> str:

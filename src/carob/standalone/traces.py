@@ -12,7 +12,7 @@ from carob.network import node as network
 from carob.network import segment
 from carob.network.layout import NetworkFailure
 from carob.runtime.embedded.cleanup import remove_everything
-from carob.standalone.places import apart_node, node_cgroup, runtime_owner
+from carob.standalone.places import apart_node, cni_places, node_cgroup, runtime_owner
 
 if TYPE_CHECKING:
     from carob.base.layout import Cluster, NodeLayout
@@ -23,9 +23,10 @@ def remove_traces(cluster: Cluster) -> list[str]:
     left = [line for node in cluster.nodes for line in _remove_driven(cluster, node)]
     left += remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir)
     # the network's traces are found by the cluster's name, also when nobody knows its nodes any more
-    for node in [n.name for n in cluster.nodes if not n.apart] or ["node-0"]:
+    here = {node.name: cni_places(node) for node in cluster.nodes if not node.apart}
+    for name, cni in (here or {"node-0": None}).items():
         try:
-            network.remove_everything(cluster.name, cluster.node_dir(node) / "network")
+            network.remove_everything(cluster.name, cluster.node_dir(name) / "network", cni)
         except NetworkFailure as error:
             left.append(str(error))
     return left

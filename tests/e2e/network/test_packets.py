@@ -45,6 +45,8 @@ class Request:
     namespace: str = "default"
     name: str = "pod"
     annotations: dict[str, str] = field(default_factory=dict)
+    uid: str = ""
+    netns_path: str = ""
 
 
 @dataclass
