@@ -281,7 +281,6 @@ async def serving(runtime: Runtime, socket: Path) -> AsyncIterator[CriServer]:
         SystemClock(),
         SystemRandomness(),
         cgroup_parent=f"/carob-{CLUSTER}/cri",
-        network_status=lambda: "",
     )
     try:
         await server.listen()

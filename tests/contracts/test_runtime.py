@@ -63,6 +63,17 @@ async def output(process: Process) -> tuple[bytes, bytes]:
     return streams[1], streams[2]
 
 
+def test_a_runtime_that_is_well_says_so(world: World) -> None:
+    async def body(runtime: Runtime) -> None:
+        status = await runtime.status()
+        assert (status.runtime_problem, status.network_problem) == ("", "")
+        name, version = await runtime.version()
+        assert name
+        assert version
+
+    world.run(body)
+
+
 def test_a_sandbox_is_ready_listed_and_gone_after_remove(world: World) -> None:
     async def body(runtime: Runtime) -> None:
         config = sandbox(world)

@@ -131,6 +131,23 @@ def test_containers_and_ends_are_not_lost_with_the_agent(cluster: Cluster) -> No
     cluster.carob("delete", "pod", *pods, timeout=120).check()
 
 
+def test_a_daemon_that_was_away_costs_no_pod(cluster: Cluster, containerd: Containerd) -> None:
+    cluster.carob("apply", "-f", "-", stdin=manifest("waits", {"command": ["sleep", "3600"]})).check()
+    cluster.wait_ready("waits")
+    before = status(cluster, "waits")
+    containerd.kill()
+    down = '{.status.conditions[?(@.type=="Ready")].message}'
+    cluster.wait_for(down[1:-1], "container runtime is down", "node/node-0")
+    # asked for meanwhile, it begins when there is somebody to run it
+    cluster.carob("apply", "-f", "-", stdin=manifest("later", {"command": ["sleep", "3600"]})).check()
+    containerd.start()
+    done = cluster.carob("wait", "--for=condition=Ready", "node/node-0", "--timeout=60s")
+    assert done.code == 0, done.err
+    cluster.wait_ready("later")
+    assert status(cluster, "waits") == before
+    cluster.carob("delete", "pod", "waits", "later", timeout=120).check()
+
+
 def test_an_end_is_heard_of_and_the_container_begins_anew(cluster: Cluster) -> None:
     command = ["sh", "-c", "echo try; [ -e /e/second ] && sleep 3600; touch /e/second; exit 3"]
     container = {"command": command, "volumeMounts": [{"name": "e", "mountPath": "/e"}]}

@@ -30,6 +30,8 @@ from carob.runtime.types import (
     RegistryAuth,
     Resources,
     RuntimeFailure,
+    RuntimeHandler,
+    RuntimeStatus,
     SandboxConfig,
     SandboxState,
     SandboxStats,
@@ -55,6 +57,9 @@ class FakeRuntime:
         self.pullable: dict[str, Image] = {}
         """What a registry would have: `pull_image` finds it here."""
         self.groups: dict[str, Resources] = {}
+        self.silent = False
+        """Nobody answers when the runtime is asked how it is."""
+        self.health = RuntimeStatus(handlers=[RuntimeHandler("", recursive_readonly_mounts=True)])
         self.programs: dict[tuple[str, ...], Program] = {}
         self.stats: dict[str, ContainerStats] = {}
         self.sandbox_counters: dict[str, SandboxStats] = {}
@@ -135,6 +140,12 @@ class FakeRuntime:
 
     async def version(self) -> tuple[str, str]:
         return "fake", "0"
+
+    async def status(self) -> RuntimeStatus:
+        self._called("status", "")
+        if self.silent:
+            raise TimeoutError("Deadline Exceeded")
+        return self.health
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
         self._called("run_sandbox", config.uid)

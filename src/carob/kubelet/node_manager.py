@@ -7,6 +7,7 @@ Source: kubelet `kubelet_node_status.go`, `component-helpers/apimachinery/lease`
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
@@ -20,6 +21,7 @@ from carob.kubelet import node_status
 from carob.kubelet.eviction.thresholds import Pressures, crossed, observations, thresholds
 from carob.kubelet.machine import read_machine, read_usage
 from carob.kubelet.tools import NodeFacts
+from carob.runtime.types import RuntimeFailure, RuntimeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,13 +31,22 @@ if TYPE_CHECKING:
     from carob.client.rest import Client
     from carob.kubelet.machine import Usage
     from carob.kubelet.options import KubeletOptions
-    from carob.runtime.types import Runtime
+    from carob.runtime.types import Image, Runtime
 
 _log = get_logger("kubelet.node")
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 7.0
 LONGEST_KEEP_RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _RuntimeSaid:
+    """What the runtime said when it last answered."""
+
+    status: RuntimeStatus = field(default_factory=RuntimeStatus)
+    version: tuple[str, str] = ("", "")
+    images: list[Image] = field(default_factory=list)
 
 
 class NodeManager:
@@ -46,6 +57,7 @@ class NodeManager:
     ) -> None:
         self._client = client
         self._runtime = runtime
+        self._runtime_said = _RuntimeSaid()
         self._options = options
         self._clock = clock
         self._recorder = recorder
@@ -157,11 +169,12 @@ class NodeManager:
     async def _status(self, node: core_v1.Node | None) -> core_v1.NodeStatus:
         usage = read_usage(self._options.root)
         options, machine = self._options, self.machine
-        wanted = node_status.conditions(self._pressures_now(usage), "")
+        runtime = self._runtime_said
+        wanted = node_status.conditions(self._pressures_now(usage), await self._ask_runtime())
         old = node.status.conditions if node is not None else []
         now = rfc3339(self._clock.now())
         own = {entry[0] for entry in wanted}
-        features, handlers = node_status.features(machine)
+        features, handlers = node_status.features(machine, runtime.status)
         return core_v1.NodeStatus(
             features=features,
             runtime_handlers=handlers,
@@ -175,9 +188,21 @@ class NodeManager:
             daemon_endpoints=core_v1.NodeDaemonEndpoints(
                 kubelet_endpoint=core_v1.DaemonEndpoint(port=options.server_port)
             ),
-            node_info=node_status.node_info(machine, await self._runtime.version(), options.version),
-            images=node_status.image_list(await self._runtime.list_images()),
+            node_info=node_status.node_info(machine, runtime.version, options.version),
+            images=node_status.image_list(runtime.images),
         )
+
+    async def _ask_runtime(self) -> str:
+        """Why no Pod can run, empty when all is well; what a silent runtime said before stays known."""
+        said, runtime = self._runtime_said, self._runtime
+        try:
+            said.status = await runtime.status()
+            said.version = await runtime.version()
+            said.images = await runtime.list_images()
+        except (RuntimeFailure, TimeoutError) as error:
+            _log.warning("the container runtime does not answer %s", pairs(error=error))
+            return node_status.runtime_problem(None)
+        return node_status.runtime_problem(said.status)
 
     def _pressures_now(self, usage: Usage) -> set[str]:
         now = self._clock.monotonic()

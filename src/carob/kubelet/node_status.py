@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from carob.kubelet.machine import Machine, Usage
     from carob.kubelet.options import KubeletOptions
-    from carob.runtime.types import Image
+    from carob.runtime.types import Image, RuntimeStatus
 
 MAX_IMAGES = 50
 MAX_NAMES_PER_IMAGE = 5
@@ -189,11 +189,31 @@ def node_info(machine: Machine, runtime: tuple[str, str], version: str) -> core_
     )
 
 
-def features(machine: Machine) -> tuple[core_v1.NodeFeatures, list[core_v1.NodeRuntimeHandler]]:
+def features(machine: Machine, runtime: RuntimeStatus) -> tuple[core_v1.NodeFeatures, list[core_v1.NodeRuntimeHandler]]:
     """What the runtime can, and by which names it is asked for it."""
-    can = core_v1.NodeRuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=machine.user_namespaces)
-    handlers = [core_v1.NodeRuntimeHandler(name=name, features=can) for name in ("", "crun")]
-    return core_v1.NodeFeatures(supplemental_groups_policy=True), handlers
+    handlers = [
+        core_v1.NodeRuntimeHandler(
+            name=handler.name,
+            features=core_v1.NodeRuntimeHandlerFeatures(
+                recursive_read_only_mounts=handler.recursive_readonly_mounts,
+                user_namespaces=handler.user_namespaces and machine.user_namespaces,
+            ),
+        )
+        for handler in runtime.handlers
+    ]
+    return core_v1.NodeFeatures(supplemental_groups_policy=runtime.supplemental_groups_policy), handlers
+
+
+def runtime_problem(runtime: RuntimeStatus | None) -> str:
+    """Why no Pod can run; None: the runtime does not answer. Source: kubelet `runtimeState.runtimeErrors`, its words."""
+    if runtime is None:
+        return "container runtime is down"
+    problems = []
+    if runtime.runtime_problem:
+        problems.append(f"container runtime not ready: {runtime.runtime_problem}")
+    if runtime.network_problem:
+        problems.append(f"container runtime network not ready: {runtime.network_problem}")
+    return ", ".join(problems) if len(problems) < 2 else f"[{', '.join(problems)}]"
 
 
 def image_list(images: Iterable[Image]) -> list[core_v1.ContainerImage]:

@@ -339,6 +339,23 @@ class RegistryAuth(Struct, kw_only=True):
     identity_token: str = ""
 
 
+class RuntimeHandler(Struct, frozen=True):
+    """One of several ways to run a sandbox: `SandboxConfig.runtime_handler`; the empty name is the usual one."""
+
+    name: str
+    recursive_readonly_mounts: bool = False
+    user_namespaces: bool = False
+
+
+class RuntimeStatus(Struct, kw_only=True):
+    """Whether Pods can run, and what the runtime can. Problems are empty when all is well."""
+
+    runtime_problem: str = ""
+    network_problem: str = ""
+    handlers: list[RuntimeHandler] = field(default_factory=list)
+    supplemental_groups_policy: bool = False
+
+
 class FilesystemUsage(Struct, kw_only=True):
     mountpoint: str
     used_bytes: int
@@ -447,6 +464,10 @@ class Runtime(Protocol):
 
     async def version(self) -> tuple[str, str]:
         """Name and version: `("carob", "0.1.0")`."""
+        ...
+
+    async def status(self) -> RuntimeStatus:
+        """Asked every few seconds; cheap. Raises: RuntimeFailure, TimeoutError when nobody answers."""
         ...
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus: ...

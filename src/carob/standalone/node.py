@@ -251,7 +251,7 @@ class NodeProcess:
             first_user_id=first_id(node.pod_cidr),
         )
 
-    def _cri_server(self, runtime: Runtime, network: Network) -> tuple[CriServer | None, Runtime]:
+    def _cri_server(self, runtime: Runtime) -> tuple[CriServer | None, Runtime]:
         """What serves the CRI where that is wanted, and the runtime for the kubelet: what it does is then heard of."""
         if not self._node.cri_socket:
             return None, runtime
@@ -267,7 +267,6 @@ class NodeProcess:
             self._clock,
             self._randomness,
             cgroup_parent=f"{node_cgroup(self._cluster, self._node)}/cri",
-            network_status=network.pods.status,
         )
         return server, heard
 
@@ -275,7 +274,7 @@ class NodeProcess:
         """The kubelet, its HTTPS server, the image socket, and what the API says of the network."""
         name, access = self._node.name, self._access
         client = Client(access.transport(NODE), user_agent="kubelet")
-        cri, seam = self._cri_server(runtime, network)
+        cri, seam = self._cri_server(runtime)
         kubelet = Kubelet(
             client,
             seam,

@@ -39,7 +39,6 @@ class Node:
         self.events = Events()
         self.runtime = announcing(self.fake, self.events)
         self.socket = folder / "cri.sock"
-        self.problem = ""
         self.channel = Channel(f"unix:{self.socket}")
 
     async def run(self, body: Callable[[Node], Awaitable[None]]) -> None:
@@ -50,7 +49,6 @@ class Node:
             SystemClock(),
             SystemRandomness(),
             cgroup_parent="/carob-test/cri",
-            network_status=lambda: self.problem,
         )
         await server.listen()
         try:
@@ -104,7 +102,7 @@ Run = Callable[[Callable[[Node], Awaitable[None]]], None]
 def test_only_root_may_open_the_socket_and_the_network_says_how_it_is(run: Run) -> None:
     async def body(node_: Node) -> None:
         assert node_.socket.stat().st_mode & 0o777 == 0o600
-        node_.problem = "no address range"
+        node_.fake.health.network_problem = "no address range"
         status = await node_.channel.runtime("Status", node.StatusRequest(), node.StatusResponse)
         assert status.status is not None
         conditions = {c.type: (c.status, c.message) for c in status.status.conditions}

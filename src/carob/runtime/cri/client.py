@@ -22,7 +22,7 @@ from carob.host.cgroup import Cgroups
 from carob.host.threads import Threads
 from carob.host.types import Host
 from carob.runtime.cri import container_messages as containers_wire
-from carob.runtime.cri import containers, orders, sandboxes, verbose
+from carob.runtime.cri import containers, health, orders, sandboxes, verbose
 from carob.runtime.cri import sandbox_messages as shared
 from carob.runtime.cri.channel import CALL_SECONDS, Channel, Unimplemented
 from carob.runtime.cri.client_images import ImageClient
@@ -31,6 +31,8 @@ from carob.runtime.cri.exits import Exits
 from carob.runtime.cri.runtime_messages import (
     NetworkConfig,
     RuntimeConfig,
+    StatusRequest,
+    StatusResponse,
     UpdateRuntimeConfigRequest,
     VersionRequest,
     VersionResponse,
@@ -52,6 +54,7 @@ from carob.runtime.types import (
     RegistryAuth,
     Resources,
     RuntimeFailure,
+    RuntimeStatus,
     SandboxConfig,
     SandboxState,
     SandboxStats,
@@ -63,6 +66,8 @@ CREATE_FAILED, RUN_FAILED = "CreateContainerError", "RunContainerError"
 # Source: kubelet: a sandbox may take twice as long as everything else, for its network.
 SANDBOX_SECONDS = CALL_SECONDS * 2
 ANSWER_SECONDS = 10.0
+# the node's other conditions wait for it
+STATUS_SECONDS = 5.0
 KILLED_CODE = 137
 THREADS = 2
 T = TypeVar("T")
@@ -85,7 +90,7 @@ class CriRuntime:
         self._threads = Threads(host, THREADS)
         self._images = ImageClient(self._channel)
         self._exits = Exits(self._channel, {orders.OWNER: owner}, self._tell)
-        self._stats = StatsClient(self._channel, self._cgroups, self._threads, clock, self._labels())
+        self._stats = StatsClient(self._channel, host, self._cgroups, self._threads, clock, self._labels())
         self._subscribers: list[Callable[[Exited], None]] = []
         self._configs: dict[str, SandboxConfig] = {}
         self._never_begun: dict[str, ContainerStatus] = {}
@@ -147,6 +152,9 @@ class CriRuntime:
     async def version(self) -> tuple[str, str]:
         told = await self._channel.runtime("Version", VersionRequest(), VersionResponse, ANSWER_SECONDS)
         return told.runtime_name, told.runtime_version
+
+    async def status(self) -> RuntimeStatus:
+        return health.from_wire(await self._channel.runtime("Status", StatusRequest(), StatusResponse, STATUS_SECONDS))
 
     # --- sandboxes
 

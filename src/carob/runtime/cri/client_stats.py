@@ -12,8 +12,8 @@ from msgspec.structs import astuple
 
 from carob.base.clock import Clock
 from carob.host.cgroup import Cgroups, CgroupStats
-from carob.host.real import RealHost
 from carob.host.threads import Threads
+from carob.host.types import Host
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.channel import Channel
 from carob.runtime.cri.sandbox_messages import UInt64Value
@@ -25,8 +25,9 @@ class StatsClient:
     """`labels`: those of everything that is ours."""
 
     def __init__(
-        self, channel: Channel, cgroups: Cgroups, threads: Threads, clock: Clock, labels: dict[str, str]
+        self, channel: Channel, host: Host, cgroups: Cgroups, threads: Threads, clock: Clock, labels: dict[str, str]
     ) -> None:
+        self._host = host
         self._channel = channel
         self._cgroups = cgroups
         self._threads = threads
@@ -68,7 +69,7 @@ class StatsClient:
         def one(status: SandboxStatus) -> SandboxStats | None:
             config = status.config
             pid = status.pause_pid if config.network is not NamespaceMode.NODE else 0
-            return look(RealHost(), self._cgroups, status.id, config.cgroup_parent, pid, self._clock.now())
+            return look(self._host, self._cgroups, status.id, config.cgroup_parent, pid, self._clock.now())
 
         return await self._threads.run(lambda: [found for status in standing if (found := one(status)) is not None])
 

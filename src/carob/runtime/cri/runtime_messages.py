@@ -162,9 +162,24 @@ class PodSandboxAttributes(Message):
     annotations: Annotated[dict[str, str], 4] = {}
 
 
+class NetworkInterfaceUsage(Message):
+    name: Annotated[str, 1] = ""
+    rx_bytes: Annotated[UInt64Value | None, 2] = None
+    rx_errors: Annotated[UInt64Value | None, 3] = None
+    tx_bytes: Annotated[UInt64Value | None, 4] = None
+    tx_errors: Annotated[UInt64Value | None, 5] = None
+
+
+class NetworkUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    default_interface: Annotated[NetworkInterfaceUsage | None, 2] = None
+    interfaces: Annotated[list[NetworkInterfaceUsage], 3] = []
+
+
 class LinuxPodSandboxStats(Message):
     cpu: Annotated[CpuUsage | None, 1] = None
     memory: Annotated[MemoryUsage | None, 2] = None
+    network: Annotated[NetworkUsage | None, 3] = None
     process: Annotated[ProcessUsage | None, 4] = None
     containers: Annotated[list[ContainerStats], 5] = []
 

@@ -5,14 +5,14 @@ Ids may be cut short where they are still unique, as with containerd. Source: co
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from carob.base.clock import Clock
 from carob.runtime.cri import container_messages as containers_wire
-from carob.runtime.cri import containers, sandboxes
+from carob.runtime.cri import containers, health, sandboxes
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri import sandbox_messages as shared
 from carob.runtime.cri.events import Events
@@ -48,14 +48,12 @@ class RuntimeService:
         streaming: Streaming,
         clock: Clock,
         cgroup_parent: str,
-        network_status: Callable[[], str],
     ) -> None:
         self._runtime = runtime
         self._events = events
         self._streaming = streaming
         self._clock = clock
         self._cgroup_parent = cgroup_parent
-        self._network_status = network_status
 
     # -- the runtime itself
 
@@ -66,22 +64,10 @@ class RuntimeService:
         )
 
     async def status(self, request: wire.StatusRequest) -> wire.StatusResponse:
-        problem = self._network_status()
-        network = wire.RuntimeCondition(type=wire.NETWORK_READY, status=not problem)
-        if problem:
-            network = wire.RuntimeCondition(type=wire.NETWORK_READY, reason="NetworkPluginNotReady", message=problem)
-        return wire.StatusResponse(
-            status=wire.RuntimeStatus(
-                conditions=[wire.RuntimeCondition(type=wire.RUNTIME_READY, status=True), network]
-            ),
-            info={"config": msgspec.json.encode({"cgroupParent": self._cgroup_parent}).decode()}
-            if request.verbose
-            else {},
-            runtime_handlers=[
-                wire.RuntimeHandler(features=wire.RuntimeHandlerFeatures(recursive_read_only_mounts=True))
-            ],
-            features=wire.RuntimeFeatures(supplemental_groups_policy=True),
-        )
+        answer = health.to_wire(await self._runtime.status())
+        if request.verbose:
+            answer.info = {"config": msgspec.json.encode({"cgroupParent": self._cgroup_parent}).decode()}
+        return answer
 
     async def runtime_config(self, request: shared.Empty) -> wire.RuntimeConfigResponse:
         return wire.RuntimeConfigResponse(linux=wire.LinuxRuntimeConfiguration(cgroup_driver=wire.DRIVER_CGROUPFS))

@@ -67,12 +67,11 @@ class CriServer:
         randomness: Randomness,
         *,
         cgroup_parent: str,
-        network_status: Callable[[], str],
     ) -> None:
         self._socket = socket
         self._streaming = Streaming(clock, randomness)
-        self._runtime = RuntimeService(runtime, events, self._streaming, clock, cgroup_parent, network_status)
-        self._stats = StatsService(runtime, clock)
+        self._runtime = RuntimeService(runtime, events, self._streaming, clock, cgroup_parent)
+        self._stats = StatsService(runtime)
         self._images = ImageService(runtime, clock)
         self._server: Any = None
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from carob.base.clock import Clock
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.container_messages import ContainerId
 from carob.runtime.cri.runtime_service import has_labels
 from carob.runtime.cri.sandbox_messages import PodSandboxId
 from carob.runtime.cri.usage import container_usage, sandbox_usage
-from carob.runtime.types import ContainerStats, ContainerStatus, NotFound, Runtime, SandboxStatus
-
-NANOSECONDS = 1_000_000_000
+from carob.runtime.types import ContainerStatus, NotFound, Runtime, SandboxStats, SandboxStatus
 
 
 class Rates:
@@ -39,9 +36,8 @@ class Rates:
 class StatsService:
     """Counters of containers that run, and their sums."""
 
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._clock = clock
         self._rates = Rates()
 
     async def container_stats(self, request: ContainerId) -> wire.ContainerStatsResponse:
@@ -65,13 +61,13 @@ class StatsService:
     async def _of(self, wanted: wire.ContainerStatsFilter) -> list[wire.ContainerStats]:
         return [
             shown
-            for status, _, shown in await self._measured()
+            for status, shown in await self._measured()
             if status.id.startswith(wanted.id)
             and status.sandbox_id.startswith(wanted.pod_sandbox_id)
             and has_labels(status.labels, wanted.label_selector)
         ]
 
-    async def _measured(self) -> list[tuple[ContainerStatus, ContainerStats, wire.ContainerStats]]:
+    async def _measured(self) -> list[tuple[ContainerStatus, wire.ContainerStats]]:
         by_id = {one.id: one for one in await self._runtime.list_containers()}
         mountpoint = (await self._runtime.image_filesystem()).mountpoint
         out = []
@@ -79,23 +75,25 @@ class StatsService:
             status = by_id.get(stats.id)
             if status is not None:
                 busy = self._rates.of(stats.id, stats.timestamp, stats.cpu_usage_nanoseconds)
-                out.append((status, stats, container_usage(status, stats, mountpoint, busy)))
+                out.append((status, container_usage(status, stats, mountpoint, busy)))
         return out
 
     async def _of_sandboxes(self, wanted: wire.PodSandboxStatsFilter) -> list[wire.PodSandboxStats]:
+        """Of those that stand."""
         every = await self._runtime.list_sandboxes()
+        counted = {one.id: one for one in await self._runtime.sandbox_stats()}
         measured = await self._measured()
-        self._rates.keep({s.id for s in every} | {status.id for status, _, _ in measured})
+        self._rates.keep({s.id for s in every} | {status.id for status, _ in measured})
         return [
-            self._sandbox(one, [(stats, shown) for status, stats, shown in measured if status.sandbox_id == one.id])
+            self._sandbox(one, counted[one.id], [shown for status, shown in measured if status.sandbox_id == one.id])
             for one in every
-            if one.id.startswith(wanted.id) and has_labels(one.config.labels, wanted.label_selector)
+            if one.id in counted
+            and one.id.startswith(wanted.id)
+            and has_labels(one.config.labels, wanted.label_selector)
         ]
 
     def _sandbox(
-        self, sandbox: SandboxStatus, inside: list[tuple[ContainerStats, wire.ContainerStats]]
+        self, sandbox: SandboxStatus, stats: SandboxStats, inside: list[wire.ContainerStats]
     ) -> wire.PodSandboxStats:
-        now = self._clock.now()
-        counters = [stats for stats, _ in inside]
-        busy = self._rates.of(sandbox.id, now, sum(one.cpu_usage_nanoseconds for one in counters))
-        return sandbox_usage(sandbox, counters, [shown for _, shown in inside], now, busy)
+        busy = self._rates.of(sandbox.id, stats.timestamp, stats.cpu_usage_nanoseconds)
+        return sandbox_usage(sandbox, stats, inside, busy)

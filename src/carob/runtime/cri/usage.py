@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.container_messages import ContainerMetadata
 from carob.runtime.cri.image_messages import FilesystemIdentifier, FilesystemUsage
 from carob.runtime.cri.sandbox_messages import UInt64Value
 from carob.runtime.cri.sandboxes import metadata, nanoseconds
-from carob.runtime.types import ContainerStats, ContainerStatus, SandboxStatus
+from carob.runtime.types import ContainerStats, ContainerStatus, InterfaceStats, SandboxStats, SandboxStatus
 
 
 def container_usage(
@@ -28,7 +26,7 @@ def container_usage(
             annotations=status.annotations,
         ),
         cpu=_cpu(at, stats.cpu_usage_nanoseconds, busy),
-        memory=_memory(at, [stats], status.resources.memory_limit),
+        memory=_memory(at, stats, status.resources.memory_limit),
         writable_layer=FilesystemUsage(
             timestamp=at,
             fs_id=FilesystemIdentifier(mountpoint=mountpoint),
@@ -40,14 +38,10 @@ def container_usage(
 
 
 def sandbox_usage(
-    sandbox: SandboxStatus,
-    stats: list[ContainerStats],
-    containers: list[wire.ContainerStats],
-    now: float,
-    busy: int | None,
+    sandbox: SandboxStatus, stats: SandboxStats, containers: list[wire.ContainerStats], busy: int | None
 ) -> wire.PodSandboxStats:
-    """The sum of its containers'; the pause process uses next to nothing."""
-    at = nanoseconds(now)
+    """`busy` as for `container_usage`."""
+    at = nanoseconds(stats.timestamp)
     return wire.PodSandboxStats(
         attributes=wire.PodSandboxAttributes(
             id=sandbox.id,
@@ -56,14 +50,28 @@ def sandbox_usage(
             annotations=sandbox.config.annotations,
         ),
         linux=wire.LinuxPodSandboxStats(
-            cpu=_cpu(at, sum(one.cpu_usage_nanoseconds for one in stats), busy),
+            cpu=_cpu(at, stats.cpu_usage_nanoseconds, busy),
             memory=_memory(at, stats, sandbox.config.resources.memory_limit),
-            process=wire.ProcessUsage(
-                timestamp=at, process_count=UInt64Value(value=sum(one.process_count for one in stats))
-            ),
+            network=_network(at, stats.interfaces) if stats.interfaces else None,
+            process=wire.ProcessUsage(timestamp=at, process_count=UInt64Value(value=stats.process_count)),
             containers=containers,
         ),
     )
+
+
+def _network(at: int, interfaces: list[InterfaceStats]) -> wire.NetworkUsage:
+    """The first is the Pod's own; it comes before what was added to it."""
+    shown = [
+        wire.NetworkInterfaceUsage(
+            name=one.name,
+            rx_bytes=UInt64Value(value=one.receive_bytes),
+            rx_errors=UInt64Value(value=one.receive_errors),
+            tx_bytes=UInt64Value(value=one.transmit_bytes),
+            tx_errors=UInt64Value(value=one.transmit_errors),
+        )
+        for one in interfaces
+    ]
+    return wire.NetworkUsage(timestamp=at, default_interface=shown[0], interfaces=shown[1:])
 
 
 def _cpu(at: int, used: int, busy: int | None) -> wire.CpuUsage:
@@ -74,15 +82,14 @@ def _cpu(at: int, used: int, busy: int | None) -> wire.CpuUsage:
     )
 
 
-def _memory(at: int, stats: Iterable[ContainerStats], limit: int) -> wire.MemoryUsage:
-    every = list(stats)
-    working_set = sum(one.memory_working_set_bytes for one in every)
+def _memory(at: int, stats: ContainerStats | SandboxStats, limit: int) -> wire.MemoryUsage:
+    working_set = stats.memory_working_set_bytes
     return wire.MemoryUsage(
         timestamp=at,
         working_set_bytes=UInt64Value(value=working_set),
         available_bytes=UInt64Value(value=max(0, limit - working_set)) if limit else None,
-        usage_bytes=UInt64Value(value=sum(one.memory_usage_bytes for one in every)),
-        rss_bytes=UInt64Value(value=sum(one.memory_rss_bytes for one in every)),
-        page_faults=UInt64Value(value=sum(one.page_faults for one in every)),
-        major_page_faults=UInt64Value(value=sum(one.major_page_faults for one in every)),
+        usage_bytes=UInt64Value(value=stats.memory_usage_bytes),
+        rss_bytes=UInt64Value(value=stats.memory_rss_bytes),
+        page_faults=UInt64Value(value=stats.page_faults),
+        major_page_faults=UInt64Value(value=stats.major_page_faults),
     )

@@ -32,7 +32,7 @@ from carob.runtime.embedded.parts import Parts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.port_forward import connect
 from carob.runtime.embedded.records import ContainerRecord, Phase, Records, SandboxRecord, boot_id
-from carob.runtime.embedded.sandbox_life import SandboxLife
+from carob.runtime.embedded.sandbox_life import HANDLERS, SandboxLife
 from carob.runtime.embedded.sandboxes import Sandboxes
 from carob.runtime.embedded.seccomp import Filters
 from carob.runtime.embedded.state import Inventory
@@ -53,6 +53,8 @@ from carob.runtime.types import (
     RegistryAuth,
     Resources,
     RuntimeFailure,
+    RuntimeHandler,
+    RuntimeStatus,
     SandboxConfig,
     SandboxStats,
     SandboxStatus,
@@ -83,6 +85,7 @@ class EmbeddedRuntime:
         self._clock = clock
         self._randomness = randomness
         self._images = images
+        self._network = network
         self._subscribers: list[Callable[[Exited], None]] = []
         self._operations: set[asyncio.Task[Any]] = set()
         cgroups = Cgroups(host)
@@ -158,6 +161,15 @@ class EmbeddedRuntime:
 
     async def version(self) -> tuple[str, str]:
         return "carob", VERSION
+
+    async def status(self) -> RuntimeStatus:
+        problem = self._network.status()
+        return RuntimeStatus(
+            # the CRI's words
+            network_problem=f"NetworkReady=false reason:NetworkPluginNotReady message:{problem}" if problem else "",
+            handlers=[RuntimeHandler(name, recursive_readonly_mounts=True, user_namespaces=True) for name in HANDLERS],
+            supplemental_groups_policy=True,
+        )
 
     # --- sandboxes
 
