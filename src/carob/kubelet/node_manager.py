@@ -138,7 +138,7 @@ class NodeManager:
         await self._client.patch(
             core_v1.Node,
             self._options.node_name,
-            patch={"metadata": {"labels": wanted.metadata.labels}},
+            patch={"metadata": {"labels": wanted.metadata.labels, "annotations": self._options.annotations}},
             patch_type="strategic",
         )
 

@@ -1,6 +1,7 @@
 """Which Pods live on which other node, carried to this node's routes.
 
-A node that is lost keeps its routes: its Pods may well be reachable from here. One that is deleted loses them.
+A node in a network namespace of somebody's machine says which node is the machine's own: for other machines that is the
+way to it. A node that is lost keeps its routes: its Pods may well be reachable from here. One that is deleted loses them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from carob.client.rest import Client
 
 RETRY_SECONDS = 1.0
+THROUGH = "network.carob.dev/through"
+"""The annotation of a node that lives apart: the name of the node that its machine itself is."""
 _log = get_logger("node-routes")
 
 
 class Table(Protocol):
     """Where routes are made; blocking."""
 
-    def apply(self, wanted: Mapping[str, str]) -> None: ...
+    def apply(self, wanted: Mapping[str, str], through: Mapping[str, str]) -> None: ...
 
 
 def address_of(node: core_v1.Node) -> str:
@@ -36,17 +39,38 @@ def address_of(node: core_v1.Node) -> str:
     return inner[0] if inner else ""
 
 
-def wanted_routes(nodes: Iterable[core_v1.Node], own: str) -> dict[str, str]:
-    """The Pod range of each other node, with the node's address."""
+def ranges_of(node: core_v1.Node) -> list[str]:
+    """The IPv4 ranges of its Pods."""
+    return [text for text in node.spec.pod_cidrs or [node.spec.pod_cidr] if text and ":" not in text]
+
+
+def wanted_routes(nodes: Iterable[core_v1.Node], own: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The Pod range of each other node, with the address that leads there; and for those that another node passes on,
+    that node's own range."""
+    known = {node.metadata.name: node for node in nodes}
+    here = _machine(known.get(own), own)
     found: dict[str, str] = {}
-    for node in nodes:
-        address = address_of(node)
-        if node.metadata.name == own or not address:
+    through: dict[str, str] = {}
+    for name, node in known.items():
+        address, machine = address_of(node), _machine(node, name)
+        if name == own or not address:
             continue
-        for range_ in node.spec.pod_cidrs or [node.spec.pod_cidr]:
-            if range_ and ":" not in range_:
-                found[range_] = address
-    return found
+        if machine in (here, name):
+            found |= dict.fromkeys(ranges_of(node), address)
+            continue
+        passing = known.get(machine)
+        ends = ranges_of(passing) if passing is not None else []
+        if passing is None or not ends or not address_of(passing):
+            continue
+        ranges = [*ranges_of(node), f"{address}/32"]
+        found |= dict.fromkeys(ranges, address_of(passing))
+        through |= dict.fromkeys(ranges, ends[0])
+    return found, through
+
+
+def _machine(node: core_v1.Node | None, name: str) -> str:
+    """The node that is its machine's own."""
+    return node.metadata.annotations.get(THROUGH, name) if node is not None else name
 
 
 class NodeRouteAgent:
@@ -66,9 +90,9 @@ class NodeRouteAgent:
             await self._nodes.wait_synced()
             self._nodes.subscribe(self._changed)
             while True:
-                wanted = wanted_routes(self._nodes.items(), self._node)
+                wanted, through = wanted_routes(self._nodes.items(), self._node)
                 try:
-                    await asyncio.to_thread(self._table.apply, wanted)
+                    await asyncio.to_thread(self._table.apply, wanted, through)
                 except NetworkFailure as error:
                     _log.error("again in %.0f s: %s", RETRY_SECONDS, error)
                     await self._clock.sleep(RETRY_SECONDS)
@@ -76,6 +100,13 @@ class NodeRouteAgent:
                 await self._signal.wait()
 
     def _changed(self, key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        before, after = (wanted_routes([one] if one is not None else [], self._node) for one in (old, new))
+        before, after = (_told(one) for one in (old, new))
         if before != after:
             self._signal.set()
+
+
+def _told(node: core_v1.Node | None) -> tuple[list[str], str, str]:
+    """What of a node matters to routes."""
+    if node is None:
+        return [], "", ""
+    return ranges_of(node), address_of(node), _machine(node, "")

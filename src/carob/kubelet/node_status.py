@@ -36,7 +36,7 @@ def node_object(options: KubeletOptions, machine: Machine) -> core_v1.Node:
         metadata=meta_v1.ObjectMeta(
             name=options.node_name,
             labels={**names, **options.labels},
-            annotations={"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            annotations={"volumes.kubernetes.io/controller-managed-attach-detach": "true", **options.annotations},
         ),
         spec=core_v1.NodeSpec(
             pod_cidr=options.pod_cidr,

@@ -33,6 +33,7 @@ class KubeletOptions:
     resolv_conf: str = "/etc/resolv.conf"
     """The node's own resolver, for `dnsPolicy: Default`."""
     labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
     """`key=value:Effect` for the Node when it is registered."""
     register_node: bool = True

@@ -70,6 +70,8 @@ class NetworkLayout:
     """The node's own address among the Pods, on `lo`; every Pod's gateway."""
     node_address: str = ""
     """Where other nodes reach this one; empty: at the inside address."""
+    behind_router: bool = False
+    """Whether the way out leads over a machine that knows the ways to all Pods: where a gateway is, it is the next hop."""
     pod_range: str = "10.42.0.0/24"
     """This node's part of the Pods' range."""
     cluster_range: str = "10.42.0.0/16"

@@ -1,7 +1,8 @@
 """Ways to the Pods of other nodes: a host route where the other node is on our segment, a VXLAN tunnel where it is not.
 
 The kernel is asked how it reaches the other node: without a gateway, the node itself is the next hop; behind a gateway,
-nobody on the way knows Pods, so packets travel inside packets to the node. A tunnel end's address is the first one of
+nobody on the way knows Pods, so packets travel inside packets to the node. A node that lives apart on somebody's machine
+leaves all that to the machine; others reach it through the node on the machine itself. A tunnel end's address is the first one of
 its node's Pod range, and its hardware address is made from that, so that no tunnel needs to learn or to ask.
 
 May touch: routes of our protocol within the cluster's range, the cluster's VXLAN interface. Blocking; one caller at a
@@ -13,14 +14,13 @@ from __future__ import annotations
 import errno
 import ipaddress
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from carob.host import netlink
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from carob.host.netlink import Message, Netlink
     from carob.host.netlink_answers import Route
     from carob.network.layout import NetworkLayout
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD_BYTES = 50
 LEAST_MTU = 576
+NOBODY: Mapping[str, str] = {}
 
 
 class NodeRoutes:
@@ -37,12 +38,16 @@ class NodeRoutes:
         self._layout = layout
         self._node = node
 
-    def apply(self, wanted: Mapping[str, str]) -> None:
-        """Lead each range (CIDR) to the node of this address, and no others. Raises: NetworkFailure, having tried all."""
+    def apply(self, wanted: Mapping[str, str], through: Mapping[str, str] = NOBODY) -> None:
+        """Lead each range (CIDR) to the node of this address, and no others.
+
+        `through`: where that node passes a range on to another, the node's own range. Raises: NetworkFailure, having
+        tried all.
+        """
         failures: list[str] = []
         for range_, address in wanted.items():
             try:
-                self._node.send(*self._messages(range_, address))
+                self._node.send(*self._messages(range_, address, through.get(range_, range_)))
             except OSError as error:
                 failures.append(f"no way to {range_} of node {address}: {error}")
         try:
@@ -66,9 +71,11 @@ class NodeRoutes:
             and ipaddress.IPv4Address(route.destination) in cluster
         ]
 
-    def _messages(self, range_: str, address: str) -> list[Message]:
+    def _messages(self, range_: str, address: str, end: str) -> list[Message]:
         network = ipaddress.IPv4Network(range_)
         way = self._node.way_to(address)
+        if way.gateway and self._layout.behind_router:
+            return []
         first, length = str(network.network_address), network.prefixlen
         if not way.gateway:
             route = netlink.replace_route(
@@ -76,10 +83,11 @@ class NodeRoutes:
             )
             return [route]
         tunnel = self._tunnel(way)
+        peer = str(ipaddress.IPv4Network(end).network_address)
         return [
-            netlink.replace_forwarding(tunnel, mac_of(first), address),
-            netlink.replace_neighbour(tunnel, first, mac_of(first)),
-            netlink.replace_route(first, length, index=tunnel, gateway=first, onlink=True, protocol=ROUTE_PROTOCOL),
+            netlink.replace_forwarding(tunnel, mac_of(peer), address),
+            netlink.replace_neighbour(tunnel, peer, mac_of(peer)),
+            netlink.replace_route(first, length, index=tunnel, gateway=peer, onlink=True, protocol=ROUTE_PROTOCOL),
         ]
 
     def _tunnel(self, way: Route) -> int:

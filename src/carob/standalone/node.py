@@ -22,6 +22,7 @@ from carob.host.real import RealHost
 from carob.host.threads import Threads
 from carob.host.types import MNT_DETACH, MS_BIND, MS_REC
 from carob.kubelet.agent import Kubelet
+from carob.kubelet.node_routes import THROUGH
 from carob.kubelet.options import KubeletOptions
 from carob.kubelet.user_namespaces import first_id
 from carob.network import segment
@@ -187,6 +188,7 @@ class NodeProcess:
             cluster=cluster.name,
             inside_address=self._node.inside_address,
             node_address=self._node.address,
+            behind_router=self._node.apart,
             pod_range=self._node.pod_cidr,
             segment_range="" if self._node.apart else cluster.segment_range,
             origin=cluster.origin,
@@ -223,6 +225,11 @@ class NodeProcess:
             used_by=used_by,
         )
 
+    def _annotations(self) -> dict[str, str]:
+        """Other machines reach a node that lives apart through the one that this machine is."""
+        machine = next((node.name for node in self._cluster.nodes if not node.apart), "")
+        return {THROUGH: machine} if self._node.apart and machine else {}
+
     def _options(self) -> KubeletOptions:
         cluster, node = self._cluster, self._node
         settings: dict[str, Any] = {}
@@ -244,6 +251,7 @@ class NodeProcess:
             cpu_millicores=quantity.cpu_millicores(node.cpus) if node.cpus else 0,
             memory_bytes=quantity.memory_bytes(node.memory) if node.memory else 0,
             labels=node.labels,
+            annotations=self._annotations(),
             taints=tuple(node.taints),
             lease_seconds=max(1, round(cluster.node_monitor_grace_seconds)),
             lease_renew_seconds=cluster.node_monitor_grace_seconds / SIGNS_OF_LIFE,
