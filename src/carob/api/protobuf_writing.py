@@ -1,7 +1,7 @@
 """JSON trees to protobuf: the messages of the wire table, each with a writer that is made when it is first needed.
 
-Pure. Shape: the bytes are in the order of the field numbers and of the keys of maps, whatever order the tree has, so that
-equal trees give equal bytes. A field that the tree lacks is not written.
+Pure. Shape: fields are written in the order of the tree, which is the same for all objects that come from Structs, and
+maps in that of their keys, so that equal objects give equal bytes. A field that the tree lacks is not written.
 
 Source: apimachinery `runtime/serializer/protobuf` (the envelope), `watch` frames of `RawSerializer` and
 `LengthDelimitedFramer`; the published field numbers (protobuf_table.json).
@@ -13,7 +13,6 @@ import base64
 import struct as binary
 from datetime import datetime
 from functools import lru_cache, partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,7 +30,6 @@ MAGIC = b"k8s\x00"
 # contentEncoding and contentType of the envelope, which upstream always writes
 _NOTHING_MORE = b"\x1a\x00\x22\x00"
 _META = "meta/v1."
-_FIRST = itemgetter(0)
 _DAYS_BEFORE_1970 = 719163
 
 
@@ -84,11 +82,14 @@ def varint(value: int) -> bytes:
 
 
 _SMALL = [bytes((number,)) for number in range(128)]
+# of fields that have a length
+_KEYS = [varint(number << 3 | 2) for number in range(64)]
 
 
 def part(number: int, content: bytes) -> bytes:
     """A field that has a length."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
+    size = len(content)
+    return _KEYS[number] + (_SMALL[size] if size < 128 else varint(size)) + content
 
 
 def writer(message: str) -> Callable[[dict[str, Any]], bytes]:
@@ -108,29 +109,24 @@ class _Message:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._fields: dict[str, tuple[int, Writer]] = {}
-        self._inline: list[tuple[int, frozenset[str], Writer]] = []
+        self._fields: dict[str, Writer] = {}
+        self._inline: list[tuple[frozenset[str], Writer]] = []
 
     def prepare(self) -> None:
         """Make the writers of the fields; apart from the constructor, because messages may hold themselves."""
         for text, (name, kind, _) in schema.wire_table()[self._name].items():
             number = int(text)
             if name:
-                self._fields[name] = number, _field(number, kind)
+                self._fields[name] = _field(number, kind)
             else:
-                self._inline.append((number, _names_in(kind[1]), _field(number, kind)))
+                self._inline.append((_names_in(kind[1]), _field(number, kind)))
 
     def write(self, tree: dict[str, Any]) -> bytes:
         fields = self._fields
-        parts: list[tuple[int, bytes]] = []
-        for name, value in tree.items():
-            if name in fields and value is not None:
-                number, write = fields[name]
-                parts.append((number, write(value)))
-        for number, names, write in self._inline:
-            parts.append((number, write({name: tree[name] for name in names if name in tree})))
-        parts.sort(key=_FIRST)
-        return b"".join([content for _, content in parts])
+        parts = [fields[name](value) for name, value in tree.items() if name in fields and value is not None]
+        for names, write in self._inline:
+            parts.append(write({name: tree[name] for name in names if name in tree}))
+        return b"".join(parts)
 
 
 def _names_in(message: str) -> frozenset[str]:
@@ -153,13 +149,22 @@ def _field(number: int, kind: Kind) -> Writer:
     if kind == "d":
         fixed = varint(number << 3 | 1)
         return lambda value: fixed + binary.pack("<d", value)
-    sized, content = varint(number << 3 | 2), _content(kind)
+    sized = varint(number << 3 | 2)
+    if kind == "s":
+        return partial(_text, sized)
+    return partial(_sized, sized, _content(kind))
 
-    def write(value: Any) -> bytes:
-        inner = content(value)
-        return sized + varint(len(inner)) + inner
 
-    return write
+def _text(key: bytes, value: str) -> bytes:
+    inner = value.encode()
+    size = len(inner)
+    return key + (_SMALL[size] if size < 128 else varint(size)) + inner
+
+
+def _sized(key: bytes, content: Writer, value: Any) -> bytes:
+    inner = content(value)
+    size = len(inner)
+    return key + (_SMALL[size] if size < 128 else varint(size)) + inner
 
 
 def _list(item: Writer, values: list[Any]) -> bytes:
