@@ -16,7 +16,7 @@ from carob.api.go_json import Pairs
 
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 500
-_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
 
 
 class YamlError(ValueError):
@@ -173,7 +173,7 @@ class _Builder:
         short = tag.rpartition(":")[2]
         if short in ("null", "bool", "int", "float"):
             return self._loader.construct_object(self._yaml.ScalarNode(tag, event.value, event.start_mark))
-        if short == "str" and event.implicit[0] and _EXPONENT.fullmatch(event.value):
+        if short == "str" and event.implicit[0] and EXPONENT.fullmatch(event.value):
             return float(event.value)
         # timestamps and what else YAML knows are texts in JSON; binary is base64 text already
         return event.value

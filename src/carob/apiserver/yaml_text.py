@@ -5,8 +5,16 @@ Pure. PyYAML is imported when the first YAML answer is written.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
+
+from carob.api.yaml_tree import EXPONENT
+
+# what only double quotes can hold
+_ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]").search
+# booleans for upstream's reader, texts for others
+_WORDS = frozenset("yYnN")
 
 
 def to_yaml(tree: Any) -> bytes:
@@ -29,9 +37,11 @@ def _dumper() -> Any:
 
     def text(dumper: Any, value: str) -> Any:
         style = None
-        if "\n" in value:
+        if _ESCAPED(value):
+            style = '"'
+        elif "\n" in value:
             style = "|"
-        elif dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str":
+        elif value in _WORDS or dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str" or EXPONENT.fullmatch(value):
             style = '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 

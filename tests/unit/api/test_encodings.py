@@ -17,7 +17,7 @@ import recorded
 
 from carob.api import cbor, codec, protobuf, schema, strict
 from carob.api import protobuf_writing as writing
-from carob.api.resources import BUILT_IN, ResourceTable
+from carob.api.resources import BUILT_IN, Resource, ResourceTable
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 
@@ -58,6 +58,17 @@ def test_any_object_of_any_kind_survives_both(made: tuple[type[Any], dict[str, A
     assert _without_go_zeros(again) == _without_go_zeros(tree)
     assert protobuf.encode(read(protobuf.decode(protobuf.encode(again), struct), struct)) == protobuf.encode(again)
     assert cbor.decode(cbor.encode(tree, schema.shape_of(struct))) == tree
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(KINDS).flatmap(lambda row: st.tuples(st.just(row), objects.objects(row.struct))))
+def test_any_object_of_any_kind_survives_json(made: tuple[Resource, dict[str, Any]]) -> None:
+    row, tree = made
+    obj = codec.from_tree(row.struct, tree)
+    body = codec.encode(obj)
+    assert codec.decode(row.struct, body) == obj
+    again, warnings = strict.decode_as(row.struct, row.group, body, strict.JSON, strict.STRICT)
+    assert (codec.to_tree(again), warnings) == (tree, [])
 
 
 def _without_go_zeros(tree: Any) -> Any:

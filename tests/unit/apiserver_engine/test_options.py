@@ -220,3 +220,32 @@ def test_keys_say_where_an_object_lies() -> None:
     assert keys.split("/registry/core/nodes/n") == ("", "nodes", "", "n")
     assert keys.split("/registry/odd") is None
     assert keys.storage_row(TABLE, row("events", "events.k8s.io")) is row("events")
+
+
+_PIECES = (
+    "application/json",
+    PB,
+    "application/cbor",
+    "*/*",
+    "application/*",
+    ";",
+    "q=",
+    "q=0.5",
+    ",",
+    "as=Table",
+    "v=v1",
+)
+
+
+@given(
+    st.lists(st.sampled_from((*_PIECES, "g=meta.k8s.io", "stream=watch", "=", " ", "x")), max_size=10).map("".join)
+    | st.text(max_size=20),
+    st.booleans(),
+)
+def test_any_accept_header_is_answered_or_refused(accept: str, watch: bool) -> None:
+    try:
+        form = negotiation.form_of(accept, watch=watch, protobuf=True)
+    except ApiError as error:
+        assert error.code == 406  # noqa: PT017 - either is fine
+    else:
+        assert form.media in ("application/json", "application/yaml", PB, "application/cbor")
