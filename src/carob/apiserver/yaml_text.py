@@ -41,7 +41,11 @@ def _dumper() -> Any:
             style = '"'
         elif "\n" in value:
             style = "|"
-        elif value in _WORDS or dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str" or EXPONENT.fullmatch(value):
+        elif (
+            value in _WORDS
+            or dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str"
+            or EXPONENT.fullmatch(value)
+        ):
             style = '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
