@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from carob.api import codec
 from carob.api.status import ApiError, internal
-from carob.api.types import core_v1
+from carob.api.types import core_v1, resource_v1
 from carob.api.user import UserInfo
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.server import ApiServer
@@ -167,3 +168,72 @@ def test_pods_that_are_deleted_while_they_are_bound_leave_nothing() -> None:
         assert len(loop._queue) == 0
 
     in_world(lambda request: "", body)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_fails_no_device_is_given_twice_and_every_pod_gets_one(seed: int) -> None:
+    chance = random.Random(seed)
+    failures = 100
+
+    def fate(request: Request) -> str:
+        nonlocal failures
+        # watches and first lists pass: what they miss is the informers' affair
+        writes = request.method in ("POST", "PATCH", "PUT", "DELETE")
+        asks = request.method == "GET" and "/resourceclaims/" in request.path
+        if failures and (writes or asks) and chance.random() < 0.3:
+            failures -= 1
+            return chance.choice(["lost", "unanswered", "500"])
+        return ""
+
+    async def body(client: Client, loop: SchedulingLoop, clock: VirtualClock) -> None:
+        gpu = {"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "example.com/gpu"}}
+        await client.create(codec.from_tree(resource_v1.DeviceClass, gpu))
+        for number in range(2):
+            node = f"node-{number}"
+            await make_node(client, node, "20")
+            pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
+            spec = {"driver": "d", "nodeName": node, "pool": pool, "devices": [{"name": f"d{i}"} for i in range(6)]}
+            tree = {"metadata": {"name": f"slice-{number}"}, "spec": spec}
+            await client.create(codec.from_tree(resource_v1.ResourceSlice, tree))
+        wanted = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}
+        for number in range(12):
+            metadata: dict[str, Any] = {"name": f"web-{number}", "namespace": "default"}
+            container: dict[str, Any] = {"name": "a", "image": "b"}
+            more: dict[str, Any] = {"resourceClaims": [{"name": "card", "resourceClaimName": f"web-{number}"}]}
+            if number % 3 == 0:
+                one = {"example.com/gpu": "1"}
+                container["resources"] = {"requests": one, "limits": one}
+                more = {}
+            else:
+                asked = {"metadata": metadata, "spec": wanted}
+                await client.create(codec.from_tree(resource_v1.ResourceClaim, asked))
+            made = {"metadata": metadata, "spec": {"containers": [container]} | more}
+            await client.create(codec.from_tree(core_v1.Pod, made))
+        pods: Any = []
+        waiting: list[core_v1.Pod] = []
+        for _ in range(300):
+            await clock.advance(1)
+            pods = (await client.list(core_v1.Pod, "default")).items
+            waiting = [pod for pod in pods if not pod.spec.node_name]
+            if not waiting:
+                break
+        assert not waiting, f"seed {seed}"
+        claims = (await client.list(resource_v1.ResourceClaim, "default")).items
+        used = [one for one in claims if one.status.allocation is not None]
+        devices = [
+            (one.pool, one.device)
+            for claim in used
+            for one in claim.status.allocation.devices.results  # type: ignore[union-attr]
+        ]
+        assert len(devices) == len(set(devices)) == 12, f"seed {seed}"
+        nodes = {pod.metadata.uid: pod.spec.node_name for pod in pods}
+        for claim in used:
+            [user] = claim.status.reserved_for
+            assert claim.status.allocation is not None
+            [result] = claim.status.allocation.devices.results
+            assert nodes[user.uid] == result.pool, f"seed {seed}"
+        await clock.advance(1)
+        assert not loop._devices._pending
+        assert len(loop._devices._taken.whole) == 12
+
+    in_world(fate, body)

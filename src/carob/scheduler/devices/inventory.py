@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from carob.scheduler.devices.taken import Taken
 from carob.scheduler.storage import BindingFailed, Copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 BIND_TIMEOUT_SECONDS = 600.0
 """Source: DynamicResourcesArgs.bindingTimeout."""
 MAX_CONFLICTS = 5
+ASK_AGAIN_SECONDS = 1.0
 LEFT_OVER = "left over"
 """The index of claims that were made for Pods' extended resources, by the Pods' uids."""
 _Claim = resource_v1.ResourceClaim
+T = TypeVar("T")
 
 _log = get_logger("scheduler")
 
@@ -83,7 +85,8 @@ class Devices:
             self._pending.discard(uid)
         if uid not in self._pending:
             self._count(uid, shown)
-        if before is not None and shown is None:
+        if (before is not None and shown is None) or (new is None and ANNOTATION in claim.metadata.annotations):
+            # devices got free, or what was left of a Pod's earlier try is gone
             self._all_moved = True
         self._moved.add(key)
         self._tell()
@@ -278,25 +281,46 @@ class Devices:
         waiter.set()
 
     async def give_back(self, plan: DevicePlan, pod: PodInfo) -> None:
-        """The Pod does not get its node: it uses none of its claims, and devices that must be made ready are free."""
+        """The Pod does not get its node: it uses none of its claims, and devices that must be made ready are free.
+
+        Returns when that is known: what was written without an answer must not be given to others.
+        """
         for claim in plan.claims:
-            uid = claim.metadata.uid
             if ANNOTATION in claim.metadata.annotations:
                 await self.remove(claim)
                 continue
+            shown = await self._surely(claim, partial(self._give_back_one, pod))
+            self._settle(claim.metadata.uid, shown)
+
+    async def _give_back_one(self, pod: PodInfo, claim: _Claim) -> resource_v1.AllocationResult | None:
+        if resource_claims.is_reserved_for(claim, pod.uid):
+            claim = await self._unreserve(claim, pod)
+        return claim.status.allocation
+
+    def _settle(self, uid: str, shown: resource_v1.AllocationResult | None) -> None:
+        """It is known what the API has of a claim whose allocation was under way."""
+        if uid in self._pending and shown is None:
+            self._pending.discard(uid)
+            self._count(uid, None)
+            self._all_moved = True
+            self._tell()
+
+    async def _surely(self, claim: _Claim, act: Callable[[_Claim], Awaitable[T]]) -> T | None:
+        """What `act` makes of the claim as it is now, tried until the API has answered; None if there is none."""
+        metadata = claim.metadata
+        while True:
             try:
-                fresh = await self._client.get(_Claim, claim.metadata.name, claim.metadata.namespace)
-                if fresh.metadata.uid == uid and resource_claims.is_reserved_for(fresh, pod.uid):
-                    fresh = await self._unreserve(fresh, pod)
-                shown = fresh.status.allocation if fresh.metadata.uid == uid else None
-            except (ApiError, ConnectionError) as error:
-                _log.info("cannot give back %s for %s: %s", key_of(claim), pod.key, error)
-                shown = None
-            if uid in self._pending and shown is None:
-                self._pending.discard(uid)
-                self._count(uid, None)
-                self._all_moved = True
-                self._tell()
+                fresh = await self._client.get(_Claim, metadata.name, metadata.namespace)
+                return await act(fresh) if fresh.metadata.uid == metadata.uid else None
+            except ApiError as error:
+                if error.reason == "NotFound":
+                    return None
+                if error.code < 500 and error.reason != "Conflict":
+                    _log.warning("cannot give back %s: %s", key_of(claim), error.message)
+                    return None
+            except ConnectionError as error:
+                _log.info("cannot give back %s yet: %s", key_of(claim), error)
+            await self._clock.sleep(ASK_AGAIN_SECONDS)
 
     async def _unreserve(self, claim: _Claim, pod: PodInfo) -> _Claim:
         users = [user for user in claim.status.reserved_for if user.uid != pod.uid]
@@ -308,20 +332,17 @@ class Devices:
 
     async def remove(self, claim: _Claim) -> None:
         """The claim of a Pod's extended resources is for one try only: the next may be for another node."""
-        uid, metadata = claim.metadata.uid, claim.metadata
-        try:
-            if metadata.name != NOT_YET:
-                finalizers = [one for one in metadata.finalizers if one != resource_claims.FINALIZER]
-                patch = {"metadata": {"uid": uid, "finalizers": finalizers or None}}
-                await self._client.patch(_Claim, metadata.name, metadata.namespace, patch=patch)
-                await self._client.delete(_Claim, metadata.name, metadata.namespace, uid=uid)
-        except (ApiError, ConnectionError) as error:
-            _log.info("cannot remove %s: %s", key_of(claim), error)
-        if uid in self._pending:
-            self._pending.discard(uid)
-            self._count(uid, None)
-            self._all_moved = True
-            self._tell()
+        if claim.metadata.name != NOT_YET:
+            await self._surely(claim, self._remove_one)
+        self._settle(claim.metadata.uid, None)
+
+    async def _remove_one(self, claim: _Claim) -> None:
+        metadata = claim.metadata
+        if resource_claims.FINALIZER in metadata.finalizers:
+            left = [one for one in metadata.finalizers if one != resource_claims.FINALIZER]
+            patch = {"metadata": {"uid": metadata.uid, "finalizers": left or None}}
+            await self._client.patch(_Claim, metadata.name, metadata.namespace, patch=patch)
+        await self._client.delete(_Claim, metadata.name, metadata.namespace, uid=metadata.uid)
 
     async def free(self, claim: _Claim) -> None:
         """Take its devices from a claim that nobody uses, so that it can get some where a Pod can be."""
