@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pytest
@@ -17,10 +18,12 @@ from carob.apiserver.pki import PkiOptions, ensure_node_pki, ensure_pki
 from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
+from carob.runtime.embedded.port_forward import StreamDuplex
 from carob.store.memory import MemoryStore
 from carob.transport.http import Connection, Request, Response, Sink
 from carob.transport.memory import MemoryTransport
 from carob.transport.server import Server
+from carob.transport.streams import serve_port_forward
 from carob.transport.tls import server_context
 
 ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
@@ -42,6 +45,8 @@ class Kubelet:
             return self._log(request)
         if request.path.startswith("/exec/"):
             return Response(101, headers=[("upgrade", "SPDY/3.1")], content_type="", upgrade=self._echo)
+        if request.path.startswith("/portForward/"):
+            return serve_port_forward(request, self._dial, target="the pod")
         if request.path == "/stats/summary" and request.query == "only_cpu_and_memory=true":
             return Response(body=orjson.dumps(self.summary(self.asked.count(request))))
         if request.path in self.pages:
@@ -51,6 +56,9 @@ class Kubelet:
         return Response(
             body=f"{request.method} {request.raw_target or request.path}".encode(), content_type="text/plain"
         )
+
+    async def _dial(self, port: int) -> StreamDuplex:
+        return StreamDuplex(*await asyncio.open_connection("127.0.0.1", port))
 
     def _log(self, request: Request) -> Response:
         if "waiting" in request.path:
@@ -70,6 +78,9 @@ class Kubelet:
             connection.write(data.upper())
             await connection.drain()
         connection.close()
+
+
+InWorld: TypeAlias = Callable[..., None]
 
 
 class World:
@@ -113,7 +124,7 @@ async def _node(world: World, port: int) -> None:
 
 
 @pytest.fixture
-def in_world(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
+def in_world(tmp_path: Path) -> InWorld:
     clock = SystemClock()
     pki = ensure_pki(tmp_path, PkiOptions(), clock.now())
     _, serving = ensure_node_pki(pki, "node-0", ("127.0.0.1",), clock.now())
@@ -124,9 +135,9 @@ def in_world(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], N
         kubelet_ca_pem=pki.ca.certificate.read_bytes(),
     )
 
-    def run(body: Callable[[World], Awaitable[None]]) -> None:
+    def run(body: Callable[[World], Awaitable[None]], **changes: Any) -> None:
         async def main() -> None:
-            api = ApiServer(MemoryStore(), options, clock, SystemRandomness())
+            api = ApiServer(MemoryStore(), replace(options, **changes), clock, SystemRandomness())
             kubelet = Kubelet()
             tls = server_context(str(serving.certificate), str(serving.key), client_ca_file=str(pki.ca.certificate))
             await api.start()
@@ -142,9 +153,6 @@ def in_world(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], N
         asyncio.run(main())
 
     return run
-
-
-InWorld = Callable[[Callable[[World], Awaitable[None]]], None]
 
 
 def test_a_log_is_passed_on_and_the_kubelet_sees_our_certificate(in_world: InWorld) -> None:
@@ -338,3 +346,38 @@ def test_metrics_of_nodes_and_pods(in_world: InWorld) -> None:
         assert orjson.loads(service.body)["status"]["conditions"][0]["status"] == "True"
 
     in_world(body)
+
+
+def test_a_server_without_routes_reaches_pods_and_services_through_their_nodes(in_world: InWorld) -> None:
+    """The Pod's address leads nowhere here; its port is open where the kubelet is."""
+
+    async def body(world: World) -> None:
+        async with Server(lambda request: Response(body=request.path.encode()), SystemClock()) as page:
+            port = await page.listen("127.0.0.1", 0)
+            await world.pod()
+            headers = {"content-type": "application/merge-patch+json"}
+            patch = orjson.dumps({"status": {"podIP": "192.0.2.77"}})
+            await world.transport.send(Request("PATCH", f"{PODS}/p/status", "", headers, patch))
+            for _ in range(3):
+                answer = await world.get(f"{PODS}/p:{port}/proxy/a/page")
+                assert (answer.status, answer.body) == (200, b"/a/page")
+            ports = [{"name": "web", "port": 80, "targetPort": port}]
+            service = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "s"}, "spec": {"ports": ports}}
+            await world.create("/api/v1/namespaces/default/services", service)
+            endpoint = {"addresses": ["192.0.2.77"], "targetRef": {"kind": "Pod", "namespace": "default", "name": "p"}}
+            slice_ = {
+                "kind": "EndpointSlice",
+                "apiVersion": "discovery.k8s.io/v1",
+                "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+                "addressType": "IPv4",
+                "ports": [{"name": "web", "port": port, "protocol": "TCP"}],
+                "endpoints": [endpoint],
+            }
+            await world.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
+            answer = await world.get("/api/v1/namespaces/default/services/s:web/proxy/b")
+            assert (answer.status, answer.body) == (200, b"/b")
+        code, words = await world.message(f"{PODS}/p:{port}/proxy/gone")
+        assert code == 503
+        assert words.startswith("error trying to reach service: ")
+
+    in_world(body, pods_through_nodes=True)

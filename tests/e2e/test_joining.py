@@ -195,6 +195,11 @@ def test_who_has_no_good_token_is_told_why_and_leaves_no_trace(fleet: Fleet) -> 
     assert not (fleet.state("n", 0) / "cluster.json").exists()
     done = fleet.call(fleet.nodes[0], *fleet.join_words(0, token, "https://192.168.77.99:6443"))
     assert done.err.startswith("error: no server can be reached: ")
+    # the server is there, but its certificate does not have this address
+    fleet.servers[0].run("ip", "addr", "add", "192.168.77.111/24", "dev", "eth0")
+    done = fleet.call(fleet.nodes[0], *fleet.join_words(0, token, "https://192.168.77.111:6443"))
+    assert "is not whom we trust" in done.err
+    assert "--tls-san" in done.err
 
 
 def test_nodes_of_other_machines_join_and_run_pods_that_reach_each_other(fleet: Fleet) -> None:
@@ -225,6 +230,10 @@ def test_nodes_of_other_machines_join_and_run_pods_that_reach_each_other(fleet: 
     assert fleet.field("endpointslice/kubernetes", ".endpoints[*].addresses[0]") == "192.168.77.11 192.168.77.12"
     # the servers reach the kubelets, whose certificates they know
     assert "response:200" in fleet.ask("logs", "there").check().out
+    # and Pods, for which their machines have no routes
+    for what in ("pods/there:8080", "services/there:80"):
+        page = fleet.ask("get", "--raw", f"/api/v1/namespaces/default/{what}/proxy/").check().out
+        assert "Hello" in page
 
 
 def test_a_server_dies_and_the_nodes_go_on_with_the_other(fleet: Fleet) -> None:

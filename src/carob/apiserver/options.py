@@ -47,6 +47,8 @@ class ApiServerOptions:
     """How long Pods stay on a node that is not ready or not reachable, unless they say otherwise."""
     local_provisioner: str = ""
     """Who provisions the default StorageClass `local-path`, which a new cluster then has; empty: there is none."""
+    pods_through_nodes: bool = False
+    """Whether this server has no route to Pods: proxied requests then take the way of port-forward."""
     node_config: Mapping[str, str] = field(default_factory=dict)
     """What a node must know that joins: kube-system/carob-node-config; empty: there is none, and no cluster-info."""
     authentication: AuthenticationRules = USUAL

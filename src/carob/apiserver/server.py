@@ -193,7 +193,12 @@ class ApiServer:
         metrics = ResourceMetrics(reader, Sampler(self._connections, self._clock), self._clock)
         register("metrics.k8s.io", "nodes", "", metrics.nodes)
         register("metrics.k8s.io", "pods", "", metrics.pods)
-        web = WebProxies(reader, self._connections, dialer, self._spawn)
+        tunnels = None
+        if self.options.pods_through_nodes:
+            from carob.apiserver.nodes.tunnels import Tunnels
+
+            tunnels = Tunnels(self._connections, self._spawn, self._randomness)
+        web = WebProxies(reader, self._connections, dialer, self._spawn, tunnels)
         register("", "nodes", "proxy", web.node)
         register("", "pods", "proxy", web.pod)
         register("", "services", "proxy", web.service)

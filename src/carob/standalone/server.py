@@ -138,6 +138,8 @@ class ServerProcess:
             eviction_seconds=self._cluster.eviction_seconds,
             authentication=self._authentication(),
             pod_security=self._pod_security(),
+            # where no node of ours is, nobody makes routes to Pods
+            pods_through_nodes=not self._cluster.nodes,
             node_config={
                 "cluster-name": self._cluster.name,
                 "cluster-cidr": self._cluster.pod_cidr,

@@ -14,12 +14,14 @@ import os
 import socket
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from carob.transport.client_connection import ClientConnection, ClientStream, Unanswered, request_start
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from carob.transport.http import Connection, Request, Response, ResponseStream
 
 CONNECT_SECONDS = 10.0
@@ -58,6 +60,7 @@ class SocketTransport:
 
     `tls`: needed for https. `server_name`: the name in the certificate, if it is not the host. `token` or `token_file`:
     a bearer token. `max_connections`: requests at the same time; further ones wait. Streams and upgrades have their own.
+    `dial`: gives a connected socket, where the host is reached by another way than its address.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SocketTransport:
         token: str = "",
         token_file: str = "",
         max_connections: int = 32,
+        dial: Callable[[], Awaitable[socket.socket]] | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -84,6 +88,7 @@ class SocketTransport:
             self._authority += f":{parts.port}"
         self._tls = tls if parts.scheme == "https" else None
         self._server_name = server_name
+        self._dial = dial
         self._token = TokenFile(token_file) if token_file else None
         self._fixed_token = token
         self._idle: deque[ClientConnection] = deque()
@@ -236,10 +241,12 @@ class SocketTransport:
         where = f"{self._host}:{self._port}"
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
+                place: dict[str, Any] = {"host": self._host, "port": self._port}
+                if self._dial is not None:
+                    place = {"sock": await self._dial()}
                 transport, connection = await asyncio.get_running_loop().create_connection(
                     lambda: ClientConnection(self._all.discard),
-                    self._host,
-                    self._port,
+                    **place,
                     ssl=self._tls,
                     server_hostname=(self._server_name or self._host) if self._tls is not None else None,
                     ssl_shutdown_timeout=1.0 if self._tls is not None else None,

@@ -11,6 +11,9 @@ from carob.api.status import ApiError, internal, not_found
 from carob.apiserver.authn.service_accounts import NODES
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
     from carob.apiserver.options import ApiServerOptions
     from carob.apiserver.types import Reader
     from carob.transport.http import Transport
@@ -25,8 +28,10 @@ class Dialer(Protocol):
         """To a kubelet, with our certificate and checking its own."""
         ...
 
-    def plain(self, host: str, port: int, *, tls: bool) -> Transport:
-        """To anything else, such as a Pod's web server; whoever answers there is believed."""
+    def plain(
+        self, host: str, port: int, *, tls: bool, dial: Callable[[], Awaitable[socket.socket]] | None = None
+    ) -> Transport:
+        """To anything else, such as a Pod's web server; whoever answers there is believed. `dial`: by another way."""
         ...
 
 
@@ -60,14 +65,16 @@ class SocketDialer:
             )
         return SocketTransport(_url("https", host, port), tls=self._context)  # type: ignore[arg-type]
 
-    def plain(self, host: str, port: int, *, tls: bool) -> Transport:
+    def plain(
+        self, host: str, port: int, *, tls: bool, dial: Callable[[], Awaitable[socket.socket]] | None = None
+    ) -> Transport:
         """See `Dialer`."""
         from carob.transport.client import SocketTransport
         from carob.transport.tls import client_context
 
         if not tls:
-            return SocketTransport(_url("http", host, port))
-        return SocketTransport(_url("https", host, port), tls=client_context(insecure=True))
+            return SocketTransport(_url("http", host, port), dial=dial)
+        return SocketTransport(_url("https", host, port), tls=client_context(insecure=True), dial=dial)
 
 
 def _url(scheme: str, host: str, port: int) -> str:

@@ -17,10 +17,12 @@ from carob.transport.proxies import proxy_upgrade
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    import socket
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
     from carob.apiserver.nodes.connections import Dialer, NodeConnections
+    from carob.apiserver.nodes.tunnels import Tunnels
     from carob.apiserver.types import Reader, RequestInfo
     from carob.transport.http import Connection, Request, Response, Transport, Upgrade
 
@@ -71,7 +73,9 @@ class WebProxies:
         connections: NodeConnections,
         dialer: Dialer,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        tunnels: Tunnels | None = None,
     ) -> None:
+        self._tunnels = tunnels
         self._reader = reader
         self._connections = connections
         self._dialer = dialer
@@ -96,7 +100,7 @@ class WebProxies:
         port = target.port or next((str(p.container_port) for c in pod.spec.containers for p in c.ports), "80")
         if not port.isdigit():
             raise bad_request(f'invalid port "{port}"')
-        return await self._to(info, request, address, int(port), tls=target.scheme == "https")
+        return await self._to(info, request, address, int(port), pod, tls=target.scheme == "https")
 
     async def service(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """To a ready endpoint of a Service."""
@@ -104,10 +108,11 @@ class WebProxies:
         service = self._reader.get(SERVICES, info.namespace, target.name)
         if service is None:
             raise not_found(SERVICES, target.name)
-        address, port = self._endpoint(info.namespace, service, target)
-        return await self._to(info, request, address, port, tls=target.scheme == "https")
+        address, port, pod = self._endpoint(info.namespace, service, target)
+        return await self._to(info, request, address, port, pod, tls=target.scheme == "https")
 
-    def _endpoint(self, namespace: str, service: Any, target: Target) -> tuple[str, int]:
+    def _endpoint(self, namespace: str, service: Any, target: Target) -> tuple[str, int, Any | None]:
+        """Address, port, and the Pod where it is one's."""
         ports = service.spec.ports
         if not target.port and len(ports) == 1:
             wanted = ports[0].name
@@ -128,18 +133,30 @@ class WebProxies:
                 continue
             for endpoint in found.endpoints:
                 if endpoint.conditions.ready is not False and endpoint.addresses:
-                    return endpoint.addresses[0], port
+                    reference = endpoint.target_ref
+                    pod = None
+                    if reference is not None and reference.kind == "Pod":
+                        pod = self._reader.get(PODS, namespace, reference.name)
+                    return endpoint.addresses[0], port, pod
         message = f'no endpoints available for service "{target.name}"'
         raise ApiError(503, "ServiceUnavailable", message)
 
-    async def _to(self, info: RequestInfo, request: Request, host: str, port: int, *, tls: bool) -> Response:
+    async def _to(
+        self, info: RequestInfo, request: Request, host: str, port: int, pod: Any | None, *, tls: bool
+    ) -> Response:
         """Through a transport of its own, which is given back when the answer has passed."""
-        transport = self._dialer.plain(host, port, tls=tls)
+        transport = self._dialer.plain(host, port, tls=tls, dial=self._way(pod, port))
         try:
             return await self._pass_on(info, request, transport, f"{host}:{port}", transport.close)
         except BaseException:
             await transport.close()
             raise
+
+    def _way(self, pod: Any | None, port: int) -> Callable[[], Awaitable[socket.socket]] | None:
+        """Through its node, where this server has no other way to the Pod."""
+        if self._tunnels is None or pod is None or not pod.spec.node_name or pod.spec.host_network:
+            return None
+        return self._tunnels.to(pod.spec.node_name, pod.metadata.namespace, pod.metadata.name, port)
 
     async def _pass_on(
         self,
