@@ -52,7 +52,11 @@ def service(out: list[Cause], obj: core_v1.Service) -> None:
     if spec.selector:
         meta.labels(out, "spec.selector", spec.selector)
     _affinity(out, spec)
-    _cluster_ips(out, spec)
+    family_fields(out, spec)
+    if spec.ip_family_policy == "SingleStack" and len(spec.ip_families) > 1:
+        # the server says so earlier, where it settles the families
+        words = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"
+        out.append(field.invalid("spec.ipFamilyPolicy", spec.ip_family_policy, words))
     for i, ip in enumerate(spec.external_ips):
         here = f"spec.externalIPs[{i}]"
         if names.parse_ip(ip) is None:
@@ -130,7 +134,8 @@ def _affinity(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
         out.append(field.forbidden(path, "must not be set when session affinity is None"))
 
 
-def _cluster_ips(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
+def family_fields(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
+    """Addresses, families and their policy, as they fit each other."""
     if spec.type == "ExternalName":
         return
     ips, path = spec.cluster_ips, "spec.clusterIPs"
@@ -149,9 +154,6 @@ def _cluster_ips(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
     policy = spec.ip_family_policy
     if policy is not None and policy not in FAMILY_POLICIES:
         out.append(field.not_supported("spec.ipFamilyPolicy", policy, FAMILY_POLICIES))
-    if policy == "SingleStack" and len(spec.ip_families) > 1:
-        words = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"
-        out.append(field.invalid("spec.ipFamilyPolicy", policy, words))
     if _broken_ips(out, path, ips):
         return
     parsed = [names.parse_ip(ip) for ip in ips]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from carob.api.status import ApiError, internal, invalid
 from carob.api.types import core_v1
-from carob.apiserver.registry import allocation, service_addresses
+from carob.apiserver.registry import allocation, service_addresses, service_families
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
 from carob.apiserver.registry.strategy import Companion, Strategy
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from carob.api.types import networking_v1
     from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import Reader
-
-SINGLE, REQUIRE_DUAL = "SingleStack", "RequireDualStack"
 
 
 class ServiceStrategy(Strategy):
@@ -82,7 +80,9 @@ class ServiceStrategy(Strategy):
             return
         self._load(context)
         holder = _holder(new)
-        self._families(new)
+        causes = service_families.settle(new.spec, old.spec if old is not None else None)
+        if causes:
+            raise invalid(self.row, new.metadata.name, causes)
         self._reserve_address(new, holder, context)
         self._reserve_ports(new, holder, context)
         if old is not None:
@@ -180,28 +180,6 @@ class ServiceStrategy(Strategy):
     def _claim_known(claims: Claims[Any], value: Any, holder: str) -> None:
         if claims.free(value):
             claims.claim(value, holder)
-
-    def _families(self, obj: core_v1.Service) -> None:
-        spec = obj.spec
-        if spec.type == "ExternalName":
-            return
-        headless = spec.cluster_ips[:1] == ["None"]
-        if headless and not spec.selector:
-            spec.ip_family_policy = spec.ip_family_policy or (SINGLE if len(spec.ip_families) == 1 else REQUIRE_DUAL)
-            if not spec.ip_families:
-                spec.ip_families = ["IPv4"] if spec.ip_family_policy == SINGLE else ["IPv4", "IPv6"]
-            return
-        if len(spec.ip_families) > 1 and spec.ip_family_policy == SINGLE:
-            return  # validation says so
-        for number, family in enumerate(spec.ip_families):
-            if family == "IPv6":
-                why = f'Invalid value: "{family}": not configured on this cluster'
-                raise self._refusal(obj, f"spec.ipFamilies[{number}]", why)
-        if spec.ip_family_policy == REQUIRE_DUAL:
-            why = f'Invalid value: "{REQUIRE_DUAL}": this cluster is not configured for dual-stack services'
-            raise self._refusal(obj, "spec.ipFamilyPolicy", why)
-        spec.ip_family_policy = spec.ip_family_policy or SINGLE
-        spec.ip_families = spec.ip_families or ["IPv4"]
 
     def _reserve_address(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
         spec = obj.spec
