@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import tempfile
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ from test_node import (  # noqa: F401
     test_parts_of_volumes_and_paths_of_the_node,
     test_probes_decide_over_traffic_and_life,
     test_processes_names_and_users,
+    test_the_nodes_own_network_and_a_port_of_the_node,
     test_the_nodes_statistics,
 )
-from test_services import test_names_are_answered_inside_pods  # noqa: F401
+from test_services import page, test_names_are_answered_inside_pods  # noqa: F401
 from test_volumes import test_a_claim_keeps_files_from_pod_to_pod_and_takes_them_with_it  # noqa: F401
 
 from carob.host.real import RealHost
 from carob.runtime.images import demo
 from tests.containerd import TOLD, Containerd, load_pause, ptp
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -129,6 +132,22 @@ def test_containers_and_ends_are_not_lost_with_the_agent(cluster: Cluster) -> No
     assert (ended["state"]["terminated"]["exitCode"], ended["restartCount"]) == (5, 0)
     assert status(cluster, "stays") == before
     cluster.carob("delete", "pod", *pods, timeout=120).check()
+
+
+def test_a_port_of_the_node_leads_to_its_pod(cluster: Cluster) -> None:
+    """The CNI configuration has no plugin for it: carob's own rules do it."""
+    port = free_port()
+    web = {"ports": [{"containerPort": 8080, "hostPort": port}]}
+    cluster.carob("apply", "-f", "-", stdin=manifest("ported", web)).check()
+    cluster.wait_ready("ported")
+    host = cluster.carob("get", "pod", "ported", "-o", "jsonpath={.status.hostIP}").check().out
+    assert "Hello from a Pod" in page(host, port)
+    os.kill(agent(cluster), signal.SIGKILL)
+    cluster.carob("up", timeout=120).check()
+    assert "Hello from a Pod" in page(host, port)
+    cluster.carob("delete", "pod", "ported", timeout=120).check()
+    with pytest.raises(urllib.error.URLError):
+        page(host, port)
 
 
 def test_a_daemon_that_was_away_costs_no_pod(cluster: Cluster, containerd: Containerd) -> None:

@@ -52,6 +52,10 @@ def apply(cluster: Cluster, arguments: Arguments) -> None:
             if path and not Path(path).is_socket():
                 raise CommandError(f"error: --{flag}: nobody listens at {path}")
             node.runtime_endpoint = path and SCHEME + path
+    if node.runtime_endpoint and node.cni_conf_dir:
+        raise CommandError(
+            "error: --container-runtime-endpoint: the runtime has CNI plugins of its own, not --cni-conf-dir"
+        )
     if before == (node.cri_socket, node.runtime_endpoint):
         return
     if processes.find(cluster.run_dir, node.name) is not None:

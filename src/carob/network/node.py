@@ -200,7 +200,7 @@ class Network:
         self._flows = flows
         self._nftables = nftables
         self._addresses = AddressBook(state_folder / "addresses", layout, clock)
-        self._host_ports = HostPorts(layout.cluster, nftables)
+        self.host_ports = HostPorts(layout.cluster, nftables)
         self.node = NodeNetwork(layout, node, nftables)
         self.services = ServiceTable(layout, nftables, flows)
         self.policies = PolicyTable(layout, nftables)
@@ -209,7 +209,7 @@ class Network:
         self._runner: PluginRunner | None = None
         if layout.cni is None:
             self.pods = PodNetwork(
-                layout, node, self._addresses, self._host_ports, self.node.obstacle, self.node.pod_mtu()
+                layout, node, self._addresses, self.host_ports, self.node.obstacle, self.node.pod_mtu()
             )
         else:
             from carob.host.plugins import PluginRunner
@@ -217,7 +217,7 @@ class Network:
 
             self._runner = PluginRunner()
             self.pods = CniPodNetwork(
-                layout.cni, layout.pod_range, state_folder / CNI_FOLDER, node, self._host_ports, self._runner
+                layout.cni, layout.pod_range, state_folder / CNI_FOLDER, node, self.host_ports, self._runner
             )
 
     def set_up(self) -> None:
@@ -228,7 +228,7 @@ class Network:
         self._drop_dead_leases()
         leases = self.pods.leases()
         self.node.set_up(leases)
-        self._host_ports.restore(leases)
+        self.host_ports.restore(leases)
         try:
             # routes to further ranges may be there: the table remembers them until somebody knows better
             further = further_ranges(self._nftables, self.layout.cluster)

@@ -447,6 +447,19 @@ class PodNetwork(Protocol):
         ...
 
 
+class NodePorts(Protocol):
+    """Ports of the node that lead to a sandbox, for a runtime whose own network does not know them."""
+
+    def open(self, request: NetworkRequest, address: str) -> None:
+        """Lead the request's host ports to this address. Blocking, called from any thread; idempotent per sandbox id.
+        Raises: RuntimeFailure, when one of them is taken."""
+        ...
+
+    def close(self, request: NetworkRequest) -> None:
+        """Take them back. Blocking; idempotent."""
+        ...
+
+
 class Runtime(Protocol):
     """RuntimeService and ImageService of the CRI. All verbs run on one event loop."""
 

@@ -166,9 +166,12 @@ class NodeProcess:
         if endpoint:
             from carob.runtime.cri.client import CriRuntime
             from carob.runtime.cri.node_images import RuntimeImages
+            from carob.standalone.node_ports import ForeignPorts
 
             owner = runtime_owner(self._cluster, self._node)
-            driven = CriRuntime(endpoint, self._host, self._clock, owner, self._node.pod_cidr)
+            driven = CriRuntime(
+                endpoint, self._host, self._clock, owner, self._node.pod_cidr, ForeignPorts(network.host_ports)
+            )
             return driven, RuntimeImages(driven)
         images = self._images(lambda image_id: runtime.container_using(image_id))
         runtime = EmbeddedRuntime(

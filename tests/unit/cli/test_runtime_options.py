@@ -75,6 +75,12 @@ def test_what_cannot_be_is_said(cluster: Cluster, words: list[str], message: str
     assert str(failure.value) == message
 
 
+def test_a_runtime_has_cni_plugins_of_its_own(cluster: Cluster, listening: Path) -> None:
+    cluster.nodes[0].cni_conf_dir = "/etc/cni/net.d"
+    with pytest.raises(CommandError, match="the runtime has CNI plugins of its own, not --cni-conf-dir"):
+        apply(cluster, "--container-runtime-endpoint", str(listening))
+
+
 def test_a_cluster_without_a_node_of_its_own_network_has_no_such_runtime(cluster: Cluster) -> None:
     cluster.nodes[0].apart = True
     with pytest.raises(CommandError, match="has no node on this machine's own network"):

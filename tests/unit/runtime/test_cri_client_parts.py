@@ -32,7 +32,6 @@ SANDBOX = SandboxConfig(
     namespace="default",
     uid="u",
     attempt=2,
-    hostname="web",
     log_directory="/logs",
     dns=DnsConfig(servers=["10.43.0.10"], searches=["a"], options=["ndots:5"]),
     port_mappings=[PortMapping("UDP", 53, 5353, "127.0.0.1")],

@@ -26,7 +26,9 @@ from carob.runtime.cri import containers, health, orders, sandboxes, verbose
 from carob.runtime.cri import sandbox_messages as shared
 from carob.runtime.cri.channel import CALL_SECONDS, Channel, Unimplemented
 from carob.runtime.cri.client_images import ImageClient
+from carob.runtime.cri.client_ports import Ports
 from carob.runtime.cri.client_stats import StatsClient
+from carob.runtime.cri.client_streams import StreamClient
 from carob.runtime.cri.exits import Exits
 from carob.runtime.cri.runtime_messages import (
     NetworkConfig,
@@ -37,7 +39,6 @@ from carob.runtime.cri.runtime_messages import (
     VersionRequest,
     VersionResponse,
 )
-from carob.runtime.cri.streams import open_command, open_port, refused_command
 from carob.runtime.embedded.oci_spec import MASKED_PATHS, READONLY_PATHS
 from carob.runtime.limits import limits, merged
 from carob.runtime.types import (
@@ -49,6 +50,7 @@ from carob.runtime.types import (
     Exited,
     FilesystemUsage,
     Image,
+    NodePorts,
     NotFound,
     Process,
     RegistryAuth,
@@ -60,7 +62,6 @@ from carob.runtime.types import (
     SandboxStats,
     SandboxStatus,
 )
-from carob.wire.remotecommand import Streams
 
 CREATE_FAILED, RUN_FAILED = "CreateContainerError", "RunContainerError"
 # Source: kubelet: a sandbox may take twice as long as everything else, for its network.
@@ -77,10 +78,19 @@ _log = get_logger("cri")
 class CriRuntime:
     """Implements `carob.runtime.types.Runtime`. `owner` marks what is ours on a runtime that others use too.
 
-    `pod_range` (CIDR) is told to the runtime, for networks that it makes itself.
+    `pod_range` (CIDR) is told to the runtime, for networks that it makes itself. `node_ports` leads ports of the node
+    to its sandboxes; without them the runtime is asked to.
     """
 
-    def __init__(self, endpoint: str, host: Host, clock: Clock, owner: str, pod_range: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        host: Host,
+        clock: Clock,
+        owner: str,
+        pod_range: str = "",
+        node_ports: NodePorts | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._pod_range = pod_range
         self._name = ""
@@ -91,6 +101,8 @@ class CriRuntime:
         self._images = ImageClient(self._channel)
         self._exits = Exits(self._channel, {orders.OWNER: owner}, self._tell)
         self._stats = StatsClient(self._channel, host, self._cgroups, self._threads, clock, self._labels())
+        self._streams = StreamClient(self._channel, self.container_status)
+        self._ports = Ports(self._threads, node_ports)
         self._subscribers: list[Callable[[Exited], None]] = []
         self._configs: dict[str, SandboxConfig] = {}
         self._never_begun: dict[str, ContainerStatus] = {}
@@ -133,6 +145,7 @@ class CriRuntime:
         for sandbox in await self.list_sandboxes():
             if sandbox.state is SandboxState.READY:
                 self._exits.sandbox(sandbox.id)
+                await self._ports.open(sandbox)
         for item in await self._list():
             if item.state in (containers_wire.CONTAINER_CREATED, containers_wire.CONTAINER_RUNNING):
                 self._exits.container(item.id, item.pod_sandbox_id)
@@ -168,6 +181,8 @@ class CriRuntime:
         if config.cgroup_parent:
             await self._threads.run(lambda: self._cgroups.create(config.cgroup_parent, limits(config.resources)))
         marked = orders.of_sandbox(config, self._owner)
+        if self._ports.ours:
+            marked = structs.replace(marked, port_mappings=[])
         request = shared.RunPodSandboxRequest(
             config=sandboxes.to_wire_config(marked, privileged=True), runtime_handler=config.runtime_handler
         )
@@ -177,13 +192,21 @@ class CriRuntime:
             await self._remove_group(config.cgroup_parent)
             raise
         self._exits.sandbox(made.pod_sandbox_id)
-        return await self.sandbox_status(made.pod_sandbox_id)
+        status = await self.sandbox_status(made.pod_sandbox_id)
+        try:
+            await self._ports.open(status)
+        except RuntimeFailure:
+            await self._remove_sandbox(status.id)
+            raise
+        return status
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         await self._complete(self._stop_sandbox(sandbox_id), f"stop sandbox {sandbox_id}")
 
     async def _stop_sandbox(self, sandbox_id: str) -> None:
         with suppress(NotFound):
+            if self._ports.ours:
+                await self._ports.close(await self.sandbox_status(sandbox_id))
             await self._sandbox_verb("StopPodSandbox", sandbox_id)
         self._exits.sandbox_ended(sandbox_id)
 
@@ -421,73 +444,16 @@ class CriRuntime:
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0, *, keep_bytes: int = 16 << 10
     ) -> tuple[int, bytes, bytes]:
-        seconds = math.ceil(timeout_seconds)
-        request = containers_wire.ExecSyncRequest(container_id=container_id, cmd=list(command), timeout=seconds)
-        try:
-            done = await self._channel.runtime(
-                "ExecSync", request, containers_wire.ExecSyncResponse, seconds + CALL_SECONDS if seconds else None
-            )
-        except TimeoutError:
-            raise TimeoutError(f"command {list(command)!r} timed out after {timeout_seconds:g}s") from None
-        except RuntimeFailure as error:
-            refused = refused_command(str(error))
-            if refused is None or not await self._is_known(container_id):
-                raise await self._not_running(container_id, error) from error
-            return refused[0], b"", refused[1]
-        return done.exit_code, done.stdout[:keep_bytes], done.stderr[:keep_bytes]
-
-    async def _not_running(self, container_id: str, error: RuntimeFailure) -> RuntimeFailure:
-        """Every runtime says it in words of its own."""
-        if not isinstance(error, NotFound):
-            with suppress(RuntimeFailure, TimeoutError):
-                if (await self.container_status(container_id)).state is not ContainerState.RUNNING:
-                    return RuntimeFailure(f'container "{container_id}" is not running')
-        return error
-
-    async def _need_running(self, container_id: str) -> ContainerStatus:
-        status = await self.container_status(container_id)
-        if status.state is not ContainerState.RUNNING:
-            raise RuntimeFailure(f'container "{container_id}" is not running')
-        return status
+        return await self._streams.exec_sync(container_id, command, timeout_seconds, keep_bytes)
 
     async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:
-        await self._need_running(container_id)
-        request = containers_wire.ExecRequest(
-            container_id=container_id, cmd=list(command), tty=tty, stdin=stdin, stdout=True, stderr=not tty
-        )
-        told = await self._channel.runtime("Exec", request, shared.StreamUrl)
-        return await open_command(told.url, Streams(stdin=stdin, stdout=True, stderr=not tty, tty=tty))
+        return await self._streams.exec(container_id, command, stdin=stdin, tty=tty)
 
     async def attach(self, container_id: str) -> Process:
-        answer = await self._channel.runtime(
-            "ContainerStatus",
-            containers_wire.ContainerStatusRequest(container_id=container_id, verbose=True),
-            containers_wire.ContainerStatusResponse,
-        )
-        await self._need_running(container_id)
-        order = orders.container_of(answer.status.annotations if answer.status is not None else {})
-        request = containers_wire.AttachRequest(
-            container_id=container_id, stdin=order.stdin, tty=order.tty, stdout=True, stderr=not order.tty
-        )
-        told = await self._channel.runtime("Attach", request, shared.StreamUrl)
-
-        async def code() -> int:
-            with suppress(RuntimeFailure, TimeoutError):
-                return (await self.container_status(container_id)).exit_code
-            return 0
-
-        streams = Streams(stdin=order.stdin, stdout=True, stderr=not order.tty, tty=order.tty)
-        return await open_command(told.url, streams, code)
+        return await self._streams.attach(container_id)
 
     async def port_forward(self, sandbox_id: str, port: int) -> Duplex:
-        request = shared.PortForwardRequest(pod_sandbox_id=sandbox_id, port=[port])
-        try:
-            told = await self._channel.runtime("PortForward", request, shared.StreamUrl)
-        except NotFound:
-            raise
-        except RuntimeFailure as error:
-            raise ConnectionRefusedError(str(error)) from error
-        return await open_port(told.url, port)
+        return await self._streams.port_forward(sandbox_id, port)
 
     async def container_stats(self, *, disk: bool = True) -> list[ContainerStats]:
         running = [item for item in await self._list() if item.state == containers_wire.CONTAINER_RUNNING]

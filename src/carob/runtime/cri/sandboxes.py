@@ -81,7 +81,8 @@ def to_wire_config(config: SandboxConfig, *, privileged: bool = False) -> wire.P
     dns = config.dns
     return wire.PodSandboxConfig(
         metadata=metadata(config),
-        hostname=config.hostname,
+        # the machine's own name is not the sandbox's to set
+        hostname="" if config.network is NamespaceMode.NODE else config.hostname,
         log_directory=config.log_directory,
         dns_config=None
         if dns is None
