@@ -75,7 +75,7 @@ def recoded(info: RequestInfo, request: Request, response: Response) -> None:
     What the engine's presenters answer has been negotiated already, and would come out the same.
     """
     body = response.body
-    if not body or info.subresource == "proxy":
+    if not body or response.content_type != negotiation.JSON or info.subresource == "proxy":
         return
     accept = request.headers.get("accept", "")
     try:
