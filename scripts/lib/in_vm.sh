@@ -1,6 +1,7 @@
 # What scripts/test-v2 runs inside of its machine, as a service of systemd; then the machine goes off.
 cd /root/carob || exit 1
 export PATH=/root/carob/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+export CAROB_TEST_PATIENCE=10
 export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} -o timeout=1200"
 echo "carob-test-v2: $(uname -r), $(stat -f -c %T /sys/fs/cgroup), $(systemd-detect-virt), $(nproc) processors"
 # shellcheck disable=SC2046

@@ -14,6 +14,8 @@ import pytest
 from kubectls import kubectl as kubectl_binary
 
 WEB_IMAGE = "carob.local/web:v1"
+PATIENCE = float(os.environ.get("CAROB_TEST_PATIENCE", "1"))
+"""How many times longer than usual everything may take: an emulated machine is ten times slower."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Cluster:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
             env=self.environment,
         )
         return Result(done.returncode, done.stdout, done.stderr)
@@ -56,6 +58,8 @@ class Cluster:
         extra: list[str] = []
         if arguments[0] in ("up", "down", "status", "image", "node", "token"):
             extra = ["--name", self.name, "--data-dir", str(self.data_dir)]
+        if arguments[0] == "up":
+            extra.append(f"--wait={_patient('60s')}")
         # these have verbs of their own in front of the flags
         head = 2 if arguments[0] in ("image", "node", "token") else 1
         words = [*arguments[:head], *extra, *arguments[head:]]
@@ -67,6 +71,7 @@ class Cluster:
 
     def wait_ready(self, pod: str, timeout: str = "60s", namespace: str = "default") -> None:
         """Return when the Pod is Ready; fail with its description otherwise."""
+        timeout = _patient(timeout)
         done = self.carob("wait", "-n", namespace, "--for=condition=Ready", f"pod/{pod}", f"--timeout={timeout}")
         if done.code != 0:
             described = self.carob("describe", "pod", "-n", namespace, pod)
@@ -74,14 +79,14 @@ class Cluster:
 
     def wait_for(self, path: str, value: str, what: str, timeout: str = "60s") -> None:
         """Return when the JSONPath of an object has a value."""
-        done = self.carob("wait", f"--for=jsonpath={{{path}}}={value}", what, f"--timeout={timeout}")
+        done = self.carob("wait", f"--for=jsonpath={{{path}}}={value}", what, f"--timeout={_patient(timeout)}")
         if done.code != 0:
             described = self.carob("describe", *what.split("/"))
             pytest.fail(f"{what} {path} is not {value}: {done.err}\n{described.out}\n{self.logs()}")
 
     def wait_event(self, name: str, text: str, seconds: float = 60) -> None:
         """Return when there is an event of an object of this name whose message has the text."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         out = ""
         while time.monotonic() < deadline:
             out = self.carob("get", "events", f"--field-selector=involvedObject.name={name}", "-o", "json").check().out
@@ -96,6 +101,10 @@ class Cluster:
         for file in sorted(Path("/var/log/carob", self.name).glob("*.log")):
             out.append(f"--- {file.name}\n" + "\n".join(file.read_text(errors="replace").splitlines()[-40:]))
         return "\n".join(out)
+
+
+def _patient(timeout: str) -> str:
+    return f"{float(timeout.removesuffix('s')) * PATIENCE:g}s"
 
 
 def start(name: str, folder: Path, *flags: str) -> Cluster:

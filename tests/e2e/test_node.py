@@ -218,7 +218,12 @@ def test_probes_decide_over_traffic_and_life(cluster: Cluster, gone: Any) -> Non
         cluster,
         "probed",
         {
-            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1},
+            "readinessProbe": {
+                "httpGet": {"path": "/", "port": 8080},
+                "periodSeconds": 1,
+                "failureThreshold": 1,
+                "timeoutSeconds": 30,
+            },
             "livenessProbe": {
                 "exec": {"command": ["test", "!", "-e", "/tmp/ill"]},
                 "periodSeconds": 1,

@@ -25,6 +25,9 @@ class Backoff:
         """Seconds still to wait after what happened at `event_time`; zero when it may be tried."""
         if self.delay_seconds == 0.0 or event_time - self.last_update > 2 * self.longest_seconds:
             return 0.0
+        if event_time > now:
+            # somebody has set the clock back: nobody waits for the hour to come again
+            return 0.0
         return max(0.0, event_time + self.delay_seconds - now)
 
     def advance(self, event_time: float, now: float) -> None:

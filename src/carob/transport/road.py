@@ -15,8 +15,8 @@ from carob.transport.cut import cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_LIMIT = 1 << 20
-WRITE_LIMIT = 512 << 10
+READ_LIMIT = 256 << 10
+WRITE_LIMIT = 128 << 10
 
 
 class SocketConnection(asyncio.Protocol):

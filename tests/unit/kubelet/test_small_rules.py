@@ -36,6 +36,16 @@ def test_the_delay_doubles_up_to_its_limit_and_is_forgotten() -> None:
     assert backoff.delay_seconds == 10
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
+    backoff = Backoff()
+    backoff.advance(10_000.0, 10_000.0)
+    assert backoff.remaining(10_000.0, 10_000.0) == 10.0
+    assert backoff.remaining(10_000.0, 10_000.0 - 3600) == 0.0
+    # what ends after that waits as usual, and longer each time
+    backoff.advance(6_400.0, 6_400.0)
+    assert backoff.remaining(6_400.0, 6_401.0) == 19.0
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (10, "10s"), (80, "1m20s"), (300, "5m0s"), (3661, "1h1m1s"), (1.25, "1.25s"), (0.5, "500ms")],
