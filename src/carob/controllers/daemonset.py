@@ -279,12 +279,10 @@ def _status(
         if not there:
             continue
         status.current_number_scheduled += 1
-        status.number_ready += any(p.is_ready and p.is_active for p in there)
-        working = [p for p in there if p.is_active and p.is_available(daemon.spec.min_ready_seconds, now)]
-        status.number_available += bool(working)
-        # the newest counts: with surge the old one stands beside it until it works
-        status.updated_number_scheduled += any(
-            p.metadata.labels.get(HASH_LABEL) == digest for p in there if not p.is_ending
-        )
+        # the oldest speaks for its node: with surge the new one counts when it has taken the old one's place
+        one = there[0]
+        status.number_ready += one.is_ready
+        status.number_available += one.is_available(daemon.spec.min_ready_seconds, now)
+        status.updated_number_scheduled += one.metadata.labels.get(HASH_LABEL) == digest
     status.number_unavailable = status.desired_number_scheduled - status.number_available
     return status
