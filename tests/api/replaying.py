@@ -213,10 +213,13 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _ADDRESS = re.compile(r"\b10\.(?:43|20[0-3])\.\d{1,3}\.\d{1,3}\b")
 _DRAWN = "[bcdfghjklmnpqrstvwxz2456789]{5}"
-_WORDS = (
+_PARTS = (
     (re.compile(r"-----BEGIN [A-Z ]+-----.*-----END [A-Z ]+-----\n?", re.S), "<pem>"),
     (re.compile(r"(?<=\d):6443\b"), ":<port>"),
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<jwt>"),
+)
+# a number may be the beginning of a uid: these come after uids
+_WORDS = (
     (re.compile(f"kube-api-access-{_DRAWN}"), "kube-api-access-<x>"),
     (re.compile(r"current: \d+"), "current: <rv>"),
     (re.compile(r"(too old resource version: \d+) \(\d+\)"), r"\1 (<rv>)"),
@@ -284,10 +287,12 @@ class Normal:
             return "<rv>"
         if text and (key in _BUILD or key in ("kubernetes.io/hostname", "since")):
             return f"<{key}>"
-        for pattern, instead in _WORDS:
+        for pattern, instead in _PARTS:
             text = pattern.sub(instead, text)
         for pattern, instead in ((_UUID, "<uid>"), (_TIME, "<time>"), (_ADDRESS, "<ip>")):
             text = pattern.sub(partial(self._keeping, instead), text)
+        for pattern, instead in _WORDS:
+            text = pattern.sub(instead, text)
         text = _LIMITS.sub(_sorted_limits, text)
         for pattern, instead in self._drawn:
             text = pattern.sub(instead, text)
