@@ -85,6 +85,7 @@ class Fleet:
     def start_server(self, number: int, *more: str | Path) -> None:
         machine = self.servers[number]
         flags = ["--store", f"etcd://{self.store.address}:{ETCD_PORT}", "--bind-address", "0.0.0.0"]
+        flags += ["--cluster-cidr", "10.100.0.0/20", "--service-cidr", "10.110.0.0/24"]
         flags += ["--advertise-address", machine.address, "--leader-elect-lease-duration", "4s"]
         flags += ["--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "500ms"]
         command = carob("server", *self.place("s", number), *flags, *more)
@@ -214,7 +215,7 @@ def test_nodes_of_other_machines_join_and_run_pods_that_reach_each_other(fleet: 
     assert fleet.field("node/n0", ".metadata.labels.disk") == "ssd"
     assert fleet.field("node/n0", ".spec.taints[*].key") == "dedicated"
     ranges = {fleet.field(f"node/n{number}", ".spec.podCIDR") for number in (0, 1)}
-    assert ranges == {"10.42.253.0/24", "10.42.252.0/24"}
+    assert ranges == {"10.100.13.0/24", "10.100.12.0/24"}
     # two machines that call themselves the same
     place = ["--name", f"{fleet.mark}-twin", "--data-dir", str(fleet.folder / "data")]
     urls = ["--server", f"https://{fleet.servers[0].address}:6443", "--token", token, "--node-name", "n0"]

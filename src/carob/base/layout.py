@@ -173,7 +173,8 @@ class Cluster:
         """
         network = ipaddress.ip_network(self.pod_cidr)
         used = {node.pod_cidr for node in self.nodes} | set(taken)
-        for number in range(1, MAX_NODES):
+        # the last two are the nodes' own addresses and the load balancers'
+        for number in range(1, min(MAX_NODES, network.num_addresses // 256 - 2)):
             pod_cidr = f"{network[number * 256]}/24"
             if pod_cidr not in used:
                 address = str(ipaddress.ip_network(self.segment_range)[number + 1])

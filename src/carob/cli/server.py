@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import admission_config, authentication, clusters, listening
+from carob.cli import admission_config, authentication, clusters, listening, ranges
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("log-level", default="info", meta="LEVEL", help="debug, info, warning or error")
     flags.number("api-port", meta="P", help="port of a server that no `carob up` started (default: 6443)")
     listening.add_flags(flags)
+    ranges.add_flags(flags)
     authentication.add_flags(flags)
     admission_config.add_flags(flags)
     add_store_flags(flags)
@@ -78,7 +79,7 @@ def run(arguments: Arguments) -> int:
             "error: --leader-elect-lease-duration must be longer than --leader-elect-renew-deadline, "
             "and that longer than --leader-elect-retry-period"
         )
-    alone = arguments.store or listening.given(arguments)
+    alone = arguments.store or listening.given(arguments) or arguments.cluster_cidr or arguments.service_cidr
     issuers = authentication.read(arguments)
     security = admission_config.read(arguments)
     cluster = _described(arguments) if alone else clusters.existing(arguments)
@@ -96,6 +97,8 @@ def _described(arguments: Arguments) -> Cluster:
         state = Path(arguments.data_dir) / arguments.name
         # two servers of one cluster may be on one machine: what they share lies in etcd alone
         cluster = Cluster(arguments.name, str(state), str(state / "run"), str(state / "log"))
+        ranges.apply(cluster, arguments, new=True)
+    ranges.apply(cluster, arguments, new=False)
     if arguments.store:
         cluster.store = store_of(arguments)
         cluster.store.peer_servers = [_server_url(text) for text in arguments.peer_servers]

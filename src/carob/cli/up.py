@@ -32,6 +32,7 @@ from carob.cli import (
     node_config,
     node_size,
     processes,
+    ranges,
     runtime_options,
     scheduler_config,
     simulated,
@@ -54,6 +55,7 @@ def add_flags(flags: Flags) -> None:
     clusters.add_name_flags(flags)
     flags.number("api-port", meta="P", help="port on 127.0.0.1 (default: 6443, or the next free)")
     listening.add_flags(flags)
+    ranges.add_flags(flags)
     add_store_flags(flags)
     flags.number(
         "nodes", default=1, meta="K", help="how many nodes; all but the first in network namespaces of their own"
@@ -111,6 +113,7 @@ def run(arguments: Arguments) -> int:
                     f'error: as "{cluster.name}" this machine has joined a cluster elsewhere; choose another --name'
                 )
             _store(cluster, arguments)
+            ranges.apply(cluster, arguments, new=False)
             if simulated_nodes:
                 _simulate(cluster, simulated_nodes)
             if kubelet:
@@ -167,6 +170,7 @@ def _decide(arguments: Arguments) -> Cluster:
         cluster.registry_mirrors[host] = url
     cluster.node_monitor_grace_seconds = arguments.node_monitor_grace_period
     cluster.eviction_seconds = round(arguments.pod_eviction_timeout)
+    ranges.apply(cluster, arguments, new=True)
     if arguments.nodes:
         cluster.nodes = [_first_node(cluster)]
     return cluster
@@ -213,7 +217,7 @@ def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
 
 def _first_node(cluster: Cluster) -> NodeLayout:
     """The one on the machine's own network."""
-    return NodeLayout(FIRST_NODE, cluster.advertised, cluster.pod_cidr.removesuffix(".0.0/16") + ".0.0/24")
+    return NodeLayout(FIRST_NODE, cluster.advertised, f"{ipaddress.ip_network(cluster.pod_cidr)[0]}/24")
 
 
 def _add_nodes(cluster: Cluster, arguments: Arguments) -> None:
