@@ -7,6 +7,7 @@ Source: scheduler `schedule_one.go` (numFeasibleNodesToFind), `framework.FitErro
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
@@ -160,7 +161,7 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     rejections = list(alike.rejections) if far or rivals else alike.rejections
     feasible: list[int] = []
     position = start
-    for position in (*range(start, len(nodes)), *range(start)):
+    for position in chain(range(start, len(nodes)), range(start)):
         if totals[position] == REJECTED:
             continue
         node = nodes[position]

@@ -7,6 +7,7 @@ Source: scheduler `schedule_one.go` (findNodesThatPassExtenders, prioritizeNodes
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from carob.scheduler import filter as filters
@@ -69,7 +70,7 @@ def _own_verdicts(
     rejections: list[Rejection | None] = [None] * len(nodes)
     feasible: list[NodeInfo] = []
     looked_at = start
-    for position in (*range(start, len(nodes)), *range(start)):
+    for position in chain(range(start, len(nodes)), range(start)):
         looked_at = position + 1
         rejection = rejection_of(pod, nodes[position], snapshot, prepared)
         rejections[position] = rejection

@@ -8,6 +8,7 @@ Source: scheduler `framework/preemption/preemption.go`, `plugins/defaultpreempti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from carob.scheduler.room import NO_VICTIMS, Nomination, room_maker
@@ -87,12 +88,14 @@ def candidates(
     found: list[Nomination] = []
     clean = False
     make = _Maker(pod, snapshot, rooms)
-    start = snapshot.next_start % len(nodes)
-    for position in (*range(start, len(nodes)), *range(start)):
+    # on from where the last search ended: the nodes before have just been promised away
+    start = snapshot.next_candidate % len(nodes)
+    for position in chain(range(start, len(nodes)), range(start)):
         rejection = rejections[position]
         if rejection is None or not rejection.resolvable:
             continue
         made = make(nodes[position])
+        snapshot.next_candidate = position + 1
         if isinstance(made, Nomination):
             found.append(made)
             clean = clean or not made.violations

@@ -69,9 +69,9 @@ def report(pod: PodInfo, snapshot: Snapshot) -> Report:
         for i, node in enumerate(feasible)
     ]
     fitting.sort(key=lambda one: -one.total)
-    start = snapshot.next_start
+    start, candidate = snapshot.next_start, snapshot.next_candidate
     found = decide(pod, snapshot, keep=False)
-    snapshot.next_start = start
+    snapshot.next_start, snapshot.next_candidate = start, candidate
     nodes = (*fitting, *rejected)
     asked = tuple(name for name, check in every if check is not None)
     idle = tuple(name for name, check in every if check is None)

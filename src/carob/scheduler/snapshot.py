@@ -59,6 +59,8 @@ class Snapshot:
         self._priorities: dict[int, int] = {}
         self._trying = False
         self._columns: dict[str, list[str | None]] = {}
+        self.next_candidate = 0
+        """Where the search for a node to make room on begins next time."""
         self.next_start = 0
         """Where the search for a node begins next time, so that large clusters are filled evenly."""
 
