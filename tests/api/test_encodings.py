@@ -238,17 +238,21 @@ def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithSer
     with_server(body)
 
 
-def test_a_long_list_is_whole_in_each_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [10, 30_000])
+def test_a_long_list_is_whole_in_each_encoding(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr("carob.apiserver.handlers.list.ENCODED_SLICE_ITEMS", 3)
+    monkeypatch.setattr("carob.apiserver.presenters.SEGMENT_ITEMS", 4)
 
     async def body(world: World) -> None:
         for number in range(10):
-            await world.made(MAPS, config_map(f"m{number}"))
-        names = [f"m{number}" for number in range(10)]
-        answer = await world.respond("GET", MAPS, None, {"accept": PB})
-        assert [one["metadata"]["name"] for one in message(answer.body, "core/v1.ConfigMapList")["items"]] == names
-        answer = await world.respond("GET", MAPS, None, {"accept": CBOR})
-        assert [one["metadata"]["name"] for one in cbor.decode(answer.body)["items"]] == names
+            await world.made(MAPS, config_map(f"m{number}", k="v" * size))
+        _, tree = await world.ask("GET", MAPS)
+        for media in (PB, CBOR):
+            answer = await world.respond("GET", MAPS, None, {"accept": media})
+            assert (answer.segments is not None) is (size > 1000)
+            raw = answer.body or b"".join(answer.segments or ())
+            assert len(raw) == (answer.length or len(raw))
+            assert (message(raw, "core/v1.ConfigMapList") if media == PB else cbor.decode(raw)) == tree
 
     in_world(body)
 

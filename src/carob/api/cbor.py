@@ -136,18 +136,17 @@ def item(tree: Any, shape: schema.Shape | None = None) -> bytes:
     return cbor2.dumps(_prepared(tree, shape))
 
 
-def with_items(tree: dict[str, Any], items: list[bytes]) -> bytes:
-    """A list of items that are encoded already. Shape: the last key of `tree`, which is small, is that of the items."""
+def before_items(tree: dict[str, Any], number: int) -> bytes:
+    """A list up to its first item, of so many. Shape: the last key of `tree`, which is small, is that of the items."""
     import cbor2
 
     *others, last = tree.items()
     head = cbor2.dumps(_prepared(dict(others), None))
     assert head[0] < 0xB7
     # a map's first byte says how many keys it has; an array's head has the same form as a number's
-    count = bytearray(cbor2.dumps(len(items)))
+    count = bytearray(cbor2.dumps(number))
     count[0] |= 0x80
-    opening = SELF_DESCRIBED + bytes((head[0] + 1,)) + head[1:] + cbor2.dumps(last[0].encode()) + bytes(count)
-    return opening + b"".join(items)
+    return SELF_DESCRIBED + bytes((head[0] + 1,)) + head[1:] + cbor2.dumps(last[0].encode()) + bytes(count)
 
 
 def event(kind: str, tree: Any, shape: schema.Shape | None = None) -> bytes:

@@ -20,7 +20,7 @@ import orjson
 from carob.api import schema, timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from carob.api.protobuf import Kind
 
@@ -55,11 +55,23 @@ def envelope(api_version: str, kind: str, raw: bytes) -> bytes:
     return MAGIC + part(1, type_meta) + part(2, raw) + _NOTHING_MORE
 
 
-def list_of(metadata: dict[str, Any], items: Iterable[bytes], message: str) -> bytes:
-    """A list, whose items are messages already. Every list has these two fields, and all but one number them alike."""
-    (number, _), *_ = [one for one in schema.wire_table()[message].items() if one[1][0] == "metadata"]
-    head = part(int(number), writer(_META + "ListMeta")(metadata))
-    return head + b"".join([part(3 - int(number), item) for item in items])
+class ListFrame:
+    """What stands around the items of a list, which are messages already. Every list has these two fields, and all but
+    one number them alike."""
+
+    def __init__(self, message: str) -> None:
+        numbers = {field[0]: int(number) for number, field in schema.wire_table()[message].items()}
+        self._metadata, self._items = numbers["metadata"], numbers["items"]
+
+    def item(self, content: bytes) -> bytes:
+        """An item in its place."""
+        return part(self._items, content)
+
+    def around(self, tree: dict[str, Any], size: int) -> tuple[bytes, bytes]:
+        """Head and end of the answer. Shape: `tree` has kind, apiVersion and metadata; `size` is that of all items."""
+        metadata = part(self._metadata, writer(_META + "ListMeta")(tree["metadata"]))
+        head = MAGIC + part(1, part(1, tree["apiVersion"].encode()) + part(2, tree["kind"].encode()))
+        return head + _KEYS[2] + varint(len(metadata) + size) + metadata, _NOTHING_MORE
 
 
 def watch_frame(kind: bytes, obj: bytes) -> bytes:

@@ -21,7 +21,7 @@ from carob.apiserver import negotiation
 from carob.apiserver.yaml_text import to_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from carob.api.resources import Resource
     from carob.apiserver.negotiation import Form
@@ -108,31 +108,34 @@ class Encoded:
         self.form = form
         self.headers_first = inner.headers_first
         self._inner = inner
-        self._whole = not form.kind
-        self._row = row
-        self._shape = schema.shape_of(row.struct) if self._whole and not row.custom else None
+        whole = not form.kind
+        self._shape = schema.shape_of(row.struct) if whole and not row.custom else None
         self.one, self.opening, self.empty = inner.one, inner.opening, inner.empty
+        self._message: Callable[[Any], bytes] | None = None
+        if form.media == negotiation.PROTOBUF:
+            version, kind = (row.api_version, row.kind) if whole else (form.api_version, negotiation.PARTIAL)
+            lists = row.list_kind if whole else negotiation.PARTIAL_LIST
+            self._message = writing.writer(_message_of(version, kind) or "")
+            self._frame = writing.ListFrame(_message_of(version, lists) or "")
 
     def items(self, entries: Sequence[Entry]) -> list[bytes]:
-        """The items in the encoding."""
+        """The items in the encoding, as they stand in a list."""
         trees = [orjson.loads(b"{" + item) for item in self._inner.items(entries)]
-        if self.form.media == negotiation.CBOR:
+        if self._message is None:
             from carob.api import cbor
 
             return [cbor.item(tree, self._shape) for tree in trees]
-        kind = (self._row.api_version, self._row.kind) if self._whole else (self.form.api_version, negotiation.PARTIAL)
-        write = writing.writer(_message_of(*kind) or "")
-        return [write(tree) for tree in trees]
+        write, placed = self._message, self._frame.item
+        return [placed(write(tree)) for tree in trees]
 
-    def listing(self, metadata: bytes, items: list[bytes]) -> bytes:
-        """A whole list."""
+    def around(self, metadata: bytes, items: list[bytes]) -> tuple[bytes, bytes]:
+        """What stands before and behind the items."""
         tree = orjson.loads(self._inner.opening(metadata) + b"]}")
-        if self.form.media == negotiation.CBOR:
+        if self._message is None:
             from carob.api import cbor
 
-            return cbor.with_items(tree, items)
-        raw = writing.list_of(tree["metadata"], items, _message_of(tree["apiVersion"], tree["kind"]) or "")
-        return writing.envelope(tree["apiVersion"], tree["kind"], raw)
+            return cbor.before_items(tree, len(items)), b""
+        return self._frame.around(tree, sum(map(len, items)))
 
     def event(self, kind: bytes, entry: Entry, headers: bool = False) -> bytes:
         """One frame of a watch."""

@@ -344,21 +344,27 @@ def list_response(
     lead = separator[1:]
     if not items:
         return written(presenter.form, presenter.empty(metadata))
+    form = presenter.form
     if isinstance(presenter, Encoded):
-        return Response(200, presenter.listing(metadata, items), presenter.form.media)
+        before, behind = presenter.around(metadata, items)
+        length = len(before) + sum(map(len, items)) + len(behind)
+        if length <= SMALL_LIST_BYTES:
+            return Response(200, before + b"".join(items) + behind, form.media)
+        segments = _segments(before, items, b"", behind)
+        return Response(200, content_type=form.media, segments=segments, length=length)
     size = sum(map(len, items)) + len(separator) * (len(items) - 1) + len(lead)
     length = len(opening) + size + 2
-    form = presenter.form
     if length <= SMALL_LIST_BYTES or form.pretty or form.media != negotiation.JSON:
         return written(form, b"%b%b%b]}" % (opening, lead, separator.join(items)))
     return Response(
-        200, content_type=form.media, segments=_segments(opening + lead, items, separator), length=length + 1
+        200, content_type=form.media, segments=_segments(opening + lead, items, separator, b"]}\n"), length=length + 1
     )
 
 
-def _segments(opening: bytes, items: list[bytes], separator: bytes) -> Iterator[bytes]:
+def _segments(opening: bytes, items: list[bytes], separator: bytes, end: bytes) -> Iterator[bytes]:
     start = opening
     for at in range(0, len(items), SEGMENT_ITEMS):
         yield start + separator.join(items[at : at + SEGMENT_ITEMS])
         start = separator
-    yield b"]}\n"
+    if end:
+        yield end
