@@ -56,6 +56,8 @@ class NodeLayout:
     """Where the configurations of CNI networks are whose plugins attach its Pods; empty: carob does it itself."""
     cni_bin_dirs: list[str] = field(default_factory=list)
     """Where their plugins are."""
+    address_given: bool = False
+    """Of a node that has joined: whether the user chose its address; else it follows the machine."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = field(default_factory=dict)

@@ -71,7 +71,10 @@ def member(arguments: Arguments) -> Cluster | None:
         node.taints = parse_taints(arguments.taints)
     try:
         # a machine that has another address now says so itself
-        node.address = _address(arguments.node_ip) or own_address(_numeric(cluster.servers[0]))
+        if "node-ip" in arguments.changed:
+            node.address, node.address_given = _address(arguments.node_ip), bool(arguments.node_ip)
+        if not node.address_given:
+            node.address = own_address(cluster.servers)
         if fresh or (arguments.token and not _is_member(pki_of(cluster, node.name))):
             _join(cluster, arguments)
     except JoinFailure as error:
@@ -156,19 +159,6 @@ def _url(text: str) -> str:
     if parts.scheme != "https" or not parts.hostname or parts.path.strip("/"):
         raise CommandError(f'error: --server: "{text}" is not https://HOST:PORT')
     return f"https://{parts.hostname}:{port}"
-
-
-def _numeric(url: str) -> str:
-    """The URL with its host's address. Raises: CommandError."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    try:
-        return f"https://{socket.gethostbyname(parts.hostname or '')}:{parts.port}"
-    except OSError as error:
-        raise CommandError(
-            f"error: --server: {parts.hostname} has no IPv4 address: {error.strerror or error}"
-        ) from error
 
 
 def _address(text: str) -> str:

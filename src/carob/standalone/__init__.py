@@ -29,6 +29,7 @@ def run_node(cluster: Cluster, node: str, log_level: str) -> int:
     from carob.network.layout import NetworkFailure
     from carob.runtime.types import RuntimeFailure
     from carob.standalone import node as role
+    from carob.standalone.joining import Moved
     from carob.standalone.process import cannot_go_on, run
 
     try:
@@ -37,8 +38,21 @@ def run_node(cluster: Cluster, node: str, log_level: str) -> int:
         role.enter_namespaces(cluster, node)
     except (OSError, RuntimeFailure, NetworkFailure) as error:
         return cannot_go_on(error)
+    layout = cluster.node(node)
+
+    async def live() -> None:
+        try:
+            await role.NodeProcess(cluster, node).run()
+        except Moved as moved:
+            layout.address = str(moved)
+
     with lock:
-        return run(lambda: role.NodeProcess(cluster, node).run(), log_level)
+        while True:
+            before = layout.address
+            code = run(live, log_level)
+            if layout.address == before:
+                return code
+            cluster.save()
 
 
 def remove_traces(cluster: Cluster) -> list[str]:

@@ -45,6 +45,10 @@ class JoinFailure(Exception):
     """The node cannot join, or is no member any more; the text says why, and what helps."""
 
 
+class Moved(Exception):
+    """The machine has another address now, the text: its node begins anew there."""
+
+
 def pki_of(cluster: Cluster, node: str) -> Path:
     """Where a node that has joined keeps its certificates."""
     return cluster.node_dir(node) / "pki"
@@ -55,16 +59,21 @@ def client_certificate(name: str) -> Wanted:
     return Wanted(KUBELET_CLIENT, f"system:node:{name}", ("system:nodes",))
 
 
-def own_address(server: str) -> str:
-    """The address of this machine that the way to a server begins with. Nothing is sent. Raises: JoinFailure."""
-    parts = urlsplit(server)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((parts.hostname or "", parts.port or 443))
-        except OSError as error:
-            raise JoinFailure(f"this machine has no way to {server}: {error.strerror or error}") from error
-        address: str = probe.getsockname()[0]
-    return address
+def own_address(servers: Sequence[str]) -> str:
+    """The address of this machine with which the way to the servers begins, to the first one that has a way. Nothing is
+    sent. Raises: JoinFailure."""
+    words: list[str] = []
+    for server in servers:
+        parts = urlsplit(server)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((parts.hostname or "", parts.port or 443))
+            except OSError as error:
+                words.append(f"{server}: {error.strerror or error}")
+                continue
+            address: str = probe.getsockname()[0]
+            return address
+    raise JoinFailure(f"this machine has no way to {'; '.join(words)}")
 
 
 def join(cluster: Cluster, node: NodeLayout, token: JoinToken) -> None:

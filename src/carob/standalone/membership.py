@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,7 +27,7 @@ from carob.client.signing import CLIENT, KUBELET_SERVING, SERVER_USAGES, Signing
 from carob.kubelet import node_status
 from carob.kubelet.certificates import KeptCertificate
 from carob.kubelet.machine import read_machine
-from carob.standalone.joining import PATIENCE_SECONDS, JoinFailure, client_certificate, pki_of
+from carob.standalone.joining import PATIENCE_SECONDS, JoinFailure, Moved, client_certificate, own_address, pki_of
 from carob.standalone.renewal import Renewal
 from carob.transport.client import SocketTransport
 from carob.transport.failover import FailoverTransport
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from carob.kubelet.options import KubeletOptions
 
 AGAIN_SECONDS = 0.5
+ADDRESS_SECONDS = 5.0
 LONGEST_AGAIN_SECONDS = 10.0
 NODE, NETWORK = "client", "network"
 """As whom: the node itself, or who programs its network, which sees every Service and Pod."""
@@ -265,8 +267,22 @@ class JoinedAccess(Access):
 
     async def run(self) -> None:
         async with TaskGroup() as group:
+            if not self._node.address_given:
+                group.spawn(self._watch_address(), "own address")
             for who, certificate in self._certificates.items():
                 group.spawn(certificate.keep(partial(self._renewed, who)), f"certificate {who}")
+
+    async def _watch_address(self) -> None:
+        """Raises: Moved. Without any way to a server the machine is cut off, and will say later where it is."""
+        while True:
+            await self._clock.sleep(ADDRESS_SECONDS)
+            try:
+                address = own_address([url for url in self.urls if _is_numeric(url)])
+            except JoinFailure:
+                continue
+            if address != self._node.address:
+                _log.warning("the node begins anew %s", pairs(address=address, before=self._node.address))
+                raise Moved(address)
 
     def _renewed(self, who: str) -> None:
         """Show the new one: who asks from now on, and whom we ask, sees it."""
@@ -308,3 +324,9 @@ class JoinedAccess(Access):
 
 def _itself(wanted: Wanted) -> Wanted:
     return wanted
+
+
+def _is_numeric(url: str) -> bool:
+    """Whether nobody need be asked for the host's address."""
+    host = urlsplit(url).hostname or ""
+    return host.replace(".", "").isdigit()

@@ -70,6 +70,13 @@ def test_a_member_stays_who_it_is_and_may_have_other_servers_and_another_address
     (node,) = cluster.nodes
     assert (node.name, node.address, node.labels) == ("n1", "192.0.2.7", {"disk": "ssd"})
     assert Cluster.load(cluster.file).servers == cluster.servers
+    # what the user chose stays; what nobody chose follows the machine
+    again = membership.member(parsed(tmp_path))
+    assert again is not None
+    assert again.nodes[0].address == "192.0.2.7"
+    again = membership.member(parsed(tmp_path, "--node-ip", ""))
+    assert again is not None
+    assert again.nodes[0].address == "127.0.0.1"
     with pytest.raises(CommandError, match="has joined as n1"):
         membership.member(parsed(tmp_path, "--node-name", "n2"))
 
