@@ -654,3 +654,17 @@ def test_odd_requests_are_the_clients_fault(with_server: Callable[[Callable[[Ask
         assert (status, gone["metadata"]["deletionTimestamp"]) == (200, "9999-12-31T23:59:59Z")
 
     with_server(body)
+
+
+def test_numbers_that_no_machine_word_holds(with_server: Callable[[Callable[[Asker], Awaitable[None]]], None]) -> None:
+    async def body(asker: Asker) -> None:
+        for spec in (b'[{"name":"a","image":"i","ports":[{"containerPort":@}]}]', b'[{"name":@}]'):
+            for number in (b"1e19", b"18446744073709551616", b"-9e30"):
+                text = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":' + spec + b"}}"
+                media = {"content-type": "application/apply-patch+yaml"}
+                path = "/api/v1/namespaces/default/pods/p"
+                request = Request("PATCH", path, "fieldManager=me", media, text.replace(b"@", number), ADMIN)
+                response = asker.server.handle(request)
+                assert (response if isinstance(response, Response) else await response).status in (400, 422)
+
+    with_server(body)

@@ -73,7 +73,9 @@ class Judge:
             self._blame(wanted, f"no answer: {error}")
             return
         self.codes[status] += 1
-        if status >= 500 and not any(words in body for words in _HONEST):
+        # a HEAD has no words
+        honest = any(words in body for words in _HONEST) or (status == 503 and wanted.method == "HEAD")
+        if status >= 500 and not honest:
             self._blame(wanted, f"{status} after {time.monotonic() - began:.2f} s: {body[:500]!r}")
         if media == "application/json" and body and "watch" not in wanted.target:
             try:

@@ -26,7 +26,7 @@ from tests.fuzzing.requests import Requests, Wanted
 CLIENTS = 4
 PIECE = 5000
 # the first requests load code, fill caches and make the allocator's pools
-WARM_UP_PIECES = 4
+WARM_UP_PIECES = 8
 GROWTH = 1.25
 _KEPT = frozenset(
     (

@@ -90,17 +90,19 @@ class VirtualClock:
 
 
 def rfc3339(seconds: float) -> str:
-    """`2026-11-23T05:53:00Z`: the form of `Time` in API objects, which ends with the year 9999."""
+    """`2026-11-23T05:53:00Z`: the form of `Time` in API objects, between the years 1 and 9999."""
     return _second(math.floor(seconds))
 
 
 @lru_cache(maxsize=16)
 def _second(whole: int) -> str:
     """The text of a second, which many writes share."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(whole, _LAST_SECOND)))
+    # a year has four digits, also the first one
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(_FIRST_SECOND, min(whole, _LAST_SECOND)))).zfill(20)
 
 
-_LAST_SECOND = 253402300799
+# of the years 1 and 9999
+_FIRST_SECOND, _LAST_SECOND = -62135596800, 253402300799
 
 
 def rfc3339_micro(seconds: float) -> str:

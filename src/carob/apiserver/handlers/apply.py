@@ -7,6 +7,7 @@ Differs: what upstream answers with 500 (unknown fields, wrong types, items that
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -39,6 +40,8 @@ class Configuration:
     def __init__(self, body: bytes) -> None:
         """Raises: ApiError 400."""
         tree, self.duplicates = _read(body)
+        if _MANY_DIGITS.search(body):
+            tree = _in_machine_words(tree)
         if tree is None:
             tree = {}
         if not isinstance(tree, dict):
@@ -69,6 +72,20 @@ class Configuration:
 
 
 _WRONG_VERSION = "Object 'apiVersion' is missing in the applied configuration"
+
+
+_MANY_DIGITS = re.compile(rb"\d{19}|\d[eE]")
+
+
+def _in_machine_words(tree: Any) -> Any:
+    """The tree with numbers that no 64 bits hold as floats, as Go's decoder makes them."""
+    if isinstance(tree, dict):
+        return {key: _in_machine_words(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_in_machine_words(value) for value in tree]
+    if isinstance(tree, int) and not isinstance(tree, bool) and not -(2**63) <= tree < 2**63:
+        return float(tree) if abs(tree) < 10**300 else str(tree)
+    return tree
 
 
 def _read(body: bytes) -> tuple[Any, list[str]]:
