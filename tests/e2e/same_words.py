@@ -410,6 +410,124 @@ create deployment d --image=a --dry-run=client -o json
 create deployment d --image=a --image=c --dry-run=client -o yaml -- x y
 create deployment d
 create job j --image=i --dry-run=client -o yaml -- a
+create role r --verb=get --verb=list,watch --resource=pods,rs.apps,pods/log --dry-run=client -o yaml
+create role r --verb=get --resource=pods --resource-name=a --resource-name=b --dry-run=client -o json
+create role r --verb=get --resource=pods,svc --resource-name=a --dry-run=client
+create role r --verb=* --resource=* --dry-run=client -o yaml
+create role r --verb=get
+create role r --resource=pods
+create role r --verb=foo --resource=pods --dry-run=client
+create role r --verb=get --resource=nosuch --dry-run=client
+create role r --verb=get --resource=nosuch.x.y --dry-run=client
+create role r --verb=bind --resource=pods --dry-run=client
+create role r --verb=get --resource=/x --dry-run=client
+create role
+create role a b --verb=get --resource=pods
+create role r --verb=use --resource=psp --dry-run=client -o name
+create clusterrole c --verb=get,list --resource=nodes,deploy --dry-run=client -o yaml
+create clusterrole c --verb=get --non-resource-url=/healthz,/livez/* --dry-run=client -o yaml
+create clusterrole c --verb=get --resource=pods --non-resource-url=/x --dry-run=client -o yaml
+create clusterrole c --verb=watch --non-resource-url=/x --dry-run=client -o yaml
+create clusterrole c --verb=get --non-resource-url=x --dry-run=client -o yaml
+create clusterrole c --verb=get --non-resource-url=/x*y --dry-run=client -o yaml
+create clusterrole c --verb=get --non-resource-url=/x --resource-name=a --dry-run=client -o yaml
+create clusterrole c --aggregation-rule=a/b=c --dry-run=client -o yaml
+create clusterrole c --aggregation-rule=a=b --dry-run=client -o json
+create clusterrole c --aggregation-rule=a=b --verb=get --dry-run=client -o json
+create clusterrole c --verb=get
+create clusterrole c
+create clusterrolebinding b --clusterrole=admin --user=u --group=g --serviceaccount=n:s --dry-run=client -o yaml
+create clusterrolebinding b --clusterrole=admin --dry-run=client -o yaml
+create clusterrolebinding b
+create clusterrolebinding b --clusterrole=x --serviceaccount=a
+create clusterrolebinding --clusterrole=x
+create rolebinding b --role=r --user=u --dry-run=client -o yaml
+create rolebinding b
+create rolebinding b --role=a --clusterrole=b
+create cronjob c --image=i --schedule="* * * * *" --dry-run=client -o yaml
+create cj c --image=i --schedule=@daily --restart=Never --dry-run=client -o json -- a b
+create cronjob c --image=i
+create cronjob c
+create cronjob c --schedule=x
+create job j --image=i --from=cronjob/x
+create job j
+create job j --from=cronjob/nosuch
+create job j --from=pod/nosuch
+create ingress i --rule=a.com/=s:80 --dry-run=client -o yaml
+create ingress i --class=c --rule=a.com/b*=s:http,tls=cert --rule=a.com/c=t:81,tls --rule=/d*=u:1,tls=x --default-backend=d:80 --annotation=a=b --annotation=c= --dry-run=client -o yaml
+create ingress i --rule=a.com/=s:80,tls --rule=b.com/=s:80,tls=q --dry-run=client -o json
+create ing i --rule=a.com
+create ingress i --rule=a.com/=s:80,foo --dry-run=client -o yaml
+create ingress i --default-backend=x
+create ingress i --default-backend=x:1 --dry-run=client -o yaml
+create ingress i --rule=a.com/=s:80 --annotation=x
+create ingress i
+create pdb p --selector=a=b --min-available=1 --dry-run=client -o yaml
+create poddisruptionbudget p --selector=a=b,c!=d,e --max-unavailable=50% --dry-run=client -o json
+create pdb p --selector="x in (b,a),!y" --max-unavailable=50% --dry-run=client -o yaml
+create pdb p
+create pdb p --selector=a=b
+create pdb p --selector=a=b --min-available=1 --max-unavailable=1
+create pdb p --selector=a=b --min-available=x
+create pdb p --selector="a in (" --min-available=1 --dry-run=client
+create pc p --value=5 --dry-run=client -o yaml
+create quota q --hard=cpu=1,memory=1G,pods=2 --scopes=BestEffort,NotTerminating --dry-run=client -o yaml
+create resourcequota q --hard=cpu=1000m --dry-run=client -o json
+create quota q --hard=cpu
+create quota q --hard=cpu=x --dry-run=client
+create quota q --dry-run=client -o yaml
+create quota q --scopes=a,,b --dry-run=client -o yaml
+create service clusterip s --tcp=80:8080 --tcp=443:https --dry-run=client -o yaml
+create svc clusterip s --tcp=80 --clusterip=10.0.0.1 --dry-run=client -o json
+create service clusterip s --clusterip=None --dry-run=client -o yaml
+create service clusterip s
+create service clusterip s --tcp=x
+create service clusterip s --tcp=80:0 --dry-run=client
+create service clusterip s --tcp=80:UPPER --dry-run=client
+create service clusterip s --tcp=70000 --dry-run=client
+create service nodeport s --tcp=80 --node-port=30001 --dry-run=client -o yaml
+create service nodeport s
+create service loadbalancer s --tcp=80:81 --dry-run=client -o yaml
+create service externalname s --external-name=a.com --dry-run=client -o yaml
+create service externalname s --external-name=a.com --tcp=80 --dry-run=client -o yaml
+create service externalname s
+create service clusterip
+create service externalname s --external-name=x_y --dry-run=client
+create role rr --verb=get --resource=pods --dry-run=server
+create quota kube --hard=pods=1 --dry-run=server -o name
+create clusterrole admin --verb=get --resource=pods
+create priorityclass p --dry-run=client -o yaml
+create priorityclass p --value=x
+create priorityclass p --value=5 --global-default --description="a b" --preemption-policy=Never --dry-run=client -o json
+create clusterrole admin --verb=get --resource=pods
+replace
+replace foo
+replace -f @nosuch
+replace -f @pods --dry-run=client
+replace -f @pods --grace-period=1
+replace -f @pods --timeout=1s
+diff -f @nosuch
+diff
+version foo
+version -o foo
+cluster-info
+config view
+config view -o json
+config view --minify
+config view foo
+config view -o jsonpath={.current-context}
+config get-contexts
+config get-contexts -o name
+config get-contexts nosuch
+config get-contexts --no-headers
+config get-contexts -o wide
+config get-clusters
+config get-users
+config current-context
+config use-context nosuch
+config delete-context nosuch
+config rename-context a b
+config set-cluster c --embed-certs
 run
 run x
 run x --image=carob.local/web:v1 --rm

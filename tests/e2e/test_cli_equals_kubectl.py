@@ -135,6 +135,58 @@ def test_apply_creates_keeps_and_configures_alike(cluster: Cluster, stage: Path)
     assert [text.split()[1] for text in said["carob"][:4]] == ["created", "unchanged", "configured", "unchanged"]
 
 
+def test_diff_shows_the_same(cluster: Cluster, stage: Path) -> None:
+    before = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: differing}
+data: {k: one}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: differing}
+stringData: {k: one, l: two}
+"""
+    after = before.replace("k: one", "k: other, new: three") + "---\n" + before.replace("differing", "not-there")
+    space = ("-n", same_words.NAMESPACE)
+    cluster.carob("apply", *space, "-f", "-", stdin=before).check()
+
+    def shown(result: Result) -> tuple[int, str, str]:
+        # folders have random names, and files the time of the run
+        text = re.sub(r"/\S*/(LIVE|MERGED)-[^/]*", r"\1", result.out)
+        return result.code, re.sub(r"\t\d{4}-.*", "", text), result.err
+
+    for flags in ((), ("--server-side", "--force-conflicts")):
+        theirs = shown(cluster.kubectl(JUDGE, "diff", *space, *flags, "-f", "-", stdin=after))
+        ours = shown(cluster.carob("diff", *space, *flags, "-f", "-", stdin=after))
+        # what is made anew has a time and an identity of its own
+        assert [re.sub(r"(creationTimestamp|uid): .*", r"\1", text) for text in map(str, ours)] == [
+            re.sub(r"(creationTimestamp|uid): .*", r"\1", text) for text in map(str, theirs)
+        ]
+        assert ours[0] == 1
+    assert cluster.carob("diff", *space, "-f", "-", stdin=before).check().out == ""
+
+
+def test_replace_says_and_does_the_same(cluster: Cluster, stage: Path) -> None:
+    made = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: replaced}\ndata: {k: one}\n"
+    space = ("-n", same_words.NAMESPACE)
+    cluster.carob("create", *space, "-f", "-", stdin=made).check()
+    said = []
+
+    def run(program: str, *words: str, stdin: str) -> Result:
+        if program == "kubectl":
+            return cluster.kubectl(JUDGE, "replace", *space, *words, "-f", "-", stdin=stdin)
+        return cluster.carob("replace", *space, *words, "-f", "-", stdin=stdin)
+
+    for program in ("kubectl", "carob"):
+        changed = run(program, stdin=made.replace("one", "two")).check().out
+        forced = run(program, "--force", stdin=made).check().out
+        missing = run(program, stdin=made.replace("replaced", "none"))
+        said.append((changed, forced, missing.code, missing.err))
+    assert said[0] == said[1]
+    assert cluster.carob("get", *space, "cm", "replaced", "-o", "jsonpath={.data.k}").check().out == "one"
+
+
 @pytest.mark.parametrize("first", ["kubectl", "carob"])
 def test_either_can_go_on_with_what_the_other_applied(cluster: Cluster, stage: Path, first: str) -> None:
     """A field that the file no longer has goes; one that somebody else set stays."""

@@ -47,10 +47,15 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "api-resources": ("api_resources", "Print the supported API resources on the server"),
         "api-versions": ("api_versions", 'Print the supported API versions, in the form of "group/version"'),
         "auth": ("auth", "Inspect authorization: can-i, whoami"),
+        "cluster-info": ("cluster_info", "Display addresses of the control plane and services"),
+        "version": ("version", "Print the client and server version information"),
+        "config": ("config", "Modify kubeconfig files: contexts, clusters, users"),
     },
     "Change": {
         "run": ("run", "Run a particular image on the cluster"),
         "create": ("create", "Create a resource from a file, from stdin, or from flags"),
+        "diff": ("diff", "Diff the live version against a would-be applied version"),
+        "replace": ("replace", "Replace a resource by file name or stdin"),
         "apply": ("apply", "Apply a configuration to a resource by file name or stdin"),
         "edit": ("edit", "Edit a resource on the server"),
         "patch": ("patch", "Update fields of a resource"),
@@ -97,7 +102,7 @@ def _run(arguments: list[str]) -> int:
     arguments = _verb_first(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         return _help(arguments[1:])
-    if arguments[0] in ("--version", "version", "-V"):
+    if arguments[0] in ("--version", "-V"):
         from importlib.metadata import version
 
         print(f"carob {version('carob')}")

@@ -129,7 +129,7 @@ class Apply:
         if self._arguments.server_side:
             self._server_side(manifest, namespace)
             return
-        tree = _to_apply(manifest.tree, namespace)
+        tree = to_apply(manifest.tree, namespace)
         tree = with_last_applied(tree, encode_last_applied(tree))
         there = self._present(manifest, namespace)
         if there is not None:
@@ -177,7 +177,7 @@ class Apply:
         path = manifest.resource.path(namespace or None, manifest.name)
         for attempt in range(CONFLICT_RETRIES):
             annotations = (there.get("metadata") or {}).get("annotations") or {}
-            original = _decoded(annotations.get(LAST_APPLIED, ""))
+            original = decoded(annotations.get(LAST_APPLIED, ""))
             if LAST_APPLIED not in annotations and attempt == 0:
                 self._warn_missing_annotation(manifest)
             patch, content_type = make_patch(manifest.resource, original, tree, there)
@@ -209,7 +209,7 @@ class Apply:
         self._doing = ""
         path = manifest.resource.path(namespace or None, manifest.name)
         query = {**self._query, "force": "true" if self._arguments.force_conflicts else "false"}
-        body = _with_namespace(manifest.tree, namespace)
+        body = with_namespace(manifest.tree, namespace)
         tree = self._connection.json("PATCH", path, query, body, content_type="application/apply-patch+yaml")
         self._show(tree, "serverside-applied")
 
@@ -230,23 +230,24 @@ class Apply:
         self._printer.show({"apiVersion": "v1", "items": self._results, "kind": "List", "metadata": {}}, "")
 
 
-def _with_namespace(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+def with_namespace(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """The tree with the namespace that it is sent to."""
     metadata = dict(tree.get("metadata") or {})
     if namespace:
         metadata["namespace"] = namespace
     return {**tree, "metadata": metadata}
 
 
-def _to_apply(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
+def to_apply(tree: dict[str, Any], namespace: str) -> dict[str, Any]:
     """What is applied: with its namespace, and without what an earlier apply noted."""
-    tree = _with_namespace(tree, namespace)
+    tree = with_namespace(tree, namespace)
     annotations = dict(tree["metadata"].get("annotations") or {})
     annotations.pop(LAST_APPLIED, None)
     tree["metadata"]["annotations"] = annotations
     return tree
 
 
-def _decoded(text: str) -> dict[str, Any]:
+def decoded(text: str) -> dict[str, Any]:
     """The annotation's tree; empty for what somebody has spoiled."""
     try:
         tree = json.loads(text) if text else {}

@@ -33,8 +33,36 @@ VERBS = {
     "token": ("creators.token", "Request a service account token"),
     "deployment": ("creators.workload:Deployment", "Create a deployment with the specified name"),
     "job": ("creators.workload:Job", "Create a job with the specified name"),
+    "cronjob": ("creators.workload:CronJob", "Create a cron job with the specified name"),
+    "service": ("creators.services", "Create a service: clusterip, nodeport, loadbalancer, externalname"),
+    "ingress": ("creators.services:Ingress", "Create an ingress with the specified name"),
+    "role": ("creators.roles:Role", "Create a role with single rule"),
+    "clusterrole": ("creators.roles:ClusterRole", "Create a cluster role"),
+    "rolebinding": ("creators.roles:RoleBinding", "Create a role binding for a particular role or cluster role"),
+    "clusterrolebinding": (
+        "creators.roles:ClusterRoleBinding",
+        "Create a cluster role binding for a particular cluster role",
+    ),
+    "quota": ("creators.limits:Quota", "Create a quota with the specified name"),
+    "poddisruptionbudget": (
+        "creators.limits:DisruptionBudget",
+        "Create a pod disruption budget with the specified name",
+    ),
+    "priorityclass": ("creators.limits:PriorityClass", "Create a priority class with the specified name"),
 }
-ALIASES = {"ns": "namespace", "cm": "configmap", "sa": "serviceaccount", "deploy": "deployment", "dep": "deployment"}
+ALIASES = {
+    "ns": "namespace",
+    "cm": "configmap",
+    "sa": "serviceaccount",
+    "deploy": "deployment",
+    "dep": "deployment",
+    "cj": "cronjob",
+    "svc": "service",
+    "ing": "ingress",
+    "resourcequota": "quota",
+    "pdb": "poddisruptionbudget",
+    "pc": "priorityclass",
+}
 
 
 def add_flags(flags: Flags) -> None:

@@ -66,16 +66,22 @@ def create(arguments: Arguments, tree: dict[str, Any]) -> int:
         printer.show(tree, "created", typed=True)
         return 0
     except ApiError as error:
-        raise _failed(error, row.singular_name) from error
+        raise _failed(error, tree) from error
     finally:
         connection.close()
 
 
-def _failed(error: ApiError, kind: str) -> CommandError:
+_PLAIN = frozenset(("Namespace", "Role", "ClusterRole"))
+_NAMED = {"PodDisruptionBudget": "poddisruptionbudgets", "ResourceQuota": "quota"}
+
+
+def _failed(error: ApiError, tree: dict[str, Any]) -> CommandError:
     """Most of kubectl's creators put their own words in front of the server's."""
-    if kind == "namespace":
+    kind = tree["kind"]
+    if kind in _PLAIN:
         return server_error(error)
-    return CommandError(f"error: failed to create {kind}: {error.message}")
+    name = f"{tree['spec']['type']} service" if kind == "Service" else _NAMED.get(kind, kind.lower())
+    return CommandError(f"error: failed to create {name}: {error.message}")
 
 
 def content_hash(tree: dict[str, Any], fields: tuple[str, ...]) -> str:
