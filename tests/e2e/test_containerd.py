@@ -18,6 +18,13 @@ from typing import Any
 import pytest
 from clusters import WEB_IMAGE, Cluster
 from machine import look
+from test_cli_sessions import (  # noqa: F401 - pytest finds them here too
+    pod,
+    test_a_slow_reader_holds_up_the_command_and_not_our_memory,
+    test_attaching_to_a_process_on_a_terminal,
+    test_bytes_pass_unchanged_both_ways,
+    test_forwarding_ports,
+)
 from test_main_job import (  # noqa: F401 - pytest finds them here too
     test_a_pod_goes_the_whole_way,
     test_two_containers_share_a_pod,
@@ -98,13 +105,13 @@ def agent(cluster: Cluster) -> int:
     return int(done.out.split()[0])
 
 
-def uid(cluster: Cluster, pod: str) -> str:
-    return cluster.carob("get", "pod", pod, "-o", "jsonpath={.metadata.uid}").check().out
+def uid(cluster: Cluster, name: str) -> str:
+    return cluster.carob("get", "pod", name, "-o", "jsonpath={.metadata.uid}").check().out
 
 
-def status(cluster: Cluster, pod: str) -> dict[str, Any]:
+def status(cluster: Cluster, name: str) -> dict[str, Any]:
     """Of its first container."""
-    found = json.loads(cluster.carob("get", "pod", pod, "-o", "json").check().out)
+    found = json.loads(cluster.carob("get", "pod", name, "-o", "json").check().out)
     return dict(found["status"]["containerStatuses"][0])
 
 

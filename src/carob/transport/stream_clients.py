@@ -96,11 +96,8 @@ class RemoteCommand:
             if self._ended:
                 return None
             data = await self._connection.read()
-            if not data:
-                self._end()
-                continue
             try:
-                events = self._session.receive(data)
+                events = self._session.receive(data) if data else self._session.ended()
             except ProtocolError as error:
                 self._connection.abort()
                 raise ConnectionResetError(str(error)) from error
@@ -113,6 +110,8 @@ class RemoteCommand:
                     self._end()
                 else:
                     self._end()
+            if not data:
+                self._end()
             self._outputs.reverse()
         return self._outputs.pop()
 

@@ -346,6 +346,10 @@ class ClientSession(Protocol):
         """What the server said. Raises: ProtocolError."""
         ...
 
+    def ended(self) -> list[ClientEvent]:
+        """The connection has ended: what is still to be told."""
+        ...
+
     def stdin(self, data: bytes) -> None:
         """Bytes for the command."""
         ...
@@ -397,6 +401,10 @@ class WebSocketClientSession:
                 out.append(Finished(parse_status(self._error)))
                 self._error = b""
         return out
+
+    def ended(self) -> list[ClientEvent]:
+        """Nothing: a WebSocket says itself when it closes."""
+        return []
 
     def stdin(self, data: bytes) -> None:
         """Bytes for the command."""

@@ -2,7 +2,8 @@
 
 Sans-IO: bytes in, events out, bytes to send in `take`. The other end is moby/spdystream (every kubectl before 1.30,
 later ones for port-forward, older client libraries), which keeps no flow-control windows: so we never wait for a
-WINDOW_UPDATE. We send them all the same, for peers that do wait.
+WINDOW_UPDATE. As a server we send them all the same, for clients that do wait. As a client we send none: servers are
+spdystream or our own, and a frame that lies unread where a server closes would cost us the last of what it has sent.
 
 Invariants: a SYN_STREAM is answered by a SYN_REPLY at once; a PING of the peer is answered; data of a stream that was
 reset or is unknown is dropped; streams, headers and control frames are bounded.
@@ -199,7 +200,7 @@ class Spdy:
         if data or fin:
             events.append(Data(stream, data, fin))
         received += len(data)
-        if received >= WINDOW_UPDATE_BYTES and not fin:
+        if received >= WINDOW_UPDATE_BYTES and not fin and self._peer_parity:
             self._control(WINDOW_UPDATE, 0, struct.pack(">II", stream, received))
             received = 0
         self._unacknowledged[stream] = received

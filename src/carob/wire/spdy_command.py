@@ -12,7 +12,7 @@ import orjson
 from carob.wire.channels import MAX_TEXT_MESSAGE_BYTES
 from carob.wire.errors import ProtocolError
 from carob.wire.remotecommand import STDERR, STDOUT, Finished, Left, Output, parse_status, success
-from carob.wire.spdy import Data, GoAway, Spdy, StreamReset
+from carob.wire.spdy import Data, Spdy, StreamReset
 
 if TYPE_CHECKING:
     from carob.wire.remotecommand import ClientEvent, Streams
@@ -37,6 +37,11 @@ class SpdyClientSession:
             if asked:
                 self._numbers[name] = self._spdy.open_stream({"streamtype": name})
         self._names = {number: name for name, number in self._numbers.items()}
+        self._outputs = {"stdout", "stderr"} & self._numbers.keys()
+        """Streams from which more may come."""
+        self._told = False
+        """How it ended is known; it is said once all output is there."""
+        self._finished = False
 
     def receive(self, data: bytes) -> list[ClientEvent]:
         """What the server said. Raises: ProtocolError."""
@@ -44,13 +49,22 @@ class SpdyClientSession:
         for event in self._spdy.receive(data):
             if isinstance(event, Data):
                 self._data(event, out)
-            elif isinstance(event, GoAway) or (
-                isinstance(event, StreamReset) and self._names.get(event.stream) == "error"
-            ):
-                if self._error:
-                    out.append(self._finished())
-                out.append(Left())
+            elif isinstance(event, StreamReset):
+                self._over(self._names.get(event.stream, ""))
+            # a GOAWAY overtakes data: Go's spdystream sends it first, whatever still waits
+        if self._told and not self._outputs and not self._finished:
+            out += self.ended()
         return out
+
+    def ended(self) -> list[ClientEvent]:
+        """The connection has ended, and with it whatever the server had to say."""
+        if self._finished:
+            return []
+        self._finished = True
+        if not self._told and not self._error:
+            return [Left()]
+        # where nothing was said it went well
+        return [Finished(parse_status(self._error) if self._error else success()), Left()]
 
     def _data(self, event: Data, out: list[ClientEvent]) -> None:
         name = self._names.get(event.stream)
@@ -63,13 +77,13 @@ class SpdyClientSession:
             if len(self._error) > MAX_TEXT_MESSAGE_BYTES:
                 raise ProtocolError("the status is too long")
             # not every server ends this stream before it ends the connection
-            if event.fin or _is_whole(self._error):
-                out.append(self._finished())
+            self._told = self._told or _is_whole(self._error)
+        if event.fin:
+            self._over(name or "")
 
-    def _finished(self) -> Finished:
-        """Where nothing was said it went well."""
-        said, self._error = self._error, b""
-        return Finished(parse_status(said) if said else success())
+    def _over(self, name: str) -> None:
+        self._outputs.discard(name)
+        self._told = self._told or name == "error"
 
     def stdin(self, data: bytes) -> None:
         """Bytes for the command."""

@@ -50,34 +50,74 @@ def test_a_terminal_has_a_size_and_no_stderr() -> None:
     assert client.receive(server.take()) == [Finished(success()), Left()]
 
 
-def error_stream(client: SpdyClientSession) -> tuple[Spdy, int]:
-    """Another server, and the number of the stream on which it tells the end."""
-    peer = Spdy(client=False)
-    opened = [event for event in peer.receive(client.take()) if isinstance(event, StreamOpened)]
-    return peer, next(event.stream for event in opened if event.headers["streamtype"] == "error")
+class Peer:
+    """Another server: it accepts every stream, and sends what a test wants."""
+
+    def __init__(self, client: SpdyClientSession) -> None:
+        self.spdy = Spdy(client=False)
+        opened = [event for event in self.spdy.receive(client.take()) if isinstance(event, StreamOpened)]
+        self.numbers = {event.headers["streamtype"]: event.stream for event in opened}
+
+    def say(self, name: str, data: bytes, *, fin: bool = False) -> bytes:
+        self.spdy.send(self.numbers[name], data, fin=fin)
+        return self.spdy.take()
+
+    def end(self, *names: str) -> bytes:
+        return b"".join(self.say(name, b"", fin=True) for name in names)
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 7))
 def test_a_status_may_come_in_pieces_and_without_an_end(cut: int) -> None:
     client = SpdyClientSession(ALL)
-    peer, error = error_stream(client)
-    peer.send(error, orjson.dumps(exited(7)))
-    wire = peer.take()
-    (finished,) = [event for at in range(0, len(wire), cut) for event in client.receive(wire[at : at + cut])]
+    peer = Peer(client)
+    wire = peer.end("stdout", "stderr") + peer.say("error", orjson.dumps(exited(7)))
+    events = [event for at in range(0, len(wire), cut) for event in client.receive(wire[at : at + cut])]
+    finished, left = events
     assert isinstance(finished, Finished)
     assert exit_code_of(finished.status) == 7
+    assert left == Left()
 
 
-def test_a_server_that_goes_in_the_middle_of_a_status_has_failed() -> None:
+def test_output_that_comes_after_the_status_is_not_lost() -> None:
     client = SpdyClientSession(ALL)
-    peer, error = error_stream(client)
-    peer.send(error, b"container is go")
-    peer.go_away()
-    assert client.receive(peer.take()) == [Finished(failed("container is go")), Left()]
+    peer = Peer(client)
+    assert client.receive(peer.say("error", orjson.dumps(success()), fin=True)) == []
+    assert client.receive(peer.say("stdout", b"late", fin=True)) == [Output(1, b"late")]
+    assert client.receive(peer.end("stderr")) == [Finished(success()), Left()]
+    assert client.ended() == []
+
+
+def test_output_after_a_goaway_is_not_lost_and_the_end_of_the_connection_ends_all() -> None:
+    client = SpdyClientSession(ALL)
+    peer = Peer(client)
+    peer.spdy.go_away()
+    assert client.receive(peer.spdy.take() + peer.say("stdout", b"late")) == [Output(1, b"late")]
+    assert client.receive(peer.say("error", orjson.dumps(exited(2)))) == []
+    assert client.ended() == [Finished(exited(2)), Left()]
+
+
+def test_a_connection_that_ends_in_the_middle_of_a_status_has_failed() -> None:
+    client = SpdyClientSession(ALL)
+    peer = Peer(client)
+    assert client.receive(peer.say("error", b"container is go")) == []
+    assert client.ended() == [Finished(failed("container is go")), Left()]
+
+
+def test_a_connection_that_ends_without_a_word_is_lost() -> None:
+    client = SpdyClientSession(ALL)
+    Peer(client)
+    assert client.ended() == [Left()]
 
 
 def test_an_empty_error_stream_is_success() -> None:
     client = SpdyClientSession(ALL)
-    peer, error = error_stream(client)
-    peer.send(error, b"", fin=True)
-    assert client.receive(peer.take()) == [Finished(success())]
+    assert client.receive(Peer(client).end("stdout", "stderr", "error")) == [Finished(success()), Left()]
+
+
+def test_a_client_answers_data_with_nothing() -> None:
+    """What a server leaves unread when it closes makes the kernel drop what it sent last."""
+    client = SpdyClientSession(ALL)
+    peer = Peer(client)
+    client.take()
+    client.receive(peer.spdy.take() + peer.say("stdout", b"x" * (1 << 20)))
+    assert client.take() == b""
