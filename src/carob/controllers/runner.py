@@ -31,7 +31,7 @@ from carob.controllers.service_addresses import ServiceAddressController
 from carob.controllers.service_ranges import ServiceRangeController
 from carob.controllers.taint_eviction import TaintEviction
 from carob.controllers.token_secrets import TokenSecretController
-from carob.controllers.views import PodView, prepare
+from carob.controllers.views import PodView, compact_node, prepare
 from carob.controllers.volumes.parts import VolumeControllers
 from carob.controllers.workloads import Workloads
 
@@ -85,6 +85,7 @@ class Controllers:
         accounts = Informer(client, core_v1.ServiceAccount, clock)
         config_maps = Informer(client, core_v1.ConfigMap, clock, field_selector="metadata.name=kube-root-ca.crt")
         nodes = Informer(client, core_v1.Node, clock)
+        nodes.subscribe(compact_node)
         leases = Informer(client, coordination_v1.Lease, clock, namespace=LEASE_NAMESPACE)
         pods = Informer(client, PodView, clock)
         prepare(pods)

@@ -10,6 +10,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from carob.api.resources import add_view
 from carob.api.selectors import EQUALS, IN
@@ -243,6 +244,21 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     spec.node_name = intern(spec.node_name)
     spec.restart_policy = intern(spec.restart_policy)
     status.phase = intern(status.phase)
+
+
+def compact_node(key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+    """Handler of the Nodes' informer, before all others: one copy of what many nodes have in common."""
+    if new is None:
+        return
+    status, metadata = new.status, new.metadata
+    status.capacity = _share("amounts", tuple(status.capacity.items()), status.capacity)
+    status.allocatable = _share("amounts", tuple(status.allocatable.items()), status.allocatable)
+    said = tuple([astuple(one) for one in status.conditions])
+    status.conditions = _share("node conditions", said, status.conditions)
+    if status.node_info.swap is None:
+        status.node_info = _share("node info", astuple(status.node_info), status.node_info)
+    # the keys are the same words on every node
+    metadata.labels = {intern(name): intern(value) for name, value in metadata.labels.items()}
 
 
 BY_NODE = "node"

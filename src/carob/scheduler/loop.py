@@ -33,7 +33,7 @@ from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.selecting_informers import SelectingInformers
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
-from carob.scheduler.views import NamespaceView, NodeView, PodView, slim
+from carob.scheduler.views import NamespaceView, NodeView, PodView, compact, slim
 from carob.scheduler.voice import Voice
 from carob.scheduler.wakeups import Happenings, sort_of
 
@@ -142,6 +142,7 @@ class SchedulingLoop:
             self._happenings.topology()
             self._signal.set()
             return
+        compact(new)
         self._snapshot.set_node(new)
         if old is None or _node_matters(old, new):
             self._happenings.topology()

@@ -6,6 +6,8 @@ have a node only what `slim` leaves.
 
 from __future__ import annotations
 
+from sys import intern
+
 import msgspec
 from msgspec import Struct, field
 
@@ -183,6 +185,19 @@ def slim(pod: PodView) -> None:
     pod.spec = PodSpecView(node_name=old.node_name, scheduler_name=old.scheduler_name, priority=old.priority)
     pod.status = _NO_STATUS
     pod.metadata.owner_references = ()
+
+
+_amounts: dict[tuple[tuple[str, str], ...], dict[str, Quantity]] = {}
+MAX_SHARED = 1024
+
+
+def compact(node: NodeView) -> None:
+    """Keep once what many nodes have in common: what they offer, and the words of their labels."""
+    offered = node.status.allocatable
+    if len(_amounts) >= MAX_SHARED:
+        _amounts.clear()
+    node.status.allocatable = _amounts.setdefault(tuple(offered.items()), offered)
+    node.metadata.labels = {intern(name): intern(value) for name, value in node.metadata.labels.items()}
 
 
 add_view(PodView, core_v1.Pod)
