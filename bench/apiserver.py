@@ -27,6 +27,7 @@ from carob.transport.http import Chunk, Request, Response
 
 ADMIN = UserInfo("bench", ("system:masters", "system:authenticated"))
 PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 JSON = {"content-type": "application/json"}
 TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 CLIENTS = 32
@@ -72,6 +73,28 @@ def pod(number: int) -> bytes:
     return orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
 
 
+def deployment() -> bytes:
+    """A Deployment of the usual size."""
+    spec = orjson.loads(pod(0))["spec"]
+    container = spec["containers"][0] | {
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 5},
+        "volumeMounts": [{"name": "settings", "mountPath": "/etc/web"}],
+        "env": [{"name": f"NAME_{number}", "value": str(number)} for number in range(10)],
+    }
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [container], "volumes": [{"name": "settings", "configMap": {"name": "web"}}]},
+    }
+    return orjson.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+        }
+    )
+
+
 def resident_bytes() -> int:
     """What this process holds in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -106,6 +129,7 @@ class Bench:
         gc.set_threshold(50_000, 20, 100)
         await self._creates()
         await self._reads()
+        await self._applies()
         await self._fan_out()
         await self._server.close()
 
@@ -130,6 +154,18 @@ class Bench:
         await self._timed("list_page_500_ms", 0.001, self.ask("GET", PODS, "limit=500"))
         await self._timed("list_page_500_table_ms", 0.001, self.ask("GET", PODS, "limit=500", headers=TABLE))
         await self._timed("list_by_label_ms", 0.001, self.ask("GET", PODS, "labelSelector=app%3Dapp-7"))
+
+    async def _applies(self) -> None:
+        """Server-side apply of a Deployment that is already so: what a GitOps controller asks all day."""
+        headers = {"content-type": "application/apply-patch+yaml"}
+        path, body = f"{DEPLOYMENTS}/web", deployment()
+        await self.ask("PATCH", path, "fieldManager=bench&force=true", body, headers)
+
+        async def again() -> None:
+            for _ in range(1000):
+                await self.ask("PATCH", path, "fieldManager=bench&force=true", body, headers)
+
+        await self._timed("apply_unchanged_cpu_us", 1000, again())
 
     async def _fan_out(self) -> None:
         count = min(self._pods, 3000)

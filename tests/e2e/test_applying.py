@@ -11,7 +11,7 @@ from kubectls import helm as helm_binary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clusters import Cluster
+    from clusters import Cluster, Result
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -32,6 +32,28 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: "{{ .Release.Name }}"}
 data: {a: "{{ .Values.a }}"{{ if .Values.b }}, b: "1"{{ end }}}
+"""
+HOOKS = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: "{{ .Release.Name }}-before"
+  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: "carob.local/web:v1", command: [sh, -c, "exit {{ .Values.before }}"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: "{{ .Release.Name }}-test"
+  annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: before-hook-creation}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: "carob.local/web:v1", command: [sh, -c, "test {{ .Values.a }} = two"]}]
 """
 
 
@@ -68,12 +90,16 @@ def test_helm_installs_upgrades_and_rolls_back(cluster: Cluster, tmp_path: Path)
     templates = tmp_path / "chart" / "templates"
     templates.mkdir(parents=True)
     (templates / "all.yaml").write_text(CHART)
+    (templates / "hooks.yaml").write_text(HOOKS)
     (tmp_path / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: demo\nversion: 0.1.0\n")
-    (tmp_path / "chart" / "values.yaml").write_text("a: one\n")
+    (tmp_path / "chart" / "values.yaml").write_text("a: one\nbefore: 0\n")
     chart = str(tmp_path / "chart")
 
+    def run(*arguments: str) -> Result:
+        return cluster.run(str(helm_binary(KUBECTL)), *arguments, timeout=180)
+
     def helm(*arguments: str) -> None:
-        cluster.run(str(helm_binary(KUBECTL)), *arguments).check()
+        run(*arguments).check()
 
     def data() -> dict[str, str]:
         done = cluster.kubectl(KUBECTL, "get", "configmap", "released", "-o", "json").check()
@@ -83,8 +109,17 @@ def test_helm_installs_upgrades_and_rolls_back(cluster: Cluster, tmp_path: Path)
     helm("install", "released", chart, "--set", "b=1")
     assert managers(cluster, "configmap/released") == {("helm", "Apply")}
     assert data() == {"a": "one", "b": "1"}
+    failed = run("test", "released")
+    assert failed.code != 0
+    assert "released-test" in failed.out + failed.err
+    # a hook that fails stops the upgrade before anything changes
+    assert run("upgrade", "released", chart, "--set", "a=two,before=1").code != 0
+    assert data() == {"a": "one", "b": "1"}
     helm("upgrade", "released", chart, "--set", "a=two")
     assert data() == {"a": "two"}
+    helm("test", "released")
     helm("rollback", "released", "1")
     assert data() == {"a": "one", "b": "1"}
     helm("uninstall", "released")
+    # hooks are nobody's: helm leaves them
+    cluster.kubectl(KUBECTL, "delete", "job/released-before", "pod/released-test").check()
