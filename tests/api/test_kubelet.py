@@ -706,6 +706,25 @@ def test_a_sandbox_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def test_logs_that_a_killed_agent_left_of_a_pod_go(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        pod = await world.pod()
+        await world.until("hello-pod", ready)
+        await world.stop()
+        left = tmp_path / "logs/default_gone_1234-5678/c"
+        kept = tmp_path / f"logs/default_hello-pod_{pod.metadata.uid}/hello-ctr"
+        for folder in (left, kept):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "0.log").write_text("words")
+        (tmp_path / "logs/a_folder_of_somebody_else").mkdir()
+        await world.start()
+        await eventually(lambda: not left.parent.exists())
+        assert (kept / "0.log").exists()
+        assert (tmp_path / "logs/a_folder_of_somebody_else").exists()
+
+    in_world(tmp_path, body)
+
+
 def test_a_user_namespace_is_refused_and_not_forgotten(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.pod(hostUsers=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from carob.host.cgroup import Cgroups
 from carob.host.real import RealHost
 from carob.host.recording import faulty
 from carob.host.types import Host
@@ -168,6 +169,7 @@ def test_a_failed_removal_can_be_repeated(world: RealWorld) -> None:
 def test_what_a_killed_agent_left_half_done_is_cleared(world: RealWorld) -> None:
     """Records say making or removing; files and mounts without a record are nobody's."""
     ids: list[str] = []
+    pauses: list[int] = []
 
     async def first(runtime: Runtime) -> None:
         for _ in range(3):
@@ -179,6 +181,11 @@ def test_what_a_killed_agent_left_half_done_is_cleared(world: RealWorld) -> None
         sandboxes = Records(host, places.sandbox_records, SandboxRecord)
         containers = Records(host, places.container_records, ContainerRecord)
         found = {r.id: r for r in sandboxes.load()}
+        pause = found[ids[0]].pause
+        assert pause is not None
+        pauses.append(pause[0])
+        # as if the agent had been killed before the pause process was moved to its group
+        Cgroups(host).attach("", pause[0])
         found[ids[0]].phase, found[ids[0]].pause, found[ids[0]].network = Phase.MAKING, None, False
         sandboxes.save(found[ids[0]])
         held = {r.id: r for r in containers.load()}
@@ -191,6 +198,7 @@ def test_what_a_killed_agent_left_half_done_is_cleared(world: RealWorld) -> None
         host.create(f"{places.exits}/orphan", b"0")
 
     async def second(runtime: Runtime) -> None:
+        assert RealHost().identity(pauses[0]) is None
         assert {s.id for s in await runtime.list_sandboxes()} == {ids[2], ids[4]}
         assert await runtime.list_containers() == []
         for sandbox_id in (ids[2], ids[4]):

@@ -97,8 +97,6 @@ async def soak(bench: Bench, count: int) -> list[str]:
         print(f"{part}: {was[part] >> 10} KiB -> {now >> 10} KiB", file=sys.stderr)
         if now - was[part] > MOST_GROWTH_BYTES + (EVENT_BYTES * count if part == "server" else 0):
             wrong.append(f"{part} has grown by {(now - was[part]) >> 10} KiB")
-    print(before, file=sys.stderr)
-    print(traces.look(bench), file=sys.stderr)
     return wrong
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,10 @@ class Held:
     mounts: int
     groups: int
     links: int
-    processes: int
-    folders: int
+    processes: frozenset[str]
+    """Pids and command lines of monitors, pause processes and commands."""
+    folders: frozenset[str]
+    """Names below the node's folders, two levels deep."""
 
 
 def look(bench: Bench) -> Held:
@@ -46,8 +48,14 @@ def look(bench: Bench) -> Held:
             one.is_dir() for root in _hierarchies(agent) for one in root.glob(f"carob-{cluster.name}/kubepods/*/*")
         ),
         links=sum(one.name.startswith(interface_prefix(cluster.name)) for one in Path("/sys/class/net").iterdir()),
-        processes=len(_of_cluster(cluster.run_dir, cluster.state_dir)),
-        folders=sum(_entries(folder) for folder in (node / "kubelet", node / "runtime", node / "pod-logs")),
+        processes=frozenset(_of_cluster(cluster.run_dir, cluster.state_dir)),
+        folders=frozenset(
+            str(path)
+            for folder in (node / "kubelet", node / "runtime", node / "pod-logs")
+            for pattern in ("*", "*/*", "*/*/*")
+            for path in folder.glob(pattern)
+            if "seccomp" not in path.parts
+        ),
     )
 
 
@@ -56,10 +64,10 @@ def memory(bench: Bench) -> dict[str, int]:
     return {part: memory_bytes(pid, "Pss") for part, pid in bench.pids().items()}
 
 
-def settled(bench: Bench, before: Held, slack: int = 0) -> list[str]:
-    """What is more than before, once it does not get less any more."""
+def settled(bench: Bench, before: Held, *, restarted: bool = False) -> list[str]:
+    """What is more than before, once it does not get less any more; `restarted` processes have other descriptors."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while left := _more(before, look(bench), slack):
+    while left := _more(before, look(bench), restarted):
         if time.monotonic() > end:
             break
         time.sleep(0.5)
@@ -70,10 +78,16 @@ def settled(bench: Bench, before: Held, slack: int = 0) -> list[str]:
 _COMES_AND_GOES = {"server_descriptors": 5, "agent_descriptors": 5, "threads": 8}
 
 
-def _more(before: Held, after: Held, slack: int) -> list[str]:
-    old, new = asdict(before), asdict(after)
-    allowed = {name: slack + _COMES_AND_GOES.get(name, 0) for name in old}
-    return [f"{name}: {old[name]} -> {new[name]}" for name in old if new[name] > old[name] + allowed[name]]
+def _more(before: Held, after: Held, restarted: bool) -> list[str]:
+    out = [f"left: {path}" for path in sorted(after.folders - before.folders)]
+    out += [f"left: {process}" for process in sorted(after.processes - before.processes)]
+    for one in fields(Held):
+        old, new = getattr(before, one.name), getattr(after, one.name)
+        if one.name in ("folders", "processes") or (restarted and one.name in _COMES_AND_GOES):
+            continue
+        if new > old + _COMES_AND_GOES.get(one.name, 0):
+            out.append(f"{one.name}: {old} -> {new}")
+    return out
 
 
 def _hierarchies(pid: int) -> list[Path]:
@@ -85,7 +99,7 @@ def _hierarchies(pid: int) -> list[Path]:
     return points
 
 
-def _of_cluster(*places: str) -> list[int]:
+def _of_cluster(*places: str) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -94,10 +108,5 @@ def _of_cluster(*places: str) -> list[int]:
             except OSError:
                 continue
             if any(place in words for place in places):
-                found.append(int(entry.name))
+                found.append(f"{entry.name} {words.replace(chr(0), ' ')[:300]}")
     return found
-
-
-def _entries(folder: Path) -> int:
-    """Folders and files two levels deep: what a Pod or a container may leave behind."""
-    return sum(1 for pattern in ("*", "*/*") for _ in folder.glob(pattern))

@@ -11,7 +11,7 @@ from carob.kubelet.pod_record import PodRecord
 from carob.runtime.types import ContainerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from carob.runtime.types import ContainerStatus, SandboxStatus
 
@@ -40,9 +40,16 @@ def adopt(sandboxes: Iterable[SandboxStatus], containers: Iterable[ContainerStat
     return list(records.values())
 
 
-def orphan(uid: str) -> PodRecord:
-    """A Pod of which only files are left."""
-    return PodRecord(uid, _pod("", "", uid))
+def orphan(uid: str, logs: Mapping[str, str]) -> PodRecord:
+    """A Pod of which only files are left; whose they were, the name of its folder of logs tells."""
+    namespace, _, name = logs.get(uid, "_").partition("_")
+    return PodRecord(uid, _pod(name, namespace, uid))
+
+
+def pods_with_logs(folders: Iterable[str]) -> dict[str, str]:
+    """`<namespace>_<name>` by uid, from folders that are called `<namespace>_<name>_<uid>`."""
+    parts = (folder.rpartition("_") for folder in folders)
+    return {uid: owner for owner, _, uid in parts if owner.count("_") == 1}
 
 
 def _pod(name: str, namespace: str, uid: str) -> core_v1.Pod:

@@ -8,6 +8,7 @@ restarted agent finds its Pods again by their labels and compares.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from carob.base.tasks import TaskGroup
 from carob.client.events import EventRecorder
 from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
-from carob.kubelet.adoption import adopt, orphan
+from carob.kubelet.adoption import adopt, orphan, pods_with_logs
 from carob.kubelet.callers import Callers
 from carob.kubelet.devices.node import NodeDevices
 from carob.kubelet.events import PodEvents
@@ -225,9 +226,10 @@ class Kubelet:
     async def _find_orphans(self) -> None:
         """What the runtime or the disk has and the API does not: it ends."""
         known = {pod.metadata.uid for pod in self._pods.items() if not is_mirror(pod)} | self._static.pods.keys()
-        for uid in {*await self._tools.volumes.pods_on_disk(), *self._tools.devices.pods()}:
+        logs = pods_with_logs(await asyncio.to_thread(_folders, self._options.log_root))
+        for uid in {*await self._tools.volumes.pods_on_disk(), *self._tools.devices.pods(), *logs}:
             if uid not in self._records:
-                self._records[uid] = orphan(uid)
+                self._records[uid] = orphan(uid, logs)
         for record in self._records.values():
             if record.uid not in known:
                 _log.info("pod is gone from the API %s", pairs(pod=record.pod.metadata.name, uid=record.uid))
@@ -373,3 +375,7 @@ class Kubelet:
     def _address(self, record: PodRecord) -> str:
         addresses = pod_ips(record, self.node.facts)
         return addresses[0] if addresses else ""
+
+
+def _folders(path: str) -> list[str]:
+    return os.listdir(path) if os.path.isdir(path) else []

@@ -30,7 +30,7 @@ from carob.host.types import (
 )
 from carob.runtime.embedded import user_namespaces
 from carob.runtime.embedded.places import Places
-from carob.runtime.embedded.records import SandboxRecord, identity
+from carob.runtime.embedded.records import Phase, SandboxRecord, identity
 from carob.runtime.limits import limits
 from carob.runtime.types import (
     DnsConfig,
@@ -258,8 +258,11 @@ class Sandboxes:
         return f"{self._places.sandbox(record.id)}/pause"
 
     def _unrecorded_pause(self, record: SandboxRecord) -> Identity | None:
-        """Spawned by an agent that was killed before it could write so."""
-        for pid in self._cgroups.pids(self.cgroup(record)):
+        """Spawned by an agent that was killed before it could write so, or even before it was moved to its group."""
+        pids = self._cgroups.pids(self.cgroup(record))
+        if record.phase is Phase.MAKING:
+            pids += [int(name) for name in self._host.listdir("/proc") if name.isdigit()]
+        for pid in pids:
             with suppress(OSError):
                 if self._host.read(f"/proc/{pid}/cmdline").startswith(self._pause_name(record) + "\0"):
                     return self._host.identity(pid)
