@@ -18,7 +18,7 @@ from carob.api.types import policy_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
 from carob.client.informer import Informer
-from carob.scheduler.binding import bind
+from carob.scheduler.binding import Binder
 from carob.scheduler.budgets import budget_of
 from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
 from carob.scheduler.decision import Unschedulable, decide
@@ -86,6 +86,7 @@ class SchedulingLoop:
         self._selecting = SelectingInformers(client, clock, self._snapshot.selecting)
         self._devices = Devices(client, clock, randomness, self._devices_changed)
         self._devices_woke = False
+        self._binder = Binder(client, clock, self._snapshot, self._storage, self._devices, self._voice)
         self._extenders: Extenders | None = None
         if configuration.extenders:
             from carob.scheduler.extenders import Extenders
@@ -442,25 +443,24 @@ class SchedulingLoop:
         node_name: str,
         plan: Plan | None,
         devices: DevicePlan | None,
-        binder: Extender | None,
+        extender: Extender | None,
         group: TaskGroup,
     ) -> None:
         pod = waiting.pod
         if devices is not None or (plan is not None and not plan.empty):
+            # others need not wait for that
+            self._requests -= 1
+            self._signal.set()
             try:
-                await self._bind_claims(pod, plan, devices, node_name)
+                await self._binder.claims(pod, node_name, plan, devices)
             except (ApiError, ConnectionError, BindingFailed) as error:
                 self._binding_failed(waiting, error, group)
-                self._requests -= 1
                 self._signal.set()
                 return
+            self._requests += 1
         try:
-            await bind(
-                self._client, self._clock, pod, node_name, binder, lambda: not self._snapshot.is_assumed(pod.key)
-            )
+            await self._binder.bind(pod, node_name, devices, extender)
         except (ApiError, ConnectionError, BindingFailed) as error:
-            if devices is not None:
-                await self._devices.give_back(devices, pod)
             self._binding_failed(waiting, error, group)
         else:
             if self._queue.get(pod.key) is waiting:
@@ -470,29 +470,6 @@ class SchedulingLoop:
         finally:
             self._requests -= 1
             self._signal.set()
-
-    async def _bind_claims(self, pod: PodInfo, plan: Plan | None, devices: DevicePlan | None, node_name: str) -> None:
-        # it may take minutes, and others need not wait for that
-        self._requests -= 1
-        self._signal.set()
-        try:
-            await self._voice.expect(pod, node_name)
-            if plan is not None and not plan.empty:
-                await self._bind_volumes(pod, plan, devices, node_name)
-            if devices is not None:
-                await self._devices.carry_out(devices, pod)
-        finally:
-            self._requests += 1
-
-    async def _bind_volumes(self, pod: PodInfo, plan: Plan, devices: DevicePlan | None, node_name: str) -> None:
-        try:
-            await self._storage.carry_out(plan, node_name, self._snapshot.profile(pod).bind_timeout_seconds)
-        except (ApiError, ConnectionError, BindingFailed):
-            if devices is not None:
-                await self._devices.give_back(devices, pod)
-            raise
-        finally:
-            self._storage.forget(plan)
 
     def _binding_failed(
         self, waiting: Waiting, error: ApiError | ConnectionError | BindingFailed, group: TaskGroup
