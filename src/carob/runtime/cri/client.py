@@ -274,6 +274,7 @@ class CriRuntime:
             raise RuntimeFailure(f'sandbox "{sandbox_id}" is not ready', CREATE_FAILED)
         directory = sandbox.config.log_directory
         order = orders.ContainerOrder(
+            sandbox_id=sandbox_id,
             image=config.image_spec or config.image,
             log_path=f"{directory}/{config.log_path}" if directory and config.log_path else "",
             stop_signal=config.stop_signal,
@@ -376,7 +377,7 @@ class CriRuntime:
 
     def _status(self, told: containers_wire.ContainerStatus, more: dict[str, Any]) -> ContainerStatus:
         order = orders.container_of(told.annotations)
-        sandbox_id = str(more.get("sandboxID") or "")
+        sandbox_id = order.sandbox_id or str(more.get("sandboxID") or "")
         status = containers.from_wire_status(told, sandbox_id, {"image": order.image})
         status.labels, status.annotations = orders.without(status.labels), orders.without(status.annotations)
         status.log_path = status.log_path or order.log_path

@@ -24,8 +24,8 @@ S = TypeVar("S", bound=Struct)
 class ContainerOrder(Struct, kw_only=True, omit_defaults=True):
     """What of a container's config its status does not tell."""
 
+    sandbox_id: str = ""
     image: str = ""
-    image_id: str = ""
     log_path: str = ""
     stop_signal: str = ""
     stdin: bool = False
