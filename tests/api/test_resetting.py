@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from carob.api.types import coordination_v1, core_v1, meta_v1
+import pytest
+
+from carob.api.status import ApiError
+from carob.api.types import coordination_v1, core_v1, meta_v1, networking_v1
 from carob.api.user import UserInfo
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.server import ApiServer
@@ -78,3 +81,36 @@ async def refusals(client: Client, somebody: Client, order: bytes) -> None:
     assert (await client.raw("GET", PATH)).status == 405
     for wrong in (b"", b"{}", b'{"file": 3}', b'{"file": "/nowhere"}', b'{"file": "/etc/passwd"}'):
         assert (await client.raw("POST", PATH, body=wrong)).status == 400
+
+
+def service(name: str, address: str = "") -> core_v1.Service:
+    spec = core_v1.ServiceSpec(cluster_ip=address, ports=[core_v1.ServicePort(port=80)])
+    return core_v1.Service(metadata=meta_v1.ObjectMeta(name=name, namespace="default"), spec=spec)
+
+
+def test_addresses_of_services_are_those_of_the_snapshot(tmp_path: Path) -> None:
+    async def body() -> None:
+        store = MemoryStore()
+        api = ApiServer(store, ApiServerOptions(), SystemClock(), SystemRandomness())
+        await api.start()
+        client = Client(MemoryTransport(api.handle, ADMIN))
+        await client.create(service("old", "10.43.0.50"))
+        page = await store.list("")
+        file = tmp_path / "file"
+        snapshot.write(file, snapshot.present_of(page.items, page.revision))
+        await client.delete(core_v1.Service, "old", "default")
+        await client.create(service("new", "10.43.0.51"))
+        await client.raw("POST", PATH, body=b'{"file": "%b"}' % str(file).encode())
+        # what came since is free again, what is back is taken
+        await client.create(service("next", "10.43.0.51"))
+        with pytest.raises(ApiError, match="provided IP is already allocated"):
+            await client.create(service("thief", "10.43.0.50"))
+        await client.delete(core_v1.Service, "old", "default")
+        await client.create(service("heir", "10.43.0.50"))
+        addresses = await client.list(networking_v1.IPAddress)
+        owners = {one.metadata.name: one.spec.parent_ref.name for one in addresses.items if one.spec.parent_ref}
+        assert owners["10.43.0.50"] == "heir"
+        assert owners["10.43.0.51"] == "next"
+        await api.close()
+
+    asyncio.run(body())

@@ -154,9 +154,9 @@ class ServiceStrategy(Strategy):
         self._loaded = True
         for service in context.reader.list(self.row):
             self._follow(service.metadata.namespace, service.metadata.name, context.reader)
-        if context.shared:
-            reader = context.reader
-            reader.on_change(self.row, lambda namespace, name: self._follow(namespace, name, reader))
+        reader = context.reader
+        # another server of the same store writes, too, and so does a reset to a snapshot
+        reader.on_change(self.row, lambda namespace, name: self._follow(namespace, name, reader))
 
     def _follow(self, namespace: str, name: str, reader: Reader) -> None:
         """Claim what a Service has, whichever server gave it, and let go what it no longer has."""
