@@ -12,6 +12,9 @@ class FakeMounts:
     def mount_tmpfs(self, path: str, *, size_bytes: int = 0, mode: int = 0o755) -> None:
         self.points[path] = f"tmpfs size={size_bytes} mode={mode:o}"
 
+    def mount_hugetlbfs(self, path: str, *, page_bytes: int, mode: int = 0o755) -> None:
+        self.points[path] = f"hugetlbfs page={page_bytes} mode={mode:o}"
+
     def bind(self, source: str, target: str, *, recursive: bool = True) -> None:
         self.points[target] = source
 

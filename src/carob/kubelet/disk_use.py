@@ -35,5 +35,5 @@ def volume_use(places: Places, pod: core_v1.Pod) -> dict[str, DiskUse]:
     return {
         volume.name: DiskUse(*disk_usage(f"{folder}/{volume.name}"))
         for volume in pod.spec.volumes
-        if volume.empty_dir is not None and volume.empty_dir.medium != "Memory"
+        if volume.empty_dir is not None and not volume.empty_dir.medium
     }

@@ -112,6 +112,9 @@ class HostMounts:
         size = f",size={size_bytes}" if size_bytes else ""
         self._host.mount("tmpfs", path, "tmpfs", 0, f"mode={mode:o}{size}")
 
+    def mount_hugetlbfs(self, path: str, *, page_bytes: int, mode: int = 0o755) -> None:
+        self._host.mount("hugetlbfs", path, "hugetlbfs", 0, f"mode={mode:o},pagesize={page_bytes}")
+
     def bind(self, source: str, target: str, *, recursive: bool = True) -> None:
         self._host.mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
 

@@ -16,7 +16,7 @@ from carob.kubelet.failures import VolumeFailure
 from carob.kubelet.volumes import atomic_writer, host_path, ownership, payloads, sub_paths
 from carob.kubelet.volumes.atomic_writer import File
 from carob.kubelet.volumes.contents import Contents
-from carob.kubelet.volumes.setup import Places, VolumeSetup
+from carob.kubelet.volumes.setup import Places, VolumeSetup, huge_page_bytes
 from tests.fakes.mounts import FakeMounts
 from tests.unit.kubelet.pods import pod
 
@@ -196,6 +196,47 @@ def test_an_empty_dir_in_memory_is_mounted_once_with_its_limit(tmp_path: Path) -
     assert "size=8388608" in node.mounts.points[path]
     node.setup.tear_down("u-1")
     assert path not in node.mounts.points
+
+
+def asking(*sizes: str) -> core_v1.Pod:
+    requests = {f"hugepages-{size}": "4Mi" for size in sizes}
+    return pod(containers=[{"name": "c", "image": "i", "resources": {"requests": requests}}])
+
+
+@pytest.mark.parametrize(
+    ("medium", "sizes", "expected"),
+    [
+        ("HugePages", ("2Mi",), 2 << 20),
+        ("HugePages-1Gi", ("2Mi", "1Gi"), 1 << 30),
+        ("HugePages-2048Ki", ("2Mi",), 2 << 20),
+    ],
+)
+def test_the_page_size_of_a_volume_of_huge_pages(medium: str, sizes: tuple[str, ...], expected: int) -> None:
+    assert huge_page_bytes(asking(*sizes), medium) == expected
+
+
+@pytest.mark.parametrize(
+    ("medium", "sizes", "words"),
+    [
+        ("HugePages", (), "no resource request for huge pages"),
+        ("HugePages-1Gi", ("2Mi",), "no resource request for huge pages"),
+        ("HugePages", ("2Mi", "1Gi"), "multiple huge page sizes"),
+    ],
+)
+def test_volumes_of_huge_pages_that_cannot_be(medium: str, sizes: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        huge_page_bytes(asking(*sizes), medium)
+
+
+def test_a_volume_of_huge_pages_is_mounted_and_goes(tmp_path: Path) -> None:
+    mounts = FakeMounts()
+    setup = VolumeSetup(Places(str(tmp_path)), mounts, 1 << 30)
+    setup.open()
+    volume = core_v1.Volume(name="v", empty_dir=core_v1.EmptyDirVolumeSource(medium="HugePages"))
+    prepared = setup.set_up(asking("2Mi"), [volume], {}, {}, NOW)
+    assert mounts.points[prepared["v"].path] == f"hugetlbfs page={2 << 20} mode=777"
+    setup.tear_down("u-1")
+    assert prepared["v"].path not in mounts.points
 
 
 def test_content_from_the_api_lies_in_memory(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from carob.kubelet.volumes.contents import Contents
     from carob.kubelet.volumes.types import Mounts
 
+HUGE_PAGES = "HugePages"
 SHARED_FOLDER_MODE = 0o777
 # what a tmpfs of its own has, as upstream's secret volumes are
 SECRET_FOLDER_MODE = 0o1777
@@ -168,7 +169,12 @@ class VolumeSetup:
                 fresh = True
                 limit = quantity.memory_bytes(source.size_limit or "0") or self._memory_limit_bytes
                 self._mounts.mount_tmpfs(folder, size_bytes=limit, mode=SHARED_FOLDER_MODE)
-        elif source.medium not in ("", "Memory"):
+        elif source.medium.startswith(HUGE_PAGES):
+            if not self._mounts.is_mounted(folder):
+                fresh = True
+                page_bytes = huge_page_bytes(pod, source.medium)
+                self._mounts.mount_hugetlbfs(folder, page_bytes=page_bytes, mode=SHARED_FOLDER_MODE)
+        elif source.medium:
             raise ValueError(f'unsupported medium "{source.medium}"')
         if fresh:
             # mkdir and mount obey the umask
@@ -177,6 +183,31 @@ class VolumeSetup:
             if group is not None:
                 ownership.give_to_group(folder, group)
         return folder
+
+
+def huge_page_bytes(pod: core_v1.Pod, medium: str) -> int:
+    """The page size of a volume of huge pages: `HugePages-2Mi` says it, `HugePages` means the one that the Pod asks for.
+
+    Raises: ValueError. Source: kubelet `volume/emptydir/empty_dir.go` (getPageSizeMountOption).
+    """
+    prefix = "hugepages-"
+    spec = pod.spec
+    asked = {
+        quantity.whole(name.removeprefix(prefix))
+        for container in (*spec.init_containers, *spec.containers)
+        for name in container.resources.requests
+        if name.startswith(prefix)
+    }
+    named = medium.removeprefix(HUGE_PAGES).removeprefix("-")
+    if named:
+        asked &= {quantity.whole(named)}
+    if not asked:
+        raise ValueError(
+            f"medium {medium}: hugePages storage requested, but there is no resource request for huge pages"
+        )
+    if len(asked) > 1:
+        raise ValueError(f"medium: {medium} can't be used if container requests multiple huge page sizes")
+    return asked.pop()
 
 
 def _remove(path: str) -> None:

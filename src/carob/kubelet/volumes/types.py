@@ -13,6 +13,10 @@ class Mounts(Protocol):
         """A file system in memory on the folder `path`; size 0: the kernel's default (half of the memory)."""
         ...
 
+    def mount_hugetlbfs(self, path: str, *, page_bytes: int, mode: int = 0o755) -> None:
+        """Huge pages of this size as a file system on the folder `path`."""
+        ...
+
     def bind(self, source: str, target: str, *, recursive: bool = True) -> None:
         """Make `source` visible at `target` too."""
         ...
