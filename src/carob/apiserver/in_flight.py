@@ -27,18 +27,28 @@ _VITAL_GROUPS = frozenset(("system:nodes", "system:serviceaccounts:kube-system")
 _VITAL_USERS = frozenset(("system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"))
 
 
-class InFlight:
-    """The requests that wait. `check` before; then an `enter` and a `leave` of the same user around the waiting."""
+WATCHES_LIMIT = 16384
+"""How many watches there may be; they share their events, but each has a connection and a place in every round."""
 
-    def __init__(self) -> None:
+
+class InFlight:
+    """The requests that wait. `check` before; then an `enter` and a `leave` of the same user around the waiting.
+
+    Watches have a second one of these, with room of their own.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
         self.count = 0
+        self._limit = limit
+        self._others_limit = limit * 8 // 10
+        self._each_limit = self._others_limit // 2
         self._of_user: dict[str, int] = {}
 
     def check(self, user: UserInfo) -> None:
         """Raises: ApiError 429 when there is no room for this user."""
         mine = self._of_user.get(user.name, 0)
         # the usual case asks for nothing else
-        if (self.count >= OTHERS_LIMIT or mine >= EACH_LIMIT) and not self._has_room(user, mine):
+        if (self.count >= self._others_limit or mine >= self._each_limit) and not self._has_room(user, mine):
             raise too_many_requests("too many requests, please try again later", RETRY_AFTER_SECONDS)
 
     def enter(self, user: UserInfo) -> None:
@@ -57,7 +67,7 @@ class InFlight:
 
     def _has_room(self, user: UserInfo, mine: int) -> bool:
         if user.name in _VITAL_USERS or not _VITAL_GROUPS.isdisjoint(user.groups):
-            return self.count < LIMIT
+            return self.count < self._limit
         if "system:masters" in user.groups:
-            return self.count < ADMINISTRATORS_LIMIT
-        return self.count < OTHERS_LIMIT and mine < EACH_LIMIT
+            return self.count < self._limit * 9 // 10
+        return self.count < self._others_limit and mine < self._each_limit

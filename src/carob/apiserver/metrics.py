@@ -8,10 +8,13 @@ Source: apiserver `endpoints/metrics/metrics.go` for names, labels and buckets.
 
 from __future__ import annotations
 
+import os
 import resource as process_limits
 from bisect import bisect_left
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carob.apiserver.well_known import API_VERSION
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[Key, _Series] = {}
-        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._gauges: list[tuple[str, str, Callable[[], list[tuple[str, float]]]]] = []
 
     def observe(self, info: RequestInfo, code: int, seconds: float) -> None:
         """Count one answered request."""
@@ -82,9 +85,9 @@ class Metrics:
             series.buckets[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
             series.seconds += seconds
 
-    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a value that is asked for whenever somebody scrapes."""
-        self._gauges.append((name, text, value))
+    def gauges(self, name: str, text: str, values: Callable[[], list[tuple[str, float]]]) -> None:
+        """Show values, each with its labels, that are asked for whenever somebody scrapes."""
+        self._gauges.append((name, text, values))
 
     def answer(self) -> Response:
         """The page."""
@@ -99,10 +102,12 @@ class Metrics:
             for code, count in series.by_code.items():
                 yield f'{total}{{code="{code}",{labels}}} {count}'
         yield from self._durations()
-        for name, text, value in self._gauges:
+        for name, text, values in self._gauges:
             yield f"# HELP {name} {text}"
             yield f"# TYPE {name} gauge"
-            yield f"{name} {value():g}"
+            for labels, value in values():
+                yield f"{name}{{{labels}}} {value:g}"
+        yield from _process()
         usage = process_limits.getrusage(process_limits.RUSAGE_SELF)
         yield "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds."
         yield "# TYPE process_cpu_seconds_total counter"
@@ -123,6 +128,25 @@ class Metrics:
             yield f'{name}_bucket{{{labels},le="+Inf"}} {count}'
             yield f"{name}_sum{{{labels}}} {series.seconds:.6f}"
             yield f"{name}_count{{{labels}}} {count}"
+
+
+def _process() -> Iterable[str]:
+    """What every process shows under these names."""
+    pages = Path("/proc/self/statm").read_text().split()
+    size = process_limits.getpagesize()
+    figures = (
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", int(pages[1]) * size),
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", int(pages[0]) * size),
+        ("process_open_fds", "Number of open file descriptors.", len(os.listdir("/proc/self/fd"))),
+    )
+    for name, text, value in figures:
+        yield f"# HELP {name} {text}"
+        yield f"# TYPE {name} gauge"
+        yield f"{name} {value}"
+    major, minor = API_VERSION.removeprefix("v").split(".")[:2]
+    yield "# HELP kubernetes_build_info [ALPHA] What is built here, always 1."
+    yield "# TYPE kubernetes_build_info gauge"
+    yield f'kubernetes_build_info{{git_version="{API_VERSION}",major="{major}",minor="{minor}",platform="linux"}} 1'
 
 
 def _labels(key: Key) -> str:

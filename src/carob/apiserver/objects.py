@@ -169,6 +169,10 @@ class Objects:
             cache = self._caches[place] = ResourceCache(stored, self.revision)
         return cache
 
+    def counts(self) -> list[tuple[str, str, int]]:
+        """Group, plural and how many there are, of every resource that was ever looked at."""
+        return [(group, plural, cache.count()) for (group, plural), cache in sorted(self._caches.items())]
+
     def fan(self, row: Resource) -> FanOut:
         """The watchers of a row's objects."""
         stored = self.stored_row(row)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from carob.apiserver.admission.pod_security_rules import USUAL as USUAL_SECURITY
 from carob.apiserver.admission.pod_security_rules import PodSecurityRules
 from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules
+from carob.apiserver.in_flight import WATCHES_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,8 @@ class ApiServerOptions:
     """What a node must know that joins: kube-system/carob-node-config; empty: there is none, and no cluster-info."""
     authentication: AuthenticationRules = USUAL
     """Whose tokens are believed besides our own, and where the anonymous may speak."""
+    watches_limit: int = WATCHES_LIMIT
+    """How many watches there may be at one time; further ones are told to come back."""
     pod_security: PodSecurityRules = USUAL_SECURITY
     """The levels of namespaces without labels, and who is exempt."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")

@@ -10,6 +10,7 @@ May touch: the store (through the engine). It opens no socket: `handle` is the t
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.resources import BUILT_IN, ResourceTable
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.store.types import Store
-    from carob.transport.http import Request
+    from carob.transport.http import Request, Sink
 
 _log = get_logger("apiserver")
 
@@ -91,11 +92,19 @@ class ApiServer:
         self._servers: ServerEndpoints | None = None
         self._stage = "starting"
         self._in_flight = InFlight()
-        self.metrics.gauge(
+        self._watches = InFlight(options.watches_limit)
+        self.metrics.gauges(
             "apiserver_current_inflight_requests",
             "[STABLE] Requests that wait for the disk.",
-            lambda: self._in_flight.count,
+            lambda: [('request_kind="mutating"', self._in_flight.count)],
         )
+        self.metrics.gauges(
+            "apiserver_longrunning_requests",
+            "[STABLE] Watches that are open.",
+            lambda: [('component="apiserver",verb="WATCH"', self._watches.count)],
+        )
+        for name in ("apiserver_storage_objects", "apiserver_resource_objects"):
+            self.metrics.gauges(name, "[STABLE] Objects that are stored, by their kind.", partial(self._stored, name))
         self._connections: NodeConnections | None = None
         self._dialer: SocketDialer | None = None
         self._oidc: OidcTokens | None = None
@@ -263,6 +272,8 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
+            if answer.stream is not None:
+                answer = self._counted(info, request, user, answer)
             _finish_form(info, request, answer)
             _warn_of_deprecation(info, answer)
             self.metrics.observe(info, answer.status, self._clock.monotonic() - started)
@@ -284,6 +295,32 @@ class ApiServer:
         answer = self.handle(request)
         return answer if isinstance(answer, Response) else await answer
 
+    def _stored(self, name: str) -> list[tuple[str, float]]:
+        """How many objects there are of each kind, under the labels of the older metric or of the newer one."""
+        counts = self.engine.reader.counts()
+        if name == "apiserver_storage_objects":
+            return [(f'resource="{f"{plural}.{group}" if group else plural}"', n) for group, plural, n in counts]
+        return [(f'group="{group}",resource="{plural}"', n) for group, plural, n in counts]
+
+    def _counted(self, info: RequestInfo, request: Request, user: UserInfo, answer: Response) -> Response:
+        """The watch with its place taken until its reader leaves, or the refusal where there is no room for one more."""
+        if info.verb != "watch":
+            return answer
+        watches, begin = self._watches, answer.stream
+        assert begin is not None
+        try:
+            watches.check(user)
+        except ApiError as error:
+            return answer_of(error, request)
+
+        def counted(sink: Sink) -> None:
+            watches.enter(user)
+            sink.on_close(lambda: watches.leave(user))
+            begin(sink)
+
+        answer.stream = counted
+        return answer
+
     async def _finish(
         self, request: Request, info: RequestInfo, user: UserInfo, answer: Awaitable[Response], started: float
     ) -> Response:
@@ -294,6 +331,8 @@ class ApiServer:
             response = self._failed(request, info, error)
         finally:
             self._in_flight.leave(user)
+        if response.stream is not None:
+            response = self._counted(info, request, user, response)
         _finish_form(info, request, response)
         _warn_of_deprecation(info, response)
         self.metrics.observe(info, response.status, self._clock.monotonic() - started)
