@@ -35,6 +35,8 @@ class World:
         self.now = NOW
         self.look: tuple[int, policy_v1.PodDisruptionBudget, list[PodView]] | None = None
         self.past: list[list[PodView]] = []
+        self.seen = 0
+        """Which of them the controller has looked at last."""
         for _ in range(replicas):
             self.replace(0)
             self.ready(0)
@@ -61,7 +63,12 @@ class World:
 
     def see(self, which: int) -> None:
         """The controller looks: at the budget as it is, at Pods as its informer knows them, late by some changes."""
-        pods = self.past[-1 - which % len(self.past)] if self.past else list(self.pods.values())
+        pods = list(self.pods.values())
+        if self.past:
+            # an informer may be late, but it never goes back in time
+            late = min(which % len(self.past), len(self.past) - 1 - self.seen)
+            self.seen = len(self.past) - 1 - late
+            pods = self.past[self.seen]
         self.look = (self.version, copy.deepcopy(self.budget), pods)
 
     def write(self, which: int) -> None:
@@ -94,7 +101,10 @@ class World:
     def happen(self, what: int, which: int) -> None:
         actions = (self.replace, self.ready, self.gone, self.see, self.write, self.evict)
         actions[what](which)
-        self.past = [*self.past[-4:], [copy.deepcopy(one) for one in self.pods.values()]]
+        self.past.append([copy.deepcopy(one) for one in self.pods.values()])
+        if len(self.past) > 5:
+            del self.past[0]
+            self.seen = max(self.seen - 1, 0)
 
     def working(self) -> int:
         return sum(one.is_ready and not one.is_ending for one in self.pods.values())
@@ -137,7 +147,7 @@ def test_evictions_never_break_a_budget(
         world.replace(0)
         world.ready(0)
     world.now += 121
-    world.past = []
+    world.past, world.seen = [], 0
     world.see(0)
     world.write(0)
     assert world.budget.status.disruptions_allowed == max(replicas - world.least(), 0)
