@@ -5,6 +5,7 @@ Answers upstream's "[sig-network] ServiceCIDR and IPAddress API" and "[sig-netwo
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from carob.apiserver.pki import Pki, PkiOptions, ensure_pki
 from carob.base.clock import SystemClock
 from carob.controllers.service_addresses import ORPHAN_SECONDS
 from carob.controllers.service_ranges import FINALIZER, GRACE_SECONDS
+from tests.fakes import engine_world
 from tests.fakes.controller_world import World, in_world
 
 SMALL, LARGE = "10.90.0.0/29", "10.90.0.0/24"
@@ -208,3 +210,24 @@ def test_what_is_wrong_is_refused(pki: Pki, kind: Any, name: str, spec: dict[str
         assert words in error.message
 
     in_world(pki, body)
+
+
+def test_a_deletion_that_comes_too_late_takes_no_address() -> None:
+    async def body(world: engine_world.World) -> None:
+        path = "/api/v1/namespaces/default/services/web"
+        spec = {"ports": [{"port": 80}], "clusterIP": "10.43.0.50"}
+        made = await world.made(path.removesuffix("/web"), {"metadata": {"name": "web"}, "spec": spec})
+        options = {"preconditions": {"resourceVersion": made["metadata"]["resourceVersion"]}}
+        headers = {"content-type": "application/merge-patch+json"}
+        # both are on their way before either is written
+        answers = await asyncio.gather(
+            world.ask("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, headers),
+            world.ask("DELETE", path, options),
+        )
+        assert [code for code, _ in answers] == [200, 409]
+        address = "/apis/networking.k8s.io/v1/ipaddresses/10.43.0.50"
+        assert (await world.ask("GET", address))[0] == 200
+        assert (await world.ask("DELETE", path))[0] == 200
+        assert (await world.ask("GET", address))[0] == 404
+
+    engine_world.in_world(body)

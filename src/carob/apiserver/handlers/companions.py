@@ -1,7 +1,8 @@
 """Objects that come and go with another one: the IPAddress of a Service's address.
 
-They are written in the same turn of the loop as what they belong to, so a store of our own commits both at once. On a
-shared store one may be seen before the other, as upstream; what a server leaves half done is mended by the controllers.
+They are made in the same turn of the loop as what they belong to, so a store of our own commits both at once, and go
+after it. On a shared store one may be seen before the other, as upstream; what a server leaves half done is mended by
+the controllers.
 """
 
 from __future__ import annotations
@@ -33,15 +34,17 @@ async def together(
     Raises: ApiError of the write; then the companions are as before. Failures of companions are logged alone.
     """
     companions = backend.strategies.of(context.row).companions(new, old)
-    begun = [_Begun(one, _begin(backend, context, one)) for one in companions]
+    come = [_Begun(one, _begin(backend, context, one)) for one in companions if one.obj is not None]
     try:
         entry = await write
     except BaseException:
-        for one in reversed(begun):
-            if await _settled(one) and one.companion.obj is not None:
+        for one in reversed(come):
+            if await _settled(one):
                 await _settled(_Begun(one.companion, _begin(backend, context, one.companion._replace(obj=None))))
         raise
-    for one in begun:
+    # what goes waits until it is known that what it belongs to has gone
+    left = [_Begun(one, _begin(backend, context, one)) for one in companions if one.obj is None]
+    for one in (*come, *left):
         await _settled(one)
     return entry
 
