@@ -54,6 +54,8 @@ class ApiServerOptions:
     """What a node must know that joins: kube-system/carob-node-config; empty: there is none, and no cluster-info."""
     authentication: AuthenticationRules = USUAL
     """Whose tokens are believed besides our own, and where the anonymous may speak."""
+    admission_plugins: tuple[str, ...] = ()
+    """Plugins that are off unless they are named here: OwnerReferencesPermissionEnforcement."""
     watches_limit: int = WATCHES_LIMIT
     """How many watches there may be at one time; further ones are told to come back."""
     pod_security: PodSecurityRules = USUAL_SECURITY

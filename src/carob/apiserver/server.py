@@ -120,7 +120,7 @@ class ApiServer:
         self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
         ledger = QuotaLedger(reader, self.engine, BUILT_IN, self._clock)
         quota = QuotaAdmission(reader, ledger)
-        self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota, options))
+        self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota, options, self.table))
         self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
         self._dispatcher = Dispatcher(self.engine.handle, self._answer_path, self.discovery.groups)
         self._register_virtual()

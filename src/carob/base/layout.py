@@ -208,6 +208,11 @@ class Cluster:
         return self.server_dir / "pod-security.json"
 
     @property
+    def admission_plugins_file(self) -> Path:
+        """The names of admission plugins that the user switched on, one a line."""
+        return self.server_dir / "admission-plugins"
+
+    @property
     def file(self) -> Path:
         return Path(self.state_dir) / "cluster.json"
 

@@ -13,12 +13,41 @@ if TYPE_CHECKING:
     from carob.cli.flags import Arguments, Flags
 
 
+_OPTIONAL = frozenset(("OwnerReferencesPermissionEnforcement",))
+_ALWAYS_ON = frozenset(
+    (
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
+        "DefaultIngressClass",
+        "DefaultStorageClass",
+        "DefaultTolerationSeconds",
+        "LimitRanger",
+        "NamespaceLifecycle",
+        "NodeRestriction",
+        "PersistentVolumeClaimResize",
+        "PodSecurity",
+        "Priority",
+        "ResourceQuota",
+        "RuntimeClass",
+        "ServiceAccount",
+        "StorageObjectInUseProtection",
+        "TaintNodesByCondition",
+    )
+)
+
+
 def add_flags(flags: Flags) -> None:
     """kube-apiserver's."""
     flags.text(
         "admission-control-config-file",
         meta="FILE",
         help="an AdmissionConfiguration for the plugin PodSecurity: usual levels, exemptions",
+    )
+    flags.csv(
+        "enable-admission-plugins",
+        meta="NAME,...",
+        help="besides those that are on: OwnerReferencesPermissionEnforcement",
     )
 
 
@@ -39,6 +68,18 @@ def read(arguments: Arguments) -> str:
         raise CommandError(f"error: --admission-control-config-file: {file}: {error}") from error
 
 
-def put(cluster: Cluster, text: str) -> None:
-    """Write it where the server finds it. Raises: CommandError when a server runs with other rules."""
+def plugins(arguments: Arguments) -> str:
+    """The names of plugins that are to be on, one a line. Raises: CommandError for what is none."""
+    wanted = []
+    for name in arguments.enable_admission_plugins:
+        if name in _OPTIONAL:
+            wanted.append(name)
+        elif name not in _ALWAYS_ON:
+            raise CommandError(f'error: --enable-admission-plugins: "{name}" is unknown')
+    return "".join(f"{name}\n" for name in sorted(set(wanted)))
+
+
+def put(cluster: Cluster, text: str, names: str) -> None:
+    """Write both where the server finds them. Raises: CommandError when a server runs with others."""
     clusters.keep_for_server(cluster, cluster.pod_security_file, text, "admission")
+    clusters.keep_for_server(cluster, cluster.admission_plugins_file, names, "admission")

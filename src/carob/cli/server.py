@@ -81,10 +81,10 @@ def run(arguments: Arguments) -> int:
         )
     alone = arguments.store or listening.given(arguments) or arguments.cluster_cidr or arguments.service_cidr
     issuers = authentication.read(arguments)
-    security = admission_config.read(arguments)
+    security, plugins = admission_config.read(arguments), admission_config.plugins(arguments)
     cluster = _described(arguments) if alone else clusters.existing(arguments)
     authentication.put(cluster, issuers)
-    admission_config.put(cluster, security)
+    admission_config.put(cluster, security, plugins)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 

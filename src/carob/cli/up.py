@@ -96,7 +96,7 @@ def run(arguments: Arguments) -> int:
     scheduler = scheduler_config.read(arguments.scheduler_config)
     kubelet = node_config.read(arguments)
     issuers = authentication.read(arguments)
-    security = admission_config.read(arguments)
+    security, plugins = admission_config.read(arguments), admission_config.plugins(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -126,7 +126,7 @@ def run(arguments: Arguments) -> int:
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)
-            admission_config.put(cluster, security)
+            admission_config.put(cluster, security, plugins)
         running = start_parts(cluster, progress, deadline)
         _write_kubeconfig(cluster)
     if running:

@@ -138,6 +138,7 @@ class ServerProcess:
             eviction_seconds=self._cluster.eviction_seconds,
             authentication=self._authentication(),
             pod_security=self._pod_security(),
+            admission_plugins=self._admission_plugins(),
             # where no node of ours is, nobody makes routes to Pods
             pods_through_nodes=not self._cluster.nodes,
             node_config={
@@ -155,6 +156,11 @@ class ServerProcess:
         if not file.exists():
             return USUAL
         return kept(file.read_text())
+
+    def _admission_plugins(self) -> tuple[str, ...]:
+        """What is on besides the usual."""
+        file = self._cluster.admission_plugins_file
+        return tuple(file.read_text().split()) if file.exists() else ()
 
     def _pod_security(self) -> PodSecurityRules:
         """The usual levels and who is exempt."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.apiserver.admission import owner_references
 from carob.apiserver.admission.certificates import CertificateRequests
 from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
@@ -25,6 +26,7 @@ from carob.apiserver.admission.storage_in_use import (
 from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
 
 if TYPE_CHECKING:
+    from carob.api.resources import ResourceTable
     from carob.apiserver.admission.resource_quotas import QuotaAdmission
     from carob.apiserver.authz.authorizer import Authorizer
     from carob.apiserver.options import ApiServerOptions
@@ -33,9 +35,17 @@ if TYPE_CHECKING:
 
 
 def default_plugins(
-    reader: Reader, authorizer: Authorizer, randomness: Randomness, quota: QuotaAdmission, options: ApiServerOptions
+    reader: Reader,
+    authorizer: Authorizer,
+    randomness: Randomness,
+    quota: QuotaAdmission,
+    options: ApiServerOptions,
+    table: ResourceTable,
 ) -> list[AdmissionPlugin]:
-    """Every plugin, ready to be put into the chain."""
+    """Every plugin that is on, ready to be put into the chain."""
+    wanted: list[AdmissionPlugin] = []
+    if owner_references.NAME in options.admission_plugins:
+        wanted.append(owner_references.OwnerReferences(authorizer, table))
     return [
         NamespaceLifecycle(reader),
         LimitRanger(reader),
@@ -52,5 +62,6 @@ def default_plugins(
         CertificateRequests(authorizer),
         DefaultIngressClass(reader),
         RoleEscalation(authorizer),
+        *wanted,
         quota,
     ]
