@@ -19,6 +19,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from carob.host import cgroup_v1, cgroup_v2
+from carob.host.pressure import Pressure
 from carob.host.types import Host
 
 
@@ -64,6 +65,8 @@ class CgroupStats(Struct, kw_only=True, frozen=True):
     swap_usage_bytes: int = 0
     cpu_user_nanoseconds: int = 0
     cpu_system_nanoseconds: int = 0
+    pressure: dict[str, Pressure] = field(default_factory=dict)
+    """By resource (cpu, memory, io); v1 tells of none."""
 
 
 class Layout(Struct, frozen=True):

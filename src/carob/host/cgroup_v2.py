@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from carob.host import pressure
 from carob.host.types import Host
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Version2:
             swap_usage_bytes=self._number(path, "memory.swap.current"),
             cpu_user_nanoseconds=cpu.get("user_usec", 0) * 1000,
             cpu_system_nanoseconds=cpu.get("system_usec", 0) * 1000,
+            pressure=pressure.read(self._host.read, lambda resource: f"{self._mount}{path}/{resource}.pressure"),
         )
 
     def devices(self, path: str) -> dict[tuple[int, int], list[int]]:

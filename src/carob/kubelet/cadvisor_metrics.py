@@ -146,6 +146,28 @@ def _disks(look: Look) -> list[Family]:
     return families
 
 
+def _pressures(look: Look) -> list[Family]:
+    """Source: cAdvisor's `container_pressure_…`: waiting is some of the processes, stalled is all."""
+    words = {"cpu": "CPU", "memory": "memory", "io": "I/O"}
+    waits = {
+        (name, kind): Family(
+            f"container_pressure_{name}_{'waiting' if kind == 'some' else 'stalled'}_seconds_total",
+            "counter",
+            f"Total time duration {'' if kind == 'some' else 'no '}tasks in the container "
+            f"{'have waited' if kind == 'some' else 'could make progress'} due to {shown} congestion.",
+        )
+        for name, shown in words.items()
+        for kind in ("some", "full")
+    }
+    every = [(_group_labels(one), one.stats.pressure, one.stats.timestamp) for one in look.sandboxes.values()]
+    every += [(_labels(use), use.stats.pressure, use.stats.timestamp) for use in look.containers]
+    for labels, pressure, time in every:
+        for name, found in pressure.items():
+            for kind, stall in (("some", found.some), ("full", found.full)):
+                waits[name, kind].add(labels, stall.total_microseconds / 1e6, time)
+    return list(waits.values())
+
+
 def _device_name(device: DeviceStats) -> str:
     path = f"/sys/dev/block/{device.major}:{device.minor}"
     try:
@@ -206,7 +228,7 @@ def page(look: Look, machine: Machine) -> str:
     cores.add(ids, machine.cpus)
     memory = Family("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.")
     memory.add(ids, machine.memory_bytes)
-    more = [*_networks(look), *_disks(look)]
+    more = [*_networks(look), *_disks(look), *_pressures(look)]
     return text([version, cpu, user, system, *families, *more, seen, failures, start, cores, memory])
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from carob.host import pressure
 from carob.kubelet.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from carob.host.pressure import Pressure
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
@@ -63,6 +66,8 @@ class NodeUse:
     swap_usage_bytes: int
     swap_available_bytes: int
     booted_at: float
+    pressure: Mapping[str, Pressure] = field(default_factory=dict)
+    """By resource (cpu, memory, io)."""
 
 
 def read_machine() -> Machine:
@@ -117,6 +122,7 @@ def read_use() -> NodeUse:
         swap_usage_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
         swap_available_bytes=memory.get("SwapFree", 0),
         booted_at=times[1],
+        pressure=pressure.read(read_text, lambda resource: f"/proc/pressure/{resource}"),
     )
 
 

@@ -13,6 +13,7 @@ from carob.base.clock import rfc3339, rfc3339_micro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from carob.host.pressure import Pressure, Stall
     from carob.kubelet.machine import Machine
     from carob.kubelet.machine import Usage as Fullness
     from carob.kubelet.pod_record import PodRecord
@@ -49,6 +50,7 @@ def summary(
             "swapUsageBytes": use.swap_usage_bytes,
         },
     }
+    _add_pressure(node, now, use.pressure)
     if disks is not None:
         full, images = disks
         fs = _filesystem(now, full.disk_available_bytes, full.disk_capacity_bytes)
@@ -128,7 +130,19 @@ def _group(own: SandboxUse) -> dict[str, Any]:
     if stats.interfaces:
         interfaces = [_interface(one) for one in stats.interfaces]
         tree["network"] = {"time": time, **interfaces[0], "interfaces": interfaces}
+    _add_pressure(tree, time, stats.pressure)
     return tree
+
+
+def _add_pressure(tree: dict[str, Any], time: str, pressure: Mapping[str, Pressure]) -> None:
+    """Source: KEP-4205; stats v1alpha1 `PSIStats`, whose totals are microseconds."""
+    for name, found in pressure.items():
+        stalls = {"full": _stall(found.full), "some": _stall(found.some)}
+        tree.setdefault(name, {"time": time})["psi"] = stalls
+
+
+def _stall(stall: Stall) -> dict[str, Any]:
+    return {"total": stall.total_microseconds, "avg10": stall.avg10, "avg60": stall.avg60, "avg300": stall.avg300}
 
 
 def _interface(one: InterfaceStats) -> dict[str, Any]:
@@ -158,6 +172,7 @@ def _container(use: ContainerUse, disk: bool) -> dict[str, Any]:
         },
         "swap": {"time": time, "swapUsageBytes": stats.swap_usage_bytes},
     }
+    _add_pressure(tree, time, stats.pressure)
     if disk:
         tree["rootfs"] = {"time": time, "usedBytes": stats.rootfs_used_bytes, "inodesUsed": stats.rootfs_inodes_used}
     return tree

@@ -32,6 +32,7 @@ def look(host: Host, cgroups: Cgroups, sandbox_id: str, group: str, pid: int, no
         page_faults=used.page_faults,
         major_page_faults=used.major_page_faults,
         process_count=used.process_count,
+        pressure=used.pressure,
         interfaces=interfaces(host, pid) if pid else [],
     )
 

@@ -21,6 +21,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from carob.host.pressure import Pressure
+
 
 class RuntimeFailure(Exception):
     """The runtime could not do it.
@@ -276,6 +278,8 @@ class ContainerStats(Struct, kw_only=True):
     cpu_system_nanoseconds: int = 0
     devices: list[DeviceStats] = field(default_factory=list)
     """Only where the disk was asked for."""
+    pressure: dict[str, Pressure] = field(default_factory=dict)
+    """By resource (cpu, memory, io), where the kernel tells of it."""
 
 
 class DeviceStats(Struct, frozen=True):
@@ -317,6 +321,7 @@ class SandboxStats(Struct, kw_only=True):
     process_count: int = 0
     interfaces: list[InterfaceStats] = field(default_factory=list)
     """Empty for a sandbox on the node's network."""
+    pressure: dict[str, Pressure] = field(default_factory=dict)
 
 
 class Image(Struct, kw_only=True):

@@ -9,6 +9,7 @@ import pytest
 
 from carob.host.cgroup import CgroupLimits, Cgroups, DeviceCounters, claim_hybrid, detect
 from carob.host.cgroup_v2 import weight
+from carob.host.pressure import Pressure, Stall
 from carob.host.recording import FakeHost, faulty
 
 POD = "/carob-x/kubepods/burstable/pod1"
@@ -269,9 +270,13 @@ def test_counters_of_v2() -> None:
         f"{folder}/memory.swap.current": "7\n",
         f"{folder}/cpu.stat": "usage_usec 123\nuser_usec 1\nnr_periods 6\nnr_throttled 5\nthrottled_usec 4\n",
         f"{folder}/pids.current": "4\n",
+        f"{folder}/cpu.pressure": "some avg10=1.50 avg60=0.25 avg300=0.00 total=12345\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=6\n",
+        f"{folder}/memory.pressure": "what is that\n",
     }
     stats = groups.stats(POD)
     assert stats is not None
+    assert stats.pressure == {"cpu": Pressure(Stall(12345, 1.5, 0.25, 0.0), Stall(6))}
     assert (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes) == (5000, 0, 700)
     assert (stats.cpu_usage_nanoseconds, stats.process_count, stats.major_page_faults) == (123_000, 4, 1)
     assert (stats.cpu_periods, stats.cpu_throttled_periods, stats.cpu_throttled_nanoseconds) == (6, 5, 4000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from carob.host.pressure import Pressure, Stall
 from carob.kubelet import cadvisor_metrics, resource_metrics, statistics
 from carob.kubelet.exposition import Family, text
 from carob.kubelet.machine import NodeUse, Usage, read_machine, read_use
@@ -89,6 +90,7 @@ def with_group() -> Look:
     plain = look()
     (use,) = plain.containers
     use.stats.devices = [DeviceStats(259, 99, 1, 2, 3, 4)]
+    use.stats.pressure = {"io": Pressure(Stall(2_500_000, 1.5), Stall(500_000))}
     config = SandboxConfig(name="p", namespace="default", uid="u-1", cgroup_parent="/kubepods/podu-1")
     sandbox = SandboxStatus(id="s-1", config=config, state=SandboxState.READY, created_at=90.0)
     stats = SandboxStats(
@@ -121,6 +123,16 @@ def test_cadvisor_metrics_of_networks_disks_and_pods() -> None:
     one = 'container="web",id="/web-0",image="web:1",name="web-0",namespace="default",pod="p"'
     assert f'container_fs_writes_bytes_total{{{one},device="259:99"}} 2 200500' in lines
     assert f'container_fs_reads_total{{{one},device="259:99"}} 3 200500' in lines
+
+
+def test_what_waited_for_processors_memory_and_disks_is_told() -> None:
+    (mine,) = statistics.summary(with_group(), read_machine(), "node-0", None, {})["pods"]
+    some = {"total": 2_500_000, "avg10": 1.5, "avg60": 0.0, "avg300": 0.0}
+    assert mine["containers"][0]["io"]["psi"]["some"] == some
+    lines = cadvisor_metrics.page(with_group(), read_machine()).splitlines()
+    one = 'container="web",id="/web-0",image="web:1",name="web-0",namespace="default",pod="p"'
+    assert f"container_pressure_io_waiting_seconds_total{{{one}}} 2.5 200500" in lines
+    assert f"container_pressure_io_stalled_seconds_total{{{one}}} 0.5 200500" in lines
 
 
 def test_probes_are_counted_and_forgotten_with_their_container() -> None:

@@ -100,6 +100,7 @@ def _from_group(
         swap_usage_bytes=used.swap_usage_bytes,
         cpu_user_nanoseconds=used.cpu_user_nanoseconds,
         cpu_system_nanoseconds=used.cpu_system_nanoseconds,
+        pressure=used.pressure,
         devices=devices,
         rootfs_used_bytes=_number(layer.used_bytes) if layer is not None else 0,
         rootfs_inodes_used=_number(layer.inodes_used) if layer is not None else 0,

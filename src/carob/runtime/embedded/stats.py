@@ -68,6 +68,7 @@ class Stats:
             rootfs_inodes_used=layer_files,
             cpu_user_nanoseconds=used.cpu_user_nanoseconds,
             cpu_system_nanoseconds=used.cpu_system_nanoseconds,
+            pressure=used.pressure,
             devices=[DeviceStats(*astuple(one)) for one in self._parts.cgroups.devices(record.cgroup)] if disk else [],
         )
 
