@@ -113,7 +113,9 @@ def memory(nodes: int, pods: int) -> str:
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.decisions", description=__doc__)
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=f"some of {', '.join(WORKLOADS)}")
+    # devices come from the API
+    known = [name for name, workload in WORKLOADS.items() if not workload.devices]
+    parser.add_argument("workloads", nargs="*", default=known, help=f"some of {', '.join(known)}")
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=2000)
     arguments = parser.parse_args()

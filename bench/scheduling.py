@@ -21,7 +21,19 @@ import uvloop
 from bench import scale
 from bench.cluster import Bench, cpu_seconds, memory_bytes
 from bench.load import Client, Watcher, context, request
-from bench.workloads import SERVICES, WORKLOADS, Tree, Workload, encoded, pod, service
+from bench.workloads import (
+    RESOURCES,
+    SERVICES,
+    WORKLOADS,
+    Tree,
+    Workload,
+    claim_template,
+    device_class,
+    encoded,
+    pod,
+    service,
+    slice_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -131,6 +143,10 @@ async def measure(bench: Bench, workload: Workload, nodes: int, pods: int) -> Ra
         await load.create([tree], "/apis/scheduling.k8s.io/v1/priorityclasses")
     if workload.services:
         await load.create([service(n) for n in range(SERVICES)], f"/api/v1/namespaces/{NAMESPACE}/services")
+    if workload.devices:
+        await load.create([device_class()], f"{RESOURCES}/deviceclasses")
+        await load.create([claim_template()], f"{RESOURCES}/namespaces/{NAMESPACE}/resourceclaimtemplates")
+        await load.create([slice_of(n) for n in range(nodes)], f"{RESOURCES}/resourceslices")
     if workload.before is not None:
         await load.until_placed([workload.before(n) for n in range(4 * nodes)])
     if workload.backlog is not None:

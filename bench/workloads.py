@@ -9,6 +9,8 @@ from typing import Any
 
 HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 SERVICES = 10
+DEVICES = 10
+RESOURCES = "/apis/resource.k8s.io/v1"
 Tree = dict[str, Any]
 
 
@@ -30,6 +32,8 @@ class Workload:
     """Whether other things come and go meanwhile."""
     services: bool = False
     """Whether Services select the Pods, so that they are spread without a constraint of their own."""
+    devices: bool = False
+    """Whether the Pods claim devices: a template for their claims, and a slice of devices for each node."""
 
 
 def pod(number: int, prefix: str = "pod", labels: dict[str, str] | None = None, cpu: str = "100m", **spec: Any) -> Tree:
@@ -53,6 +57,40 @@ def service(number: int) -> Tree:
     name = f"app-{number}"
     spec = {"type": "ExternalName", "externalName": "example.com", "selector": {"app": name}}
     return {"metadata": {"name": name}, "spec": spec}
+
+
+def device_class() -> Tree:
+    """A class of all devices of one driver."""
+    chosen = {"cel": {"expression": 'device.driver == "bench.example.com"'}}
+    return {"metadata": {"name": "bench"}, "spec": {"selectors": [chosen]}}
+
+
+def claim_template() -> Tree:
+    """Each Pod's claim: one device of the class that is big enough."""
+    chosen = {"cel": {"expression": 'device.attributes["bench.example.com"].size >= 2'}}
+    exactly = {"deviceClassName": "bench", "selectors": [chosen]}
+    return {
+        "metadata": {"name": "card"},
+        "spec": {"spec": {"devices": {"requests": [{"name": "card", "exactly": exactly}]}}},
+    }
+
+
+def slice_of(node: int) -> Tree:
+    """What the driver offers on a node."""
+    name = f"simulated-{node}"
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "driver": "bench.example.com",
+            "nodeName": name,
+            "pool": {"name": name, "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": f"card-{n}", "attributes": {"size": {"int": n + 2}}} for n in range(DEVICES)],
+        },
+    }
+
+
+def _claiming(number: int) -> Tree:
+    return pod(number, resourceClaims=[{"name": "card", "resourceClaimTemplateName": "card"}])
 
 
 def _terms(kind: str, key: str, color: str, *, required: bool) -> Tree:
@@ -114,6 +152,7 @@ WORKLOADS = {
     "unschedulable": Workload(pod, backlog=lambda n: pod(n, "never", cpu="99")),
     "mixed-churn": Workload(pod, churns=True, priorities={"high": 1000}),
     "daemonset": Workload(_daemon, most_each_node=1),
+    "devices": Workload(_claiming, most_each_node=DEVICES, devices=True),
 }
 
 

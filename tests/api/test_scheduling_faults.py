@@ -234,6 +234,7 @@ def test_whatever_fails_no_device_is_given_twice_and_every_pod_gets_one(seed: in
             assert nodes[user.uid] == result.pool, f"seed {seed}"
         await clock.advance(1)
         assert not loop._devices._pending
+        assert all(pod.devices is None for node in loop._snapshot.nodes() for pod in node.pods.values())
         assert len(loop._devices._taken.whole) == 12
 
     in_world(fate, body)

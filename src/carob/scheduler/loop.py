@@ -316,6 +316,7 @@ class SchedulingLoop:
         if plan is not None:
             self._storage.assume(plan, found.name)
         devices = pod.devices.plan(found) if pod.devices is not None and not pod.devices.empty else None
+        pod.devices = None
         if devices is not None:
             self._devices.assume(devices)
         self._requests += 1
@@ -347,6 +348,7 @@ class SchedulingLoop:
             idle = pod.devices.after_filters(pod.uid)[1]
             if idle is not None and DEVICES in self._snapshot.profile(pod).post_filters:
                 group.spawn(self._devices.free(idle), f"free a claim for {pod.key}")
+            pod.devices.forget()
         if nomination is None:
             nominated = None if found.keep else ""
             if not found.keep:

@@ -15,8 +15,8 @@ import recorded
 
 from carob.api import codec, cron, resources
 from carob.api.defaulting import default
-from carob.api.types import apiextensions_v1, batch_v1, core_v1, meta_v1
-from carob.api.validation import batch, crd_schema, field, meta, names, validate_create, validate_update
+from carob.api.types import apiextensions_v1, batch_v1, core_v1, meta_v1, resource_v1
+from carob.api.validation import batch, crd_schema, field, meta, names, resource, validate_create, validate_update
 
 RECORDED = recorded.load("validation")
 TABLE = resources.ResourceTable()
@@ -296,3 +296,19 @@ def test_usual_schemas_are_structural(spec: dict[str, Any]) -> None:
 )
 def test_other_schemas_are_refused(spec: dict[str, Any], errors: list[str]) -> None:
     assert [error.replace("properties[a]: ", ": ", 1) for error in schema_errors(spec)] == errors
+
+
+def test_devices_are_in_places_of_one_term() -> None:
+    term = {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}
+    for terms, wrong in (([term], []), ([term, term], ["nodeSelectorTerms"])):
+        place = {"nodeSelector": {"nodeSelectorTerms": terms}}
+        pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+        common = {"driver": "d.example.com", "pool": pool}
+        whole = common | place | {"devices": [{"name": "a"}]}
+        each = common | {"perDeviceNodeSelection": True, "devices": [{"name": "a"} | place]}
+        for spec, where in ((whole, "spec.nodeSelector."), (each, "spec.devices[0].nodeSelector.")):
+            out: list[Any] = []
+            offered = codec.from_tree(resource_v1.ResourceSlice, {"metadata": {"name": "s"}, "spec": spec})
+            resource.offer(out, offered)
+            assert [cause["field"] for cause in out] == [where + one for one in wrong]
+            assert all("must have exactly one node selector term" in cause["message"] for cause in out)

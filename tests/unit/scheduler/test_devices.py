@@ -57,6 +57,16 @@ THREE = offer(
     device("b", attributes={"model": "large", "numa": 1}),
     device("c", attributes={"model": "large", "numa": 1}),
 )
+
+
+def test_what_was_found_on_nodes_can_be_forgotten_and_is_found_again() -> None:
+    wanted = claim("claim", exactly(count=2))
+    devices = seen(user(wanted), wanted, offers=[THREE])
+    assert got(devices) == ["r:a", "r:b"]
+    devices.forget()
+    assert got(devices) == ["r:a", "r:b"]
+
+
 LARGE = f'device.attributes["{DRIVER}"].model == "large"'
 
 

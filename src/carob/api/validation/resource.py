@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from carob.api import device_selectors
+from carob.api import codec, device_selectors
 from carob.api.types import resource_v1
 from carob.api.validation import field, meta, names, scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from carob.api.types import core_v1
     from carob.api.validation.field import Cause
 
 MAX_REQUESTS = MAX_CONSTRAINTS = MAX_CONFIGS = MAX_SELECTORS = 32
@@ -220,17 +221,28 @@ def _offer_spec(out: list[Cause], spec: resource_v1.ResourceSliceSpec) -> None:
             out.append(field.invalid("spec.nodeName", spec.node_name, words))
         else:
             meta.wrong_name(out, "spec.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))
-    if spec.node_selector is not None:
-        scheduling.node_selector(out, "spec.nodeSelector", spec.node_selector)
+    _place(out, "spec.nodeSelector", spec.node_selector)
     _limited(out, "spec.devices", spec.devices, MAX_DEVICES)
     seen: set[str] = set()
     for i, device in enumerate(spec.devices):
         here = f"spec.devices[{i}]"
         meta.wrong_name(out, f"{here}.name", device.name, names.dns_label(device.name))
         _attributes(out, here, device)
+        _place(out, f"{here}.nodeSelector", device.node_selector)
         if device.name in seen:
             out.append(field.duplicate(f"{here}.name", device.name))
         seen.add(device.name)
+
+
+def _place(out: list[Cause], path: str, chosen: core_v1.NodeSelector | None) -> None:
+    """One term only: so the places of several devices can be put together."""
+    if chosen is None:
+        return
+    scheduling.node_selector(out, path, chosen)
+    terms = chosen.node_selector_terms
+    if len(terms) != 1:
+        words = "must have exactly one node selector term"
+        out.append(field.invalid(f"{path}.nodeSelectorTerms", codec.to_tree(terms), words))
 
 
 def _pool(out: list[Cause], path: str, pool: resource_v1.ResourcePool) -> None:

@@ -135,7 +135,7 @@ class Devices:
             classes=Copy(self._classes),
             pools=self._pools,
             taken=self._taken,
-            pending=frozenset(self._pending),
+            pending=self._pending,
             backed=self._backed,
             left_over=lambda uid: next(iter(self._claims.by_index(LEFT_OVER, uid)), None),
         )

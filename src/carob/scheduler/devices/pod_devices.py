@@ -19,7 +19,7 @@ from carob.scheduler.node_terms import compile_terms
 from carob.scheduler.verdict import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence, Set
 
     from carob.api.resource_claims import Named, Noted
     from carob.api.types import core_v1, resource_v1
@@ -49,7 +49,7 @@ class DevicesView:
     classes: Mapping[str, resource_v1.DeviceClass]
     pools: Pools
     taken: Taken
-    pending: frozenset[str] = frozenset()
+    pending: Set[str] = frozenset()
     backed: Mapping[str, str] = field(default_factory=dict)
     """Classes by the extended resources that they stand for."""
     left_over: Callable[[str], resource_v1.ResourceClaim | None] = lambda pod_uid: None
@@ -67,12 +67,29 @@ class DevicePlan:
 
 
 @dataclass(slots=True)
+class _Found:
+    """What a search found: by claim, the alternative that each request gets, and the devices."""
+
+    claims: Sequence[resource_v1.ResourceClaim]
+    wishes: list[list[Wish]]
+    picked: Sequence[Sequence[Picked]]
+    points: int
+
+    def allocations(self, node: str) -> Allocations:
+        """As they are written."""
+        return {
+            _key(claim): allocation(claim, wishes, picked, node)
+            for claim, wishes, picked in zip(self.claims, self.wishes, self.picked, strict=True)
+        }
+
+
+@dataclass(slots=True)
 class _Answer:
     """What was found on one node."""
 
     rejection: Rejection | None = None
-    allocations: Allocations = field(default_factory=dict)
-    points: int = 0
+    found: _Found | None = None
+    """What the claims get that have nothing yet; None: all have."""
     special: Special | None = None
 
 
@@ -118,14 +135,22 @@ class PodDevices:
         if answer.special is not None:
             claims.append(answer.special[0])
             mappings = answer.special[1]
-        return DevicePlan(claims, answer.allocations, mappings)
+        return DevicePlan(claims, answer.found.allocations(node.name) if answer.found is not None else {}, mappings)
+
+    def forget(self) -> None:
+        """What was found on nodes: while a Pod waits that would only take room."""
+        self._answers.clear()
+        self._specials.clear()
+        assert self._view is not None
+        self._ledger = Ledger(self._view.taken)
 
     def preference(self, node: NodeInfo) -> int:
         """How good the alternatives are that requests get there: eight points for a first one, less for each later.
 
         Source: `computeScore`, FirstAvailableDeviceRequestMaxSize.
         """
-        return self._answer(node).points
+        found = self._answer(node).found
+        return found.points if found is not None else 0
 
     @property
     def has_alternatives(self) -> bool:
@@ -166,7 +191,7 @@ class PodDevices:
                 return _Answer(Rejection(NAME, (str(error),)))
             if made is None:
                 return _Answer(_NOT_ALL)
-            answer.allocations, answer.points = made
+            answer.found = made
         if elsewhere:
             self._unreachable.update(elsewhere)
             return _Answer(_ELSEWHERE)
@@ -183,43 +208,41 @@ class PodDevices:
             found = self._specials[names] = claim_for(self._pod, {name: self.extended[name] for name in names})
         return found
 
-    def _allocate(self, node: NodeInfo, special: Special | None) -> tuple[Allocations, int] | None:
+    def _allocate(self, node: NodeInfo, special: Special | None) -> _Found | None:
         view, ledger = self._view, self._ledger
         assert view is not None
         assert ledger is not None
-        pools = view.pools.on(node)
+        reach = view.pools.on(node)
         claims = [claim for claim in self.claims if _key(claim) in self._wishes]
         wishes = [self._wishes[_key(claim)] for claim in claims]
         if special is not None:
             claims.append(special[0])
             wishes.append(wishes_of(special[0], view.classes))
-        search = Search(claims, wishes, pools, view.taken, ledger)
+        search = Search(claims, wishes, reach, view.taken, ledger)
         picked = search.run()
         if picked is None:
-            if any(pool.invalid and pool.complete for pool, _ in pools):
+            if reach.broken:
                 raise AllocationError("invalid resource pools were encountered")
             return None
-        return _results(claims, wishes, picked, search, node.name)
+        return _found(claims, wishes, picked, search.chosen)
 
 
-def _results(
+def _found(
     claims: Sequence[resource_v1.ResourceClaim],
     wishes: Sequence[Sequence[Sequence[Wish]]],
     picked: Sequence[Sequence[Picked]],
-    search: Search,
-    node: str,
-) -> tuple[Allocations, int]:
-    found: Allocations = {}
+    chosen: Mapping[tuple[int, int], int],
+) -> _Found:
+    got: list[list[Wish]] = []
     points = 0
-    for number, claim in enumerate(claims):
-        got: list[Wish] = []
-        for i, alternatives in enumerate(wishes[number]):
-            chosen = search.chosen.get((number, i), 0)
-            got.append(alternatives[chosen])
-            if alternatives[chosen].alternative:
-                points += 8 - chosen
-        found[_key(claim)] = allocation(claim, got, picked[number], node)
-    return found, points
+    for number, requests in enumerate(wishes):
+        got.append([])
+        for i, alternatives in enumerate(requests):
+            choice = chosen.get((number, i), 0)
+            got[number].append(alternatives[choice])
+            if alternatives[choice].alternative:
+                points += 8 - choice
+    return _Found(claims, got, picked, points)
 
 
 def _key(claim: resource_v1.ResourceClaim) -> str:

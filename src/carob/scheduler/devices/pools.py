@@ -14,7 +14,7 @@ from carob.api.device_selectors import SelectorError, selector
 from carob.scheduler.node_terms import compile_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from carob.api.types import core_v1, resource_v1
     from carob.scheduler.node_terms import Term
@@ -158,8 +158,19 @@ class Pool:
         return ""
 
 
+class Reach:
+    """What a node reaches: pools with those of their devices, first pools without anything to wait for, then by name."""
+
+    __slots__ = ("broken", "candidates", "pools")
+
+    def __init__(self, found: Mapping[Pool, list[Device]]) -> None:
+        self.pools = sorted(found.items(), key=lambda one: (one[0].waits, one[0].id))
+        self.candidates = [device for pool, devices in self.pools if pool.usable for device in devices]
+        self.broken = any(pool.invalid and pool.complete for pool in found)
+
+
 class Pools:
-    """All pools. `on` gives those that offer a node anything, with the devices that it reaches, in a fixed order."""
+    """All pools."""
 
     def __init__(self, offers: Iterable[Offer] = ()) -> None:
         by_pool: dict[PoolId, list[Offer]] = {}
@@ -174,16 +185,23 @@ class Pools:
                     self._local.setdefault(offer.node_name, []).append(offer)
                 else:
                     self._others.append(offer)
+        self._reach: dict[str, Reach] = {}
+        """By node, where only its name matters."""
 
-    def on(self, node: NodeInfo) -> list[tuple[Pool, list[Device]]]:
-        """Those without anything to wait for first, then by name."""
-        found: dict[PoolId, list[Device]] = {}
+    def on(self, node: NodeInfo) -> Reach:
+        """What the node reaches."""
+        known = self._reach.get(node.name)
+        if known is not None:
+            return known
+        found: dict[Pool, list[Device]] = {}
         for offer in (*self._local.get(node.name, ()), *self._others):
             devices = offer.on(node)
             if devices:
-                found.setdefault(offer.pool_id, []).extend(devices)
-        pools = [(self.pools[pool_id], devices) for pool_id, devices in found.items()]
-        return sorted(pools, key=lambda one: (one[0].waits, one[0].id))
+                found.setdefault(self.pools[offer.pool_id], []).extend(devices)
+        reach = Reach(found)
+        if not self._others and found:
+            self._reach[node.name] = reach
+        return reach
 
 
-__all__ = ["Counters", "Device", "DeviceId", "Offer", "Pool", "PoolId", "Pools", "SelectorError"]
+__all__ = ["Counters", "Device", "DeviceId", "Offer", "Pool", "PoolId", "Pools", "Reach", "SelectorError"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from carob.api.types import core_v1, resource_v1
 from carob.scheduler.devices.capacity import written
-from carob.scheduler.devices.wishes import AllocationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,10 +88,8 @@ def _node_selector(picked: Sequence[Picked], node: str) -> core_v1.NodeSelector 
         if name:
             only = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=[name])
             return core_v1.NodeSelector(node_selector_terms=[core_v1.NodeSelectorTerm(match_fields=[only])])
-        terms = place.node_selector.node_selector_terms if place.node_selector is not None else []
-        if len(terms) > 1:
-            raise AllocationError(f"unsupported ResourceSlice.NodeSelector with {len(terms)} terms")
-        for term in terms:
+        # slices have no more than one
+        for term in place.node_selector.node_selector_terms if place.node_selector is not None else ():
             fields += [new for new in term.match_fields if new not in fields]
             expressions += [new for new in term.match_expressions if new not in expressions]
     if not fields and not expressions:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from carob.api.types import resource_v1
-    from carob.scheduler.devices.pools import Counters, Device, DeviceId, Pool, PoolId
+    from carob.scheduler.devices.pools import Counters, Device, DeviceId, Pool, PoolId, Reach
     from carob.scheduler.devices.taken import Amounts, Taken
     from carob.scheduler.devices.wishes import Wish
 
@@ -73,16 +73,15 @@ class Search:
         self,
         claims: Sequence[resource_v1.ResourceClaim],
         wishes: Sequence[Sequence[Sequence[Wish]]],
-        pools: Sequence[tuple[Pool, list[Device]]],
+        reach: Reach,
         taken: Taken,
         ledger: Ledger,
     ) -> None:
-        """Shape: `wishes` by claim, request, alternative; `pools` with the devices that the node reaches."""
+        """Shape: `wishes` by claim, request, alternative; `reach` is the node's."""
         self._claims = claims
         self._wishes = wishes
-        self._pools = {pool.id: pool for pool, _ in pools}
-        self._all_pools = pools
-        self._candidates = [device for pool, devices in pools if pool.usable for device in devices]
+        self._pools = reach.pools
+        self._candidates = reach.candidates
         self._taken = taken
         self._ledger = ledger
         self._constraints = [[Constraint(one) for one in claim.spec.devices.constraints] for claim in claims]
@@ -125,7 +124,7 @@ class Search:
 
     def _everything(self, claim: int, wish: Wish) -> list[Device]:
         found: list[Device] = []
-        for pool, devices in self._all_pools:
+        for pool, devices in self._pools:
             if not pool.usable:
                 state = "invalid" if pool.complete else "being updated"
                 raise AllocationError(
@@ -245,7 +244,7 @@ class Search:
         return consumed(device.device, device.id.driver, wish.capacity, taken)
 
     def _counters_suffice(self, device: Device) -> bool:
-        pool = self._pools[device.offer.pool_id]
+        pool = next(pool for pool, _ in self._pools if pool.id == device.offer.pool_id)
         left, counting = self._ledger.left(pool), self._counting.get(pool.id, {})
         return all(
             left[name][counter] - counting.get(name, {}).get(counter, 0) >= value
