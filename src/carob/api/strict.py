@@ -296,7 +296,8 @@ class _Walker:
         self.wrong_type: WrongType | None = None
 
     def _complain(self, words: str) -> None:
-        if words not in self.complaints:
+        # no more are told, and a body may hold a million: looking for each among all others would take minutes
+        if len(self.complaints) < MAX_STRICT_ERRORS and words not in self.complaints:
             self.complaints.append(words)
 
     def walk(self, value: Any, shape: schema.Shape, path: str, field: str, owner: str) -> Any:

@@ -65,7 +65,9 @@ class _Open:
     def __init__(self, anchor: str | None, mapping: bool, size: int) -> None:
         self.anchor, self.mapping, self.size_before = anchor, mapping, size
         self.pairs = Pairs()
-        self.known: set[str] = set()
+        self.known: dict[str, int] = {}
+        """Where the pair of a key stands."""
+        self.gaps = False
         self.items: list[Any] = []
         self.key: str | None = None
         self.key_line = 0
@@ -123,8 +125,10 @@ class _Builder:
             for other in done.merged:
                 for key, item in other if isinstance(other, Pairs) else ():
                     if key not in done.known:
-                        done.known.add(key)
+                        done.known[key] = len(done.pairs)
                         done.pairs.append((key, item))
+            if done.gaps:
+                done.pairs[:] = [pair for i, pair in enumerate(done.pairs) if done.known[pair[0]] == i]
             value = done.pairs
         size = self._size - done.size_before + 1
         if done.anchor:
@@ -150,8 +154,8 @@ class _Builder:
         else:
             if top.key in top.known:
                 self.duplicates.append((top.key_line, f'"{top.key}"'))
-                top.pairs[:] = [pair for pair in top.pairs if pair[0] != top.key]
-            top.known.add(top.key)
+                top.gaps = True  # the earlier pairs of this key go at the end
+            top.known[top.key] = len(top.pairs)
             top.pairs.append((top.key, value))
             top.key = None
 

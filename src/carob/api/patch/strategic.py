@@ -187,7 +187,8 @@ def _merged_lists(present: list[Any], changes: list[Any], rule: _FieldRule, dele
         raise BadPatch("list element types are not identical")
     if kinds == {"scalar"}:
         if deletes:
-            return [v for v in present if v not in changes]
+            gone = set(changes)
+            return [v for v in present if v not in gone]
         result = list({orjson.dumps(v): v for v in [*present, *changes]}.values())
         mine, others = _partition(result, changes, "")
         return _ordered(mine, others, changes, present, "")
@@ -201,6 +202,7 @@ def _merged_lists(present: list[Any], changes: list[Any], rule: _FieldRule, dele
 
 def _apply_item_directives(present: list[Any], changes: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     rest, replace = [], False
+    gone: list[Any] = []
     for item in changes:
         if DIRECTIVE not in item:
             rest.append(item)
@@ -208,25 +210,60 @@ def _apply_item_directives(present: list[Any], changes: list[Any], key: str) -> 
         directive = item[DIRECTIVE]
         if directive == "delete":
             _require_key([item], key)
-            present = [v for v in present if v.get(key) != item[key]]
+            gone.append(item[key])
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise BadPatch("merging lists cannot yet be specified in the patch")
         else:
             raise BadPatch(f"unknown patch type: {go_value(directive)} in map: {go_value(item)}")
-    return (rest, []) if replace else (present, rest)
+    if replace:
+        return rest, []
+    if gone:
+        named = _Named(gone)
+        present = [v for v in present if v.get(key) not in named]
+    return present, rest
 
 
 def _merge_items(present: list[Any], changes: list[Any], rule: _FieldRule) -> list[Any]:
     _require_key(changes, rule.key)
+    places = _Named([v.get(rule.key) for v in present])
     for item in changes:
-        position = next((i for i, v in enumerate(present) if v.get(rule.key) == item[rule.key]), None)
+        position = places.find(item[rule.key])
         if position is None:
             present.append(_without_nulls(item))
+            places.add(present[-1].get(rule.key))
         else:
             present[position] = merged(present[position], dict(item), rule.type_name)
     return present
+
+
+class _Named:
+    """Where each value of a merge key stands first: looking for each of a million would take minutes."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._places: dict[Any, int] = {}
+        self._odd: list[tuple[Any, int]] = []
+        self._count = 0
+        for value in values:
+            self.add(value)
+
+    def add(self, value: Any) -> None:
+        """The next item's value."""
+        if isinstance(value, dict | list):
+            self._odd.append((value, self._count))  # no key of any kind, but a client may send it
+        else:
+            self._places.setdefault(value, self._count)
+        self._count += 1
+
+    def find(self, value: Any) -> int | None:
+        """The place of an item with this value."""
+        if isinstance(value, dict | list):
+            return next((place for other, place in self._odd if other == value), None)
+        return self._places.get(value)
+
+    def __contains__(self, value: object) -> bool:
+        return self.find(value) is not None
 
 
 def _partition(items: list[Any], by: Sequence[Any], key: str) -> tuple[list[Any], list[Any]]:

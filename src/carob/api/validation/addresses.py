@@ -128,8 +128,9 @@ def _endpoint(out: list[Cause], path: str, endpoint: discovery_v1.Endpoint, kind
         zones = endpoint.hints.for_zones
         if len(zones) > MAX_HINTS:
             out.append(field.too_many(f"{path}.hints.forZones", len(zones), MAX_HINTS))
+        again = field.repeated(zone.name for zone in zones)
         for j, zone in enumerate(zones):
-            if zone in zones[:j]:
+            if again[j]:
                 out.append(field.duplicate(f"{path}.hints.forZones[{j}].name", zone.name))
 
 

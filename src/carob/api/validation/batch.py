@@ -201,10 +201,11 @@ def _exit_codes(
         out.append(field.invalid(f"{path}.values", codes.values, "at least one value is required"))
     elif len(codes.values) > 255:
         out.append(field.too_many(f"{path}.values", len(codes.values), 255))
+    again = field.repeated(codes.values)
     for j, value in enumerate(codes.values):
         if codes.operator == "In" and value == 0:
             out.append(field.invalid(f"{path}.values[{j}]", value, "must not be 0 for the In operator"))
-        if value in codes.values[:j]:
+        if again[j]:
             out.append(field.duplicate(f"{path}.values[{j}]", value))
     if codes.values != sorted(codes.values):
         out.append(field.invalid(f"{path}.values", codes.values, "must be ordered"))

@@ -63,8 +63,9 @@ def _spec(out: list[Cause], spec: certificates_v1.CertificateSigningRequestSpec)
     for i, usage in enumerate(spec.usages):
         if usage not in USAGES:
             out.append(field.not_supported(f"spec.usages[{i}]", usage, USAGES))
+    again = field.repeated(spec.usages)
     for i, usage in enumerate(spec.usages):
-        if usage in spec.usages[:i]:
+        if again[i]:
             out.append(field.duplicate(f"spec.usages[{i}]", usage))
     if spec.signer_name == LEGACY_SIGNER:
         words = "the legacy signerName is not allowed via this API version"

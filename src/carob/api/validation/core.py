@@ -169,8 +169,9 @@ def _pod_cidrs(out: list[Cause], ranges: list[str]) -> None:
         if families != {4, 6} or len(ranges) > 2:
             words = "may specify no more than one CIDR for each IP family"
             out.append(field.invalid("spec.podCIDRs", ranges, words))
+        again = field.repeated(ranges)
         for i, text in enumerate(ranges):
-            if text in ranges[:i]:
+            if again[i]:
                 out.append(field.duplicate(f"spec.podCIDRs[{i}]", text))
 
 

@@ -237,8 +237,9 @@ def _conversion(out: list[Cause], path: str, conversion: apiextensions_v1.Custom
     if not versions:
         out.append(field.required(here))
         return
+    again = field.repeated(versions)
     for i, version in enumerate(versions):
-        if version in versions[:i]:
+        if again[i]:
             out.append(field.invalid(f"{here}[{i}]", version, "duplicate version"))
         elif wrong := names.dns_1035_label(version):
             out.append(field.invalid(f"{here}[{i}]", version, ",".join(wrong)))

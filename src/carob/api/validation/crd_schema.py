@@ -33,6 +33,7 @@ _EXTENSIONS = (
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
 )
+MAX_KEYS_TOLD = 64
 _KEY_WORDS = "this property is in x-kubernetes-list-map-keys, so it"
 
 
@@ -169,13 +170,15 @@ def _list_map(out: list[Cause], path: str, schema: Tree, keys: list[str]) -> Non
         out.append(field.invalid(f"{path}.items.type", items.get("type") or "", words))
         return
     properties, needed = items.get("properties") or {}, items.get("required") or []
-    for i, key in enumerate(keys):
+    again = field.repeated(keys)
+    # each complaint shows all keys
+    for i, key in enumerate(keys[:MAX_KEYS_TOLD]):
         if key not in properties:
             out.append(field.invalid(here, keys, "entries must all be names of item properties"))
         elif properties[key].get("type") in ("array", "object"):
             words = "must be a scalar type if parent array's x-kubernetes-list-type is map"
             out.append(field.invalid(f"{path}.items.properties[{key}].type", items["type"], words))
-        if key in keys[:i]:
+        if again[i]:
             out.append(field.invalid(here, keys, "must not contain duplicate entries"))
     for key in keys:
         found = properties.get(key)

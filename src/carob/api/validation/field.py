@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from carob.api.validation import internal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
 Cause: TypeAlias = dict[str, str]
 
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 _ESCAPES |= {'"': '\\"', "\\": "\\\\"}
+
+
+def repeated(values: Iterable[Hashable]) -> list[bool]:
+    """For each value, whether it came before. A list may have a million: looking back in it for each would take minutes."""
+    seen: set[Hashable] = set()
+    found = []
+    for value in values:
+        found.append(value in seen)
+        seen.add(value)
+    return found
 
 
 def quoted(text: str) -> str:

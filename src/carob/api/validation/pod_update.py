@@ -277,8 +277,9 @@ def _one_list(out: list[Cause], path: str, addresses: list[str]) -> None:
     shown = [{"IP": a} for a in addresses]
     if len(addresses) > 2 or not two_families(addresses):
         out.append(field.invalid(path, shown, "may specify no more than one IP for each IP family"))
-    for i, value in enumerate(addresses):
-        if value in addresses[:i]:
+    again = field.repeated(addresses)
+    for i, _ in enumerate(addresses):
+        if again[i]:
             out.append(field.duplicate(f"{path}[{i}]", shown[i]))
 
 

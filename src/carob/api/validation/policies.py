@@ -193,9 +193,10 @@ def _param_ref(out: list[Cause], path: str, param: admissionregistration_v1.Para
 
 
 def _actions(out: list[Cause], path: str, actions: Sequence[str]) -> None:
+    again = field.repeated(actions)
     for i, action in enumerate(actions):
         one_of(out, f"{path}[{i}]", action, ("Audit", "Deny", "Warn"))
-        if action in actions[:i]:
+        if again[i]:
             out.append(field.duplicate(f"{path}[{i}]", action))
     if "Deny" in actions and "Warn" in actions:
         out.append(field.invalid(path, list(actions), _DENY_AND_WARN))

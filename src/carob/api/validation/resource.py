@@ -76,10 +76,11 @@ def _limited(out: list[Cause], path: str, values: Sequence[Any], limit: int) -> 
 
 
 def _references(out: list[Cause], path: str, requests: Sequence[str], known: set[str]) -> None:
+    again = field.repeated(requests)
     for i, name in enumerate(requests):
         if name not in known:
             out.append(field.invalid(f"{path}[{i}]", name, _NO_REQUEST))
-        if name in requests[:i]:
+        if again[i]:
             out.append(field.duplicate(f"{path}[{i}]", name))
 
 

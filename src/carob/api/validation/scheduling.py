@@ -174,6 +174,7 @@ def taints(out: list[Cause], path: str, found: Sequence[core_v1.Taint]) -> None:
 def spread(out: list[Cause], path: str, constraints: Sequence[core_v1.TopologySpreadConstraint]) -> None:
     """How evenly Pods must lie over domains."""
     actions = ("DoNotSchedule", "ScheduleAnyway")
+    last = {(one.topology_key, one.when_unsatisfiable): i for i, one in enumerate(constraints)}
     for i, constraint in enumerate(constraints):
         here = f"{path}[{i}]"
         if constraint.max_skew <= 0:
@@ -184,7 +185,7 @@ def spread(out: list[Cause], path: str, constraints: Sequence[core_v1.TopologySp
         if action not in actions:
             out.append(field.not_supported(f"{here}.whenUnsatisfiable", action, actions))
         pair = (constraint.topology_key, action)
-        if any((c.topology_key, c.when_unsatisfiable) == pair for c in constraints[i + 1 :]):
+        if last[pair] > i:
             out.append(field.duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", f"{{{pair[0]}, {pair[1]}}}"))
         _min_domains(out, f"{here}.minDomains", constraint.min_domains, action)
         for name, policy in (

@@ -145,11 +145,12 @@ def family_fields(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
         out.append(field.invalid(path, ips, "first value must match `clusterIP`"))
     elif not spec.cluster_ip and ips:
         out.append(field.invalid(path, ips, "must be empty when `clusterIP` is not specified"))
+    again = field.repeated(spec.ip_families)
     for i, family in enumerate(spec.ip_families):
         here = f"spec.ipFamilies[{i}]"
         if family not in FAMILIES:
             out.append(field.not_supported(here, family, FAMILIES))
-        if family in spec.ip_families[:i]:
+        if again[i]:
             out.append(field.duplicate(here, family))
     policy = spec.ip_family_policy
     if policy is not None and policy not in FAMILY_POLICIES:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api import codec
 from carob.api.types import autoscaling_v1, core_v1, node_v1, policy_v1, scheduling_v1
 from carob.api.validation import field, meta, names, quantities, resources, scheduling
 
@@ -57,8 +58,9 @@ def runtime_class(out: list[Cause], obj: node_v1.RuntimeClass) -> None:
         meta.labels(out, "scheduling.nodeSelector", obj.scheduling.node_selector)
         tolerations = obj.scheduling.tolerations
         scheduling.tolerations(out, "scheduling.tolerations", tolerations)
+        again = field.repeated(codec.encode(one) for one in tolerations)
         for i, toleration in enumerate(tolerations):
-            if toleration in tolerations[:i]:
+            if again[i]:
                 out.append(field.duplicate(f"scheduling.tolerations[{i}]", toleration))
 
 

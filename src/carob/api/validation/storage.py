@@ -63,8 +63,9 @@ def _topologies(out: list[Cause], path: str, terms: Sequence[core_v1.TopologySel
             there = f"{here}[{j}]"
             if not expression.values:
                 out.append(field.required(f"{there}.values"))
+            again = field.repeated(expression.values)
             for k, value in enumerate(expression.values):
-                if value in expression.values[:k]:
+                if again[k]:
                     out.append(field.duplicate(f"{there}.values[{k}]", value))
             meta.wrong_name(out, f"{there}.key", expression.key, names.qualified_name(expression.key))
             if expression.key in known:
@@ -162,8 +163,9 @@ def csi_node(out: list[Cause], obj: storage_v1.CSINode) -> None:
         if driver.name in seen:
             out.append(field.duplicate(f"{here}.name", driver.name))
         seen.add(driver.name)
+        again = field.repeated(driver.topology_keys)
         for j, key in enumerate(driver.topology_keys):
-            if key in driver.topology_keys[:j]:
+            if again[j]:
                 out.append(field.duplicate(f"{here}.topologyKeys", key))
             meta.wrong_name(out, f"{here}.topologyKeys", key, names.qualified_name(key))
 

@@ -203,9 +203,10 @@ def _review_versions(out: list[Cause], path: str, versions: Sequence[str]) -> No
     if not versions:
         out.append(field.required(path, "must specify one of v1, v1beta1"))
         return
+    again = field.repeated(versions)
     for i, version in enumerate(versions):
         here = f"{path}[{i}]"
-        if version in versions[:i]:
+        if again[i]:
             out.append(field.invalid(here, version, "duplicate version"))
             continue
         meta.wrong_name(out, here, version, names.dns_1035_label(version))
