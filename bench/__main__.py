@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -130,7 +131,8 @@ def main() -> int:
     wanted = arguments.only.split(",")
     values: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
-        bench = Bench(Path(folder))
+        # two runs at once must not take each other down
+        bench = Bench(Path(folder), f"bench-{os.getpid()}")
         parts: dict[str, Callable[[], None]] = {
             "base": lambda: measure_base(bench, values, arguments.runs),
             "idle": lambda: measure_idle(bench, values, arguments.idle_seconds),

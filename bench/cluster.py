@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
     from carob.client.rest import Client
 
-NAME = "bench"
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Bench:
     """`carob up` and `down`, load jobs, process figures."""
 
-    def __init__(self, folder: Path, name: str = NAME) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
         self.name = name
         self.data = folder / "data"
