@@ -164,13 +164,13 @@ def _unclaimed(host: Host, layout: Layout) -> list[str]:
     return host.read(f"{layout.unified}/cgroup.controllers").split()
 
 
-def _mount_hierarchy(host: Host, name: str, point: str) -> None:
+def _mount_hierarchy(host: Host, name: str, point: str, tries: int = _LETTING_GO_TRIES) -> None:
     """Mount it, if need be after the kernel has let go of the one before.
 
     A hierarchy whose last mount has just gone (an agent that ended) keeps its controller until its dead groups are
     freed: EBUSY meanwhile, and nothing to wait for tells when that is over.
     """
-    for _ in range(_LETTING_GO_TRIES):
+    for _ in range(tries):
         try:
             host.mount(name, point, "cgroup", 0, name)
         except OSError as error:
@@ -179,7 +179,11 @@ def _mount_hierarchy(host: Host, name: str, point: str) -> None:
             time.sleep(_LETTING_GO_SECONDS)
         else:
             return
-    host.mount(name, point, "cgroup", 0, name)
+    try:
+        host.mount(name, point, "cgroup", 0, name)
+    except OSError as error:
+        words = f"the controller {name} cannot be had: groups of another program have it by cgroup2 (cgroup.subtree_control)"
+        raise OSError(error.errno, words, point) from error
 
 
 def claimed_point(layout: Layout, controller: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from carob.host.cgroup import CgroupLimits, Cgroups, DeviceCounters, claim_hybrid, detect
+from carob.host.cgroup import CgroupLimits, Cgroups, DeviceCounters, _mount_hierarchy, claim_hybrid, detect
 from carob.host.cgroup_v2 import weight
 from carob.host.pressure import Pressure, Stall
 from carob.host.recording import FakeHost, faulty
@@ -360,6 +360,16 @@ def test_a_hierarchy_that_the_kernel_has_not_let_go_of_is_awaited() -> None:
     host, plan = faulty(v1_host(unified=True), 1, lambda verb, _: verb == "mount", errno.EBUSY)
     assert claim_hybrid(host) == ["perf_event", "misc"]
     assert plan.failed.startswith("mount('perf_event'")
+
+
+def test_who_has_a_controller_for_good_is_told() -> None:
+    class Busy(FakeHost):
+        def mount(self, source: str, target: str, fstype: str = "none", flags: int = 0, data: str = "") -> None:
+            raise OSError(errno.EBUSY, "Device or resource busy", target)
+
+    with pytest.raises(OSError, match="the controller hugetlb cannot be had") as refused:
+        _mount_hierarchy(Busy({}), "hugetlb", "/sys/fs/cgroup/hugetlb", tries=2)
+    assert refused.value.errno == errno.EBUSY
 
 
 def test_a_hierarchy_that_cannot_be_mounted_is_not_tried_again() -> None:
