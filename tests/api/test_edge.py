@@ -656,6 +656,18 @@ def test_odd_requests_are_the_clients_fault(with_server: Callable[[Callable[[Ask
     with_server(body)
 
 
+def test_a_packed_document_is_not_written_anew(
+    with_server: Callable[[Callable[[Asker], Awaitable[None]]], None],
+) -> None:
+    async def body(asker: Asker) -> None:
+        headers = {"accept": "application/cbor", "accept-encoding": "gzip"}
+        for _ in range(2):
+            response = await asker.respond("GET", "/openapi/v3/api/v1", headers=headers)
+            assert (response.status, response.body[:2]) == (200, b"\x1f\x8b")
+
+    with_server(body)
+
+
 def test_numbers_that_no_machine_word_holds(with_server: Callable[[Callable[[Asker], Awaitable[None]]], None]) -> None:
     async def body(asker: Asker) -> None:
         for spec in (b'[{"name":"a","image":"i","ports":[{"containerPort":@}]}]', b'[{"name":@}]'):

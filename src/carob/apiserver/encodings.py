@@ -84,6 +84,8 @@ def recoded(info: RequestInfo, request: Request, response: Response) -> None:
         return
     if form.kind or form.media == negotiation.JSON:
         return
+    if body[:1] != b"{":
+        return  # packed already, as OpenAPI documents are, or a text that calls itself JSON
     tree = orjson.loads(body)
     if not isinstance(tree, dict) or "kind" not in tree:
         return
