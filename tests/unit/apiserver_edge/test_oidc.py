@@ -190,6 +190,54 @@ def test_an_issuer_that_is_broken_for_a_while() -> None:
     run(body)
 
 
+EXPRESSIONS = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: "https://issuer.test/realm", audiences: [carob]}
+  claimValidationRules:
+  - {expression: "claims.hd == 'example.com'", message: another domain}
+  - {expression: "claims.exp - claims.iat <= 86400"}
+  claimMappings:
+    username: {expression: "claims.email_verified ? claims.email.split('@')[0] : claims.sub"}
+    groups: {expression: "claims.roles.filter(r, r.startsWith('k8s-')).map(r, 'oidc:' + r)"}
+    uid: {expression: "string(claims.n)"}
+    extra: [{key: example.com/tenant, valueExpression: "claims.hd"}, {key: example.com/none, valueExpression: "''"}]
+  userValidationRules:
+  - {expression: "!user.username.startsWith('system:')", message: reserved}
+  - {expression: "user.groups.all(g, g != 'oidc:k8s-root')"}
+"""
+
+
+def test_expressions_say_who_it_is() -> None:
+    async def body() -> None:
+        world = World()
+        (rules,) = load(EXPRESSIONS).issuers
+        world.tokens = OidcTokens([rules], (API,), world.issuer, world.clock)
+        good: dict[str, Any] = {"hd": "example.com", "email": "jane@example.com", "email_verified": True, "n": 7}
+        good["roles"] = ["k8s-dev", "other"]
+        user = await world.who(world.issuer.token(NOW, **good))
+        assert user is not None
+        assert (user.name, user.uid, user.groups) == ("jane", "7", ("oidc:k8s-dev", "system:authenticated"))
+        assert user.extra == {"example.com/tenant": ("example.com",)}
+        other = await world.who(world.issuer.token(NOW, **good | {"email_verified": False}))
+        assert other is not None
+        assert other.name == "jane"
+        for wrong in (
+            {"hd": "elsewhere"},
+            {"hd": None},
+            {"exp": int(NOW) + 100_000},
+            {"email_verified": False, "sub": "system:admin"},
+            {"email_verified": False, "sub": ""},
+            {"roles": ["k8s-root"]},
+            {"roles": "k8s-dev"},
+            {"roles": [1]},
+        ):
+            assert await world.who(world.issuer.token(NOW, **good | wrong)) is None, wrong
+
+    run(body)
+
+
 def test_audiences_of_a_review() -> None:
     async def body() -> None:
         world = World()
@@ -236,8 +284,16 @@ def test_a_configuration_is_read_and_kept() -> None:
         ("[one, two]", "[]", "jwt[0].issuer.audiences: Required value"),
         ("audienceMatchPolicy: MatchAny", "audienceMatchPolicy: x", "audienceMatchPolicy must be MatchAny"),
         ('email, prefix: ""', "email", "jwt[0].claimMappings.username.prefix: Required value"),
-        ("{claim: u}", '{expression: "claims.u"}', "jwt[0].claimMappings.uid.expression: Forbidden"),
-        ("{claim: tenant, requiredValue: t}", "{expression: x}", "claimValidationRules[0].expression: Forbidden"),
+        ("{claim: u}", '{expression: "claims.u +"}', "jwt[0].claimMappings.uid.expression: Invalid value"),
+        ("{claim: u}", '{expression: "1 + 1"}', "must evaluate to string, not int"),
+        ("{claim: u}", '{claim: u, expression: "claims.u"}', "claim and expression can't both be set"),
+        ('{claim: email, prefix: ""}', '{expression: "claims.email"}', "claims.email_verified must be used"),
+        ('{claim: email, prefix: ""}', '{expression: "claims.sub", prefix: x}', "prefix can't be set when expression"),
+        ("{claim: u}", '{claim: u}\n    extra: [{key: x, valueExpression: "claims.u"}]', "must be a domain-prefixed path"),
+        ("{claim: u}", '{claim: u}\n    extra: [{key: a.k8s.io/x, valueExpression: "claims.u"}]', "are reserved"),
+        ("{claim: tenant, requiredValue: t}", "{expression: x}", "claimValidationRules[0].expression: Invalid value"),
+        ("{claim: tenant, requiredValue: t}", "{message: x}", "claim or expression is required"),
+        ("anonymous:", "  userValidationRules: [{expression: '1'}]\nanonymous:", "must evaluate to bool, not int"),
         ("enabled: true", "enabled: false", "anonymous.conditions: Invalid value"),
         ("jwt:", "jwts:", "jwts: unknown field"),
         ("apiserver.config.k8s.io/v1", "v1", "apiVersion"),

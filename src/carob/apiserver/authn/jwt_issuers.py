@@ -4,11 +4,11 @@ Shape: an `AuthenticationConfiguration` (apiserver.config.k8s.io/v1, v1beta1, v1
 a cluster's state is `AuthenticationRules` as JSON.
 
 Source: kubernetes `pkg/apis/apiserver/validation`, KEP-3331; the flags `--oidc-…` for those who have no file.
-Differs: rules and mappings written as CEL expressions are refused (docs/known-limits.md).
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,13 @@ import msgspec
 ASYMMETRIC = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 _VERSIONS = frozenset(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 MAX_ISSUERS = 64
+
+
+CLAIMS, USER = "claims", "user"
+_BOTH = 'Invalid value: "": claim and expression can\'t both be set'
+_EMAIL, _VERIFIED = re.compile(r"\bclaims\.email\b"), re.compile(r"\bclaims\.\??email_verified\b")
+_EXTRA_KEY = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+/[-a-z0-9_./~]+")
+_RESERVED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
 
 
 class ConfigError(ValueError):
@@ -40,6 +47,16 @@ class JwtIssuer(msgspec.Struct, frozen=True):
     uid_claim: str = ""
     required_claims: dict[str, str] = {}
     signing_algorithms: tuple[str, ...] = ASYMMETRIC
+    username_expression: str = ""
+    """In place of a claim; the like for groups and uid."""
+    groups_expression: str = ""
+    uid_expression: str = ""
+    extra_expressions: tuple[tuple[str, str], ...] = ()
+    """Key and expression of what else is known of the user."""
+    claim_rules: tuple[tuple[str, str], ...] = ()
+    """Expressions over the claims that must be true, each with what is said where it is not."""
+    user_rules: tuple[tuple[str, str], ...] = ()
+    """The same over the user."""
 
 
 class AuthenticationRules(msgspec.Struct, frozen=True):
@@ -189,17 +206,26 @@ class _Reading:
         authority = self.text(issuer, at, "certificateAuthority")
         if authority and "-----BEGIN CERTIFICATE-----" not in authority:
             self.wrong(f"{at}.certificateAuthority", "Invalid value: data does not contain any valid RSA or ECDSA certificates")  # fmt: skip
-        if self.items(entry, path, "userValidationRules"):
-            self.wrong(f"{path}.userValidationRules", "Forbidden: CEL expressions are not supported")
-        required = self._required(entry, path)
-        username, username_prefix = self._mapped(entry, path, "username", needed=True)
-        groups, groups_prefix = self._mapped(entry, path, "groups", needed=False)
+        required, claim_rules = self._required(entry, path)
+        username, username_prefix, username_expression = self._mapped(entry, path, "username", needed=True)
+        groups, groups_prefix, groups_expression = self._mapped(entry, path, "groups", needed=False)
         mappings = self.mapping(entry, path, "claimMappings")
-        if self.items(mappings, f"{path}.claimMappings", "extra"):
-            self.wrong(f"{path}.claimMappings.extra", "Forbidden: CEL expressions are not supported")
+        extra = self._extra(mappings, f"{path}.claimMappings")
         uid = self.mapping(mappings, f"{path}.claimMappings", "uid")
-        self._no_expression(uid, f"{path}.claimMappings.uid")
+        at_uid = f"{path}.claimMappings.uid"
+        uid_expression = self._expression(uid, at_uid, "expression", CLAIMS, "string")
+        if uid_expression and uid.get("claim"):
+            self.wrong(at_uid, _BOTH)
+        used = (username_expression, *(text for _, text in (*extra, *claim_rules)), *(text for text, _ in claim_rules))
+        if _EMAIL.search(username_expression) and not any(_VERIFIED.search(text) for text in used):
+            self.wrong(f"{path}.claimMappings.username.expression", f'Invalid value: "{username_expression}": claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression')  # fmt: skip
         return JwtIssuer(
+            username_expression=username_expression,
+            groups_expression=groups_expression,
+            uid_expression=uid_expression,
+            extra_expressions=extra,
+            claim_rules=claim_rules,
+            user_rules=self._user_rules(entry, path),
             url=url,
             audiences=audiences,
             discovery_url=discovery,
@@ -208,36 +234,85 @@ class _Reading:
             username_prefix=username_prefix,
             groups_claim=groups,
             groups_prefix=groups_prefix,
-            uid_claim=self.text(uid, f"{path}.claimMappings.uid", "claim"),
+            uid_claim=self.text(uid, at_uid, "claim"),
             required_claims=required,
         )
 
-    def _required(self, entry: dict[str, Any], path: str) -> dict[str, str]:
+    def _required(self, entry: dict[str, Any], path: str) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
         found: dict[str, str] = {}
+        rules: list[tuple[str, str]] = []
         for number, rule in enumerate(self.items(entry, path, "claimValidationRules")):
             at = f"{path}.claimValidationRules[{number}]"
-            self._no_expression(rule, at)
             claim = self.text(rule, at, "claim")
-            if not claim:
-                self.wrong(f"{at}.claim", "Required value: claim name is required")
-            if claim in found:
-                self.wrong(f"{at}.claim", f'Duplicate value: "{claim}"')
-            found[claim] = self.text(rule, at, "requiredValue")
-        return found
+            expression = self._expression(rule, at, "expression", CLAIMS, "bool")
+            if claim and expression:
+                self.wrong(at, _BOTH)
+            elif expression:
+                rules.append((expression, self.text(rule, at, "message")))
+            elif not claim:
+                self.wrong(at, "Required value: claim or expression is required")
+            else:
+                if claim in found:
+                    self.wrong(f"{at}.claim", f'Duplicate value: "{claim}"')
+                found[claim] = self.text(rule, at, "requiredValue")
+        return found, tuple(rules)
 
-    def _mapped(self, entry: dict[str, Any], path: str, name: str, *, needed: bool) -> tuple[str, str]:
+    def _user_rules(self, entry: dict[str, Any], path: str) -> tuple[tuple[str, str], ...]:
+        rules = []
+        for number, rule in enumerate(self.items(entry, path, "userValidationRules")):
+            at = f"{path}.userValidationRules[{number}]"
+            expression = self._expression(rule, at, "expression", USER, "bool")
+            if not expression:
+                self.wrong(f"{at}.expression", "Required value: expression is required")
+            rules.append((expression, self.text(rule, at, "message")))
+        return tuple(rules)
+
+    def _extra(self, mappings: dict[str, Any], path: str) -> tuple[tuple[str, str], ...]:
+        found: list[tuple[str, str]] = []
+        for number, one in enumerate(self.items(mappings, path, "extra")):
+            at = f"{path}.extra[{number}]"
+            key = self.text(one, at, "key")
+            expression = self._expression(one, at, "valueExpression", CLAIMS, "list")
+            if not key:
+                self.wrong(f"{at}.key", "Required value")
+            elif not _EXTRA_KEY.fullmatch(key):
+                self.wrong(
+                    f"{at}.key", f'Invalid value: "{key}": must be a domain-prefixed path (such as "acme.io/foo")'
+                )
+            elif _RESERVED.search(key.partition("/")[0]):
+                self.wrong(f"{at}.key", f'Invalid value: "{key}": k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use')  # fmt: skip
+            elif key in (known for known, _ in found):
+                self.wrong(f"{at}.key", f'Duplicate value: "{key}"')
+            if not expression:
+                self.wrong(f"{at}.valueExpression", "Required value: valueExpression is required")
+            found.append((key, expression))
+        return tuple(found)
+
+    def _mapped(self, entry: dict[str, Any], path: str, name: str, *, needed: bool) -> tuple[str, str, str]:
         at = f"{path}.claimMappings.{name}"
         mapping = self.mapping(self.mapping(entry, path, "claimMappings"), f"{path}.claimMappings", name)
-        self._no_expression(mapping, at)
+        kind = "string" if name == "username" else "list"
+        expression = self._expression(mapping, at, "expression", CLAIMS, kind)
         claim = self.text(mapping, at, "claim")
-        if needed and not claim:
+        if claim and expression:
+            self.wrong(at, _BOTH)
+        if needed and not claim and not expression:
             self.wrong(at, "Required value: claim or expression is required")
         if claim and "prefix" not in mapping:
             self.wrong(f"{at}.prefix", "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing")  # fmt: skip
-        if not claim and mapping.get("prefix"):
+        if expression and mapping.get("prefix"):
+            why = "prefix can't be set when expression is set"
+            self.wrong(f"{at}.prefix", f'Invalid value: "{mapping["prefix"]}": {why}')
+        elif not claim and mapping.get("prefix"):
             self.wrong(f"{at}.claim", "Required value: non-empty claim name is required when prefix is set")
-        return claim, self.text(mapping, at, "prefix")
+        return claim, self.text(mapping, at, "prefix"), expression
 
-    def _no_expression(self, tree: Any, path: str) -> None:
-        if isinstance(tree, dict) and tree.get("expression"):
-            self.wrong(f"{path}.expression", "Forbidden: CEL expressions are not supported")
+    def _expression(self, tree: Any, path: str, name: str, variable: str, wanted: str) -> str:
+        """An expression that can be used; an empty text where there is none."""
+        text = self.text(tree, path, name)
+        if text:
+            from carob.apiserver.authn.claim_expressions import fault
+
+            if why := fault(text, variable, wanted):
+                self.wrong(f"{path}.{name}", f'Invalid value: "{text}": {why}')
+        return text

@@ -103,16 +103,64 @@ class OidcTokens:
                 raise _Refused(
                     f"required claim {claim} value does not match. Got = {claims.get(claim)}, want = {wanted}"
                 )
-        name = claims.get(issuer.username_claim)
+        return (_user_by_expressions if _has_expressions(issuer) else _user_of)(claims, issuer), float(end)
+
+
+def _user_of(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
+    """Raises: _Refused."""
+    name = ""
+    if issuer.username_claim:
+        name = claims.get(issuer.username_claim) or ""
         if not isinstance(name, str) or not name:
             raise _Refused(f"could not parse username from the claim {issuer.username_claim!r}")
         if issuer.username_claim == "email" and claims.get("email_verified", True) is not True:
             raise _Refused("email not verified")
-        uid = claims.get(issuer.uid_claim) if issuer.uid_claim else ""
-        if not isinstance(uid, str):
-            raise _Refused(f"the claim {issuer.uid_claim!r} is no string")
-        groups = (*_groups(claims, issuer), AUTHENTICATED)
-        return UserInfo(issuer.username_prefix + name, groups, uid), float(end)
+    uid = claims.get(issuer.uid_claim) if issuer.uid_claim else ""
+    if not isinstance(uid, str):
+        raise _Refused(f"the claim {issuer.uid_claim!r} is no string")
+    return UserInfo(issuer.username_prefix + name, (*_groups(claims, issuer), AUTHENTICATED), uid)
+
+
+def _has_expressions(issuer: JwtIssuer) -> bool:
+    mapped = issuer.username_expression or issuer.groups_expression or issuer.uid_expression
+    return bool(mapped or issuer.extra_expressions or issuer.claim_rules or issuer.user_rules)
+
+
+def _user_by_expressions(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
+    """Raises: _Refused."""
+    from carob.apiserver.authn import claim_expressions as cel
+
+    def answer(text: str, variable: str, value: dict[str, Any]) -> Any:
+        return cel.compiled(text, variable).evaluate(value)
+
+    def judge(rules: tuple[tuple[str, str], ...], variable: str, value: dict[str, Any]) -> None:
+        for text, message in rules:
+            if answer(text, variable, value) is not True:
+                raise _Refused(message or f"validation expression '{text}' failed")
+
+    try:
+        judge(issuer.claim_rules, cel.CLAIMS, claims)
+        plain = _user_of(claims, issuer)
+        name: Any = plain.name
+        uid: Any = plain.uid
+        groups = plain.groups[:-1]
+        if issuer.username_expression:
+            name = answer(issuer.username_expression, cel.CLAIMS, claims)
+        if issuer.groups_expression:
+            groups = tuple(cel.texts_of(answer(issuer.groups_expression, cel.CLAIMS, claims)))
+        if issuer.uid_expression:
+            uid = answer(issuer.uid_expression, cel.CLAIMS, claims)
+        found = {key: tuple(cel.texts_of(answer(text, cel.CLAIMS, claims))) for key, text in issuer.extra_expressions}
+        extra = {key: values for key, values in found.items() if values}
+        if not isinstance(name, str) or not name or not isinstance(uid, str):
+            raise _Refused(
+                "the expressions for username and uid must return strings, and the first one that is not empty"
+            )
+        shown = {"username": name, "uid": uid, "groups": list(groups), "extra": {k: list(v) for k, v in extra.items()}}
+        judge(issuer.user_rules, cel.USER, shown)
+    except cel.ExpressionError as error:
+        raise _Refused(f"an expression has no answer: {error}") from error
+    return UserInfo(name, (*groups, AUTHENTICATED), uid, extra)
 
 
 def _groups(claims: dict[str, Any], issuer: JwtIssuer) -> tuple[str, ...]:
