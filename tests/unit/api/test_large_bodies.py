@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from carob.api import strict
+from carob.api.apply import owners
 from carob.api.patch import STRATEGIC_MERGE_PATCH, apply_patch
 from carob.api.resources import ResourceTable
 from carob.api.status import ApiError
@@ -93,6 +94,11 @@ def scopes_of_a_quota(size: int) -> Callable[[], object]:
     return judge
 
 
+def owners_that_are_joined(size: int) -> Callable[[], object]:
+    many = [owners.Owner(f"m{i}", owners.UPDATE, "v1", fields={"f:data": {f"f:k{i}": {}}}) for i in range(size // 2)]
+    return lambda: owners.capped(many)
+
+
 def names_that_repeat(size: int) -> Callable[[], object]:
     names = [f"n{i}" for i in range(size * 16)]
     return lambda: field.repeated(names)
@@ -108,6 +114,7 @@ def names_that_repeat(size: int) -> Callable[[], object]:
         primitives_deleted,
         spread_constraints,
         scopes_of_a_quota,
+        owners_that_are_joined,
         names_that_repeat,
     ],
     ids=lambda case: case.__name__,

@@ -49,6 +49,14 @@ def union(one: FieldSet, other: FieldSet) -> FieldSet:
     return out
 
 
+def union_of(sets: list[FieldSet]) -> FieldSet:
+    """Every path of all: joined in pairs, so that no path is copied more often than there are rounds."""
+    while len(sets) > 1:
+        pairs = zip(sets[::2], [*sets[1::2], {}] if len(sets) % 2 else sets[1::2], strict=True)
+        sets = [union(one, other) for one, other in pairs]
+    return sets[0] if sets else {}
+
+
 def _joined(one: FieldSet, other: FieldSet) -> FieldSet:
     if one and other:
         return union(one, other)

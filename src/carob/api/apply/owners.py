@@ -156,6 +156,8 @@ def capped(owners: list[Owner]) -> list[Owner]:
     left = {owner.identity: owner for owner in owners}
     updaters.sort(key=lambda o: (o.time or "", o.identity))
     first: dict[str, Owner] = {}
+    # the sets of each version's bucket, joined in the end: one by one they would be copied for each owner
+    joined: dict[str, list[FieldSet]] = {}
     count = len(updaters)
     for owner in updaters:
         if count <= MAX_UPDATERS:
@@ -165,11 +167,16 @@ def capped(owners: list[Owner]) -> list[Owner]:
         if earliest is owner:
             continue
         bucket = Owner(ANCIENT, UPDATE, version)
-        if bucket.identity not in left:
-            left.pop(earliest.identity)
-            left[bucket.identity] = bucket.owning(earliest.fields)
-        joined = field_sets.union(owner.fields, left[bucket.identity].fields)
+        if version not in joined:
+            there = left.get(bucket.identity)
+            if there is None:
+                there = left.pop(earliest.identity)
+            joined[version] = [there.fields]
+        joined[version].append(owner.fields)
         left.pop(owner.identity, None)
-        left[bucket.identity] = Owner(ANCIENT, UPDATE, version, "", owner.time, joined)
+        left[bucket.identity] = Owner(ANCIENT, UPDATE, version, "", owner.time)
         count -= 1
+    for version, parts in joined.items():
+        bucket = left[Owner(ANCIENT, UPDATE, version).identity]
+        left[bucket.identity] = bucket.owning(field_sets.union_of(parts))
     return list(left.values())
