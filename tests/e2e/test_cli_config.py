@@ -43,6 +43,18 @@ config delete-context two
 config delete-cluster c1
 config delete-cluster nosuch
 config delete-user u1
+config set users.u1.token abc
+config set clusters.c1.server https://x
+config set current-context two
+config set contexts.one.namespace q
+config set clusters.new.server https://y
+config set clusters.c1.insecure-skip-tls-verify true
+config set users.u1.client-key-data abc
+config set foo.bar x
+config unset users.u1
+config unset current-context
+config unset contexts.one.namespace
+config unset foo
 config view --raw
 config view --minify -o json
 config get-contexts

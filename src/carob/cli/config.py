@@ -28,9 +28,11 @@ VERBS = {
     "get-contexts": ("config:GetContexts", "Describe one or many contexts"),
     "get-users": ("config:GetUsers", "Display users defined in the kubeconfig"),
     "rename-context": ("config:RenameContext", "Rename a context from the kubeconfig file"),
+    "set": ("config_set:Set", "Set an individual value in a kubeconfig file"),
     "set-cluster": ("config:SetCluster", "Set a cluster entry in kubeconfig"),
     "set-context": ("config:SetContext", "Set a context entry in kubeconfig"),
     "set-credentials": ("config:SetCredentials", "Set a user entry in kubeconfig"),
+    "unset": ("config_set:Unset", "Unset an individual value in a kubeconfig file"),
     "use-context": ("config:UseContext", "Set the current-context in a kubeconfig file"),
     "view": ("config_view", "Display merged kubeconfig settings or a specified kubeconfig file"),
 }
