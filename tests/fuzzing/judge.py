@@ -77,7 +77,8 @@ class Judge:
         honest = any(words in body for words in _HONEST) or (status == 503 and wanted.method == "HEAD")
         if status >= 500 and not honest:
             self._blame(wanted, f"{status} after {time.monotonic() - began:.2f} s: {body[:500]!r}")
-        if media == "application/json" and body and "watch" not in wanted.target:
+        packed = body.startswith(b"\x1f\x8b")
+        if media == "application/json" and body and not packed and "watch" not in wanted.target:
             try:
                 requests.learn(wanted, status, orjson.loads(body))
             except orjson.JSONDecodeError as error:
