@@ -76,6 +76,9 @@ def made(tree: dict[str, Any]) -> Any:
     for one in spec["containers"]:
         mounts = one.pop("volumeMounts", [])
         one["volumeMounts"] = [m for m in mounts if not m["name"].startswith("kube-api-access")]
+        if "env" in one:
+            # kubectl keeps --env in a map, whose order is by chance
+            one["env"] = sorted(one["env"], key=lambda variable: str(variable["name"]))
     return spec, tree["metadata"].get("labels"), tree["metadata"].get("annotations")
 
 
