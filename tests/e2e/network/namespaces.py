@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
+ANSWER_SECONDS = 15
 
 
 class Namespace:
@@ -77,10 +78,12 @@ class Namespace:
         return server
 
     def fetch(self, address: str, port: int, timeout: float = 3.0) -> str:
-        """What the server at this address says to us."""
+        """What the server at this address says to us; `timeout` is for the connection, which the kernel alone makes."""
 
         def ask() -> str:
             with socket.create_connection((address, port), timeout) as connection:
+                # the server is a thread of ours, which waits for its turn on a busy machine
+                connection.settimeout(ANSWER_SECONDS)
                 return connection.makefile("rb").read().decode()
 
         return self.call(ask)

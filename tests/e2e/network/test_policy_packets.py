@@ -45,6 +45,9 @@ class Town(World):
             self.peers.append(codec.from_tree(Peer, tree))
             self.servers += [pod.serve(address, port, name.encode()) for port in (80, 81, 82)]
         self.web = self.peers[0].status.pod_ip
+        for peer in self.peers:
+            # the kernel lets a new wire's far end send a moment later, and longer while it takes others apart
+            assert self.node.fetch(peer.status.pod_ip, 80, 20).startswith(peer.metadata.name)
 
     def enforce(self, *specs: dict[str, Any]) -> None:
         assert self.network is not None
