@@ -41,6 +41,10 @@ class Alike:
         self._read = 0
         self.rejections: list[Rejection | None] = []
         self.totals: list[int] = []
+        self.sums: dict[int, int] = {}
+        """How many nodes have which total."""
+        self.unequal = 0
+        """How many of the numbers to be scaled are not 0."""
         self.counts: dict[Rejection, int] = {}
         """How many nodes were rejected for what."""
         self.rooms = Rooms()
@@ -57,6 +61,8 @@ class Alike:
             size = len(nodes)
             self.rejections = [None] * size
             self.totals = [0] * size
+            self.sums = {0: size} if size else {}
+            self.unequal = 0
             self.counts = {}
             self.raw = [([0] * size, weight, reverse) for _, weight, reverse in self._scaled]
             self._ask(nodes, range(size))
@@ -80,9 +86,15 @@ class Alike:
                 if rejection is not None:
                     add(counts, rejection, 1)
                 rejections[i] = rejection
-            self.totals[i] = REJECTED if rejection is not None else total(node)
+            worth = REJECTED if rejection is not None else total(node)
+            if worth != self.totals[i]:
+                add(self.sums, self.totals[i], -1)
+                add(self.sums, worth, 1)
+                self.totals[i] = worth
             for (rate, _, _), (values, _, _) in zip(self._scaled, self.raw, strict=True):
-                values[i] = rate(node)
+                value = rate(node)
+                self.unequal += (value != 0) - (values[i] != 0)
+                values[i] = value
 
     def rejected_for_rivals(self, pod: PodInfo, snapshot: Snapshot, *, local: bool) -> dict[int, Rejection]:
         """Nodes that were promised to somebody no less important and cannot do with both, by their positions.

@@ -148,13 +148,15 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     # a node that was promised to somebody more important must do with both
     rivals = alike.rejected_for_rivals(pod, snapshot, local=not far) if snapshot.nominations else {}
     start = snapshot.next_start % len(nodes)
-    relative = any(any(values) for values, _, _ in alike.raw)
-    if not far and not rivals and not relative and not scores.compares(pod, snapshot):
-        best = max(totals)
+    if not far and not rivals and not alike.unequal and not scores.compares(pod, snapshot):
+        best = max(alike.sums)
         if best == REJECTED:
             return _unschedulable(pod, snapshot, alike.rejections, alike.counts, alike.rooms)
         # of equal ones in turn, so that they are filled evenly
-        chosen = totals.index(best, start) if best in totals[start:] else totals.index(best)
+        try:
+            chosen = totals.index(best, start)
+        except ValueError:
+            chosen = totals.index(best)
         snapshot.next_start = chosen + 1
         return nodes[chosen]
     wanted = nodes_to_find(len(nodes), snapshot.profile(pod).percentage_of_nodes)

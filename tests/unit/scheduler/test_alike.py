@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import node_view, pod, snapshot
@@ -65,6 +67,9 @@ def test_what_is_kept_is_what_asking_anew_gives(happened: list[tuple[str, int]])
             fresh = Alike(one, world)
             fresh.refresh()
             assert (kept.totals, kept.rejections, kept.raw) == (fresh.totals, fresh.rejections, fresh.raw)
+            assert (kept.sums, kept.unequal, kept.counts) == (fresh.sums, fresh.unequal, fresh.counts)
+            assert kept.sums == Counter(kept.totals)
+            assert kept.unequal == sum(value != 0 for values, _, _ in kept.raw for value in values)
 
 
 def test_equal_nodes_are_filled_in_turn() -> None:
