@@ -44,6 +44,8 @@ def test_growing_and_shrinking_wait_for_who_is_not_ready(pki: Pki) -> None:
         await world.make(apps_v1.StatefulSet, "web", "default", spec=spec(serviceName="web", replicas=3))
         await until_set(world, lambda f: f.status.replicas == 2 and f.status.ready_replicas == 1)
         assert sorted(await pods_of(world)) == ["web-0", "web-1"]
+        # the kubelet has said what it has to say
+        await world.until(core_v1.Pod, "web-1", "default", lambda f: f is not None and f.status.phase == "Running")
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         await world.client.patch(core_v1.Pod, "web-1", "default", patch=ready, subresource="status")
         await until_set(world, stands(3))

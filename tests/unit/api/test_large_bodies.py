@@ -5,6 +5,7 @@ Judged by processor time within one run, the best of three.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -122,13 +123,18 @@ def names_that_repeat(size: int) -> Callable[[], object]:
 def test_work_grows_as_the_body_does(case: Callable[[int], Callable[[], object]]) -> None:
     def spent(size: int) -> float:
         work, best = case(size), float("inf")
-        for _ in range(3):
-            before = time.process_time()
-            try:
-                work()
-            except ApiError as error:
-                assert error.code == 400  # noqa: PT017 - a refusal is work, too
-            best = min(best, time.process_time() - before)
+        # the collector looks at whatever the other tests of this process have left
+        gc.disable()
+        try:
+            for _ in range(3):
+                before = time.process_time()
+                try:
+                    work()
+                except ApiError as error:
+                    assert error.code == 400  # noqa: PT017 - a refusal is work, too
+                best = min(best, time.process_time() - before)
+        finally:
+            gc.enable()
         return best
 
     # sixteen times as much; its square would be 256 times
