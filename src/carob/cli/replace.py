@@ -11,7 +11,6 @@ Examples:
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 from carob.api.status import ApiError
 from carob.cli.apply import encode_last_applied, field_validation, with_last_applied
 from carob.cli.connection import Connection, add_connection_flags, connect
+from carob.cli.delete import wait_gone
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.manifests import read_manifests
 from carob.cli.printers.objects import name_of
 from carob.cli.results import ResultPrinter, add_dry_run_flag, add_output_flags
 from carob.cli.selection import Selection
+from carob.cli.targets import Target
 
 if TYPE_CHECKING:
     from carob.cli.flags import Arguments, Flags
     from carob.cli.manifests import Manifest
 
-_POLL_SECONDS = 0.1
 _DEFAULT_WAIT_SECONDS = 300.0
 _CASCADES = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
@@ -173,12 +173,5 @@ class Replace:
             print(f'{kind} "{name}" deleted{where}')
             sys.stdout.flush()
         deadline = time.monotonic() + (self._arguments.timeout or _DEFAULT_WAIT_SECONDS)
-        while time.monotonic() < deadline:
-            try:
-                there = json.loads(self._connection.request("GET", path))
-            except ApiError as error:
-                if error.reason == "NotFound":
-                    return
-                raise
-            time.sleep(_POLL_SECONDS)
-        raise CommandError("error: timed out waiting for the condition")
+        target = Target(manifest.resource, namespace, manifest.name)
+        wait_gone(self._connection, target, there["metadata"]["uid"], deadline)
