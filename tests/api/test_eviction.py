@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from carob.api.types import core_v1
 from carob.base.clock import SystemClock
@@ -57,9 +58,7 @@ def test_what_a_container_says_counts_as_what_it_writes(tmp_path: Path) -> None:
 
 def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_path: Path) -> None:
     def short(root: str) -> Usage:
-        usage = read_usage(root)
-        rest = {name: getattr(usage, name) for name in Usage.__slots__}
-        return Usage(**{**rest, "memory_available_bytes": 50 << 20})
+        return replace(read_usage(root), memory_available_bytes=50 << 20)
 
     async def body(world: World) -> None:
         await world.pod("small")
@@ -135,7 +134,7 @@ def test_the_kernels_notice_does_not_wait_for_the_next_turn(tmp_path: Path) -> N
         await world.pod()
         await world.until("hello-pod", ready)
         kubelet = world.kubelet
-        tools = dataclasses.replace(kubelet._tools, clock=NoTurns())
+        tools = replace(kubelet._tools, clock=NoTurns())
         eviction = Eviction(
             tools,
             kubelet._records,

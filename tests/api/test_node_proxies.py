@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from carob.api.user import UserInfo
 from carob.apiserver.nodes.page_links import MAX_PAGE_BYTES

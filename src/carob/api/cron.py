@@ -9,8 +9,9 @@ Source: upstream takes its parser from robfig/cron v3 (`ParseStandard`), whose w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -49,8 +50,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """When a job runs; `every` is a fixed distance in seconds, which leaves the fields empty."""
 
     minutes: frozenset[int] = frozenset()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from carob.api import selectors
 from carob.api.types import networking_v1
@@ -18,8 +19,7 @@ from carob.api.types import networking_v1
 NetworkPolicy = networking_v1.NetworkPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """One end of a flow. An end outside of the cluster, or on the host's network, has an address and no labels."""
 
     address: str = ""
@@ -36,8 +36,7 @@ class End:
         return f"{self.namespace}/{self.name}" if self.name else self.address
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What one direction's policies say. `policy` and `rule`: who allowed it; empty and -1 where no policy applies."""
 
     direction: str

@@ -10,7 +10,8 @@ Source: the form is k3s's; what is pinned is kubeadm's `--discovery-token-ca-cer
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PREFIX = "K10"
 PIN_PREFIX = "sha256:"
@@ -19,8 +20,7 @@ _TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _PIN = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class JoinToken:
+class JoinToken(Struct, frozen=True):
     """Its parts; `pin` is empty where none was given."""
 
     token_id: str

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import importlib.resources
 import sys
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     import types
@@ -25,31 +25,27 @@ _CHECKED_SCALARS = frozenset({TIME, MICRO_TIME, BYTES})
 MAX_LOOKS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A leaf; `go` is the name that Go's decoder gives the type in its errors."""
 
     kind: str
     go: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListShape:
+class ListShape(Struct, frozen=True):
     """A list of one shape."""
 
     item: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class MapShape:
+class MapShape(Struct, frozen=True):
     """An object with free keys."""
 
     value: Shape
     go: str = ""
 
 
-@dataclass(eq=False, slots=True)
-class StructShape:
+class StructShape(Struct, eq=False):
     """An object with known keys.
 
     `special` holds the fields that a quick look must descend into or check: all others are plain scalars.

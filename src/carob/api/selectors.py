@@ -8,8 +8,9 @@ Source: apimachinery `pkg/labels/selector.go` and `pkg/fields/selector.go`; the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.validation import field, names
 
@@ -30,8 +31,7 @@ class SelectorError(ValueError):
     """A selector that cannot be understood; its text is upstream's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """One condition on one key; `values` are sorted and unique."""
 
     key: str
@@ -72,8 +72,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
+class LabelSelector(Struct, frozen=True):
     """Every requirement must hold; none at all matches everything, `nothing` matches never."""
 
     requirements: tuple[Requirement, ...] = ()
@@ -299,8 +298,7 @@ def _scan(text: str) -> Iterable[tuple[str, str]]:
     yield _END, ""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
+class FieldSelector(Struct, frozen=True):
     """Every term must hold; a term is a field's path, whether it must be equal, and a value."""
 
     terms: tuple[tuple[str, bool, str], ...] = ()

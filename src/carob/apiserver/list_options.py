@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
 
 from carob.api.status import ApiError, bad_request
 
@@ -28,8 +28,7 @@ _DURATION = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)((\d+(\.\d*
 _INT64 = 2**63
 
 
-@dataclass(slots=True)
-class ListOptions:
+class ListOptions(Struct):
     """What a list or a watch asks for. `revision` is None when no resourceVersion was given."""
 
     label_selector: str = ""

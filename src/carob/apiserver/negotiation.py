@@ -9,8 +9,9 @@ Differs: CBOR is served without a feature gate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from carob.api.status import ApiError
 
@@ -29,8 +30,7 @@ _OBJECTS = f"{JSON}, {YAML}, {PROTOBUF}"
 _STREAMS = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """How an answer is written. `kind` is empty for the object itself, else a kind of meta.k8s.io in `version`."""
 
     media: str = JSON
@@ -54,8 +54,7 @@ PLAIN = Form()
 _PRETTY = Form(pretty=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(Struct, frozen=True):
     """A part of an Accept header."""
 
     media: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.apiserver.admission.pod_security_rules import USUAL as USUAL_SECURITY
 from carob.apiserver.admission.pod_security_rules import PodSecurityRules
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 MAX_REQUEST_BODY_BYTES = 3 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class ApiServerOptions:
+class ApiServerOptions(Struct, frozen=True):
     """Settings of one server.
 
     Shape: certificates and keys are PEM; addresses are numbers, not names.

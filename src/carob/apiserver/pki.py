@@ -12,11 +12,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct, field
 
 from carob.api.x509 import pem_to_der, subject_and_expiry
 
@@ -35,8 +35,7 @@ _NAMES_FILE = "names.json"
 SHARED_FILES = ("ca.crt", "ca.key", "service-account.key")
 
 
-@dataclass(frozen=True)
-class PkiOptions:
+class PkiOptions(Struct, frozen=True):
     """What the certificates must say.
 
     Shape: `addresses` and `names` are where clients reach the API server.
@@ -58,8 +57,7 @@ class PkiOptions:
         return tuple(dict.fromkeys((*self.addresses, *self.names, self.hostname)))
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """A certificate and its key, as files."""
 
     certificate: Path
@@ -70,8 +68,7 @@ class Pair:
         return self.certificate.read_bytes(), self.key.read_bytes()
 
 
-@dataclass(frozen=True)
-class Pki:
+class Pki(Struct, frozen=True):
     """Where everything is."""
 
     directory: Path
@@ -114,8 +111,7 @@ class Pki:
         return self.pair(f"node-{name}-server")
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """One leaf certificate: who it is for and where it may stand."""
 
     name: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
 
 
-@dataclass(slots=True)
-class RequestInfo:
+class RequestInfo(Struct):
     """A request as authorization and the handlers see it.
 
     Shape: `verb` is get, list, watch, create, update, patch, delete or deletecollection for resources, and the
@@ -46,8 +46,7 @@ class Operation(StrEnum):
     CONNECT = "CONNECT"
 
 
-@dataclass(slots=True)
-class Attributes:
+class Attributes(Struct):
     """One write on its way through admission.
 
     Shape: `obj` and `old` are Structs of the resource (trees for custom resources, the Struct of the subresource's

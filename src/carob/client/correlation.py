@@ -7,10 +7,10 @@ Source: client-go `tools/record/events_cache.go` (EventSourceObjectSpamFilter, E
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
@@ -29,8 +29,7 @@ COMBINED = "(combined from similar events): "
 Key = tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct):
     """Send `event`: as `patch` to the object of its name if there is one, else as a new object.
 
     `key` is to be handed to `Correlator.sent` with what the server stored.
@@ -41,20 +40,17 @@ class Decision:
     key: Key
 
 
-@dataclass(slots=True)
-class _Bucket:
+class _Bucket(Struct):
     tokens: float
     at: float
 
 
-@dataclass(slots=True)
-class _Similar:
+class _Similar(Struct):
     at: float
     messages: set[str] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class _Logged:
+class _Logged(Struct):
     name: str
     first_timestamp: str | None
     count: int

@@ -8,10 +8,10 @@ Source: client-go `tools/record` (EventRecorder, EventBroadcaster) and its names
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from carob.api.resources import resource_of
 from carob.api.status import ApiError
@@ -51,8 +51,7 @@ def object_reference(obj: Any) -> core_v1.ObjectReference:
     )
 
 
-@dataclass(slots=True)
-class _Recorded:
+class _Recorded(Struct):
     reference: core_v1.ObjectReference
     type: str
     reason: str

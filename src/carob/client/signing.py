@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from carob.api.types import certificates_v1, meta_v1
 
@@ -29,8 +30,7 @@ class SigningRefused(Exception):
     """The request was denied, or the signer could not sign it; the text has their words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a certificate is to say. `names`: DNS names and addresses of a server; a client has none."""
 
     signer: str

@@ -7,8 +7,9 @@ Source: kube-controller-manager certificates/authority (PermissiveSigningPolicy)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +29,7 @@ _KEY_USAGES = {
 _EXTENDED_USAGES = {"client auth": "1.3.6.1.5.5.7.3.2", "server auth": "1.3.6.1.5.5.7.3.1", "any": "2.5.29.37.0"}
 
 
-@dataclass(frozen=True)
-class RequestFacts:
+class RequestFacts(Struct, frozen=True):
     """What a signing request asks to be certified."""
 
     common_name: str

@@ -5,10 +5,11 @@ Source: kube-controller-manager `cronjob/cronjob_controllerv2.go`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from time import gmtime, strftime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api.cron import CronError, Schedule, parse
 from carob.api.types import batch_v1, core_v1
@@ -27,8 +28,7 @@ _FORBIDDEN = "Not starting job because prior execution is running and concurrenc
 LATE_SECONDS = 0.1
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is to be done; `start`: the scheduled time of a Job to make."""
 
     status: batch_v1.CronJobStatus

@@ -5,8 +5,9 @@ Source: kube-controller-manager `daemon/daemon_controller.go`, `daemon/update.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api import codec, int_or_string
 from carob.api.selectors import SelectorError, from_node_expressions
@@ -33,8 +34,7 @@ _TOLERATED = (
 )
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is to be done. Shape: `create` are names of nodes; `killed` are nodes whose Pod had failed."""
 
     create: list[str] = field(default_factory=list)

@@ -6,10 +6,10 @@ Source: kube-controller-manager `deployment/deployment_controller.go`, `sync.go`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 
 from carob.controllers import deployment_sets as sizes
 from carob.controllers import deployment_status as told
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 KEEP_ALL = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """A set that gets another size (None: keeps it) or other annotations; `min_ready_seconds` None: as it is."""
 
     set: ReplicaSetView
@@ -35,8 +34,7 @@ class Change:
     min_ready_seconds: int | None = None
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """One step. `create`: the size of a new set with `create_annotations`; `revision`: what the Deployment must tell."""
 
     status: apps_v1.DeploymentStatus

@@ -7,8 +7,9 @@ Source: kube-controller-manager `disruption/disruption.go`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api import int_or_string
 from carob.api.selectors import NOTHING, LabelSelector, SelectorError, from_struct
@@ -44,8 +45,7 @@ class UnknownScaleError(Exception):
     """Nobody can say how many Pods there should be; the text is upstream's."""
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """The status, and what is to be told."""
 
     status: policy_v1.PodDisruptionBudgetStatus

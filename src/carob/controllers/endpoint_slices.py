@@ -7,8 +7,9 @@ Differs: slices are filled in one pass, so a few more may exist than upstream wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api.scalars import Int32
 from carob.api.selectors import from_dict
@@ -128,8 +129,7 @@ def endpoints_of(
     return found
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is to be written."""
 
     create: list[discovery_v1.EndpointSlice] = field(default_factory=list)

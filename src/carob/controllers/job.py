@@ -8,10 +8,10 @@ Differs: the failure count of an index is read from its Pods that still exist; u
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 
 from carob.api.types import batch_v1
 from carob.base.clock import parse_rfc3339, rfc3339
@@ -32,16 +32,14 @@ FAILURE_TARGET, SUCCESS_MET = "FailureTarget", "SuccessCriteriaMet"
 MAX_UNCOUNTED = 500
 
 
-@dataclass(frozen=True)
-class NewPod:
+class NewPod(Struct, frozen=True):
     """A Pod to make; `index` None for a Job without indexes."""
 
     index: int | None = None
     failures: int = 0
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is to be done: in this order, and `untrack` only when `status` is written."""
 
     status: batch_v1.JobStatus

@@ -6,8 +6,9 @@ Differs: the waiting is derived from the Pods that are there, so a restarted ser
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.base.clock import parse_rfc3339
 
@@ -21,8 +22,7 @@ FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 10.0, 600.0
 COUNT, IGNORE, FAIL_JOB, FAIL_INDEX = "Count", "Ignore", "FailJob", "FailIndex"
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """The policy's action, and for FailJob the message."""
 
     action: str = COUNT

@@ -6,13 +6,12 @@ Source: kube-controller-manager garbagecollector (classifyReferences, attemptToD
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from carob.api.resources import BUILT_IN, add_view
 
@@ -96,8 +95,7 @@ class Action(Enum):
     DROP_REFERENCES = "drop references"
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What is to be done with an object. `policy` goes with DELETE; `uids` are the references to drop."""
 
     action: Action

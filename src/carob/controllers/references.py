@@ -5,8 +5,9 @@ Pure. Source: kube-controller-manager `controller_ref_manager.go` (BaseControlle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,8 +27,7 @@ def controller_of(obj: Owned) -> OwnerReference | None:
     return None
 
 
-@dataclass(frozen=True)
-class Claim(Generic[T]):
+class Claim(Struct, Generic[T], frozen=True):
     """`mine` are controlled already, `adopt` should be, `release` no longer fit the selector."""
 
     mine: list[T]

@@ -7,8 +7,9 @@ Source: kube-controller-manager `replicaset/replica_set.go`, `replica_set_utils.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api.resources import resource_of
 from carob.api.selectors import NOTHING, SelectorError, from_struct
@@ -42,8 +43,7 @@ WORKERS = 8
 UNSETTLED_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is to be done; `recheck_seconds`: when a Pod will have been ready for long enough."""
 
     create: int = 0

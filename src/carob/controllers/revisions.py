@@ -5,10 +5,10 @@ Pure. Source: kube-controller-manager `controller_history.go`, `daemon/update.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from carob.controllers.templates import bare, hash_of
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 HASH_LABEL = "controller-revision-hash"
 
 
-@dataclass(frozen=True)
-class Present:
+class Present(Struct, frozen=True):
     """The revision of the present template: `existing`, with the number it should have, or one to create."""
 
     existing: RevisionView | None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from carob.api.types import certificates_v1, coordination_v1, core_v1, discovery_v1, networking_v1
 from carob.base.tasks import TaskGroup, supervise
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
 LATER_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerOptions:
+class ControllerOptions(Struct, frozen=True):
     """What controllers need beside the API: the cluster's CA and the key of service-account tokens, as files."""
 
     ca_certificate: Path

@@ -8,9 +8,10 @@ Source: robfig/cron v3 SpecSchedule.Next; kube-controller-manager `cronjob/utils
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from carob.api.cron import Schedule
@@ -41,8 +42,7 @@ def next_after(schedule: Schedule, after: float, zone: tzinfo = UTC) -> float | 
     return None
 
 
-@dataclass(frozen=True)
-class Missed:
+class Missed(Struct, frozen=True):
     """The last time that has come (None: none has), and whether there were more than a hundred."""
 
     last: float | None

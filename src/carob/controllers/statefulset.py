@@ -7,8 +7,9 @@ Source: kube-controller-manager `statefulset/stateful_set_control.go`, `stateful
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import int_or_string
 from carob.api.types import apps_v1
@@ -24,16 +25,14 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(.*)-([0-9]+)", re.ASCII)
 
 
-@dataclass(frozen=True)
-class NewPod:
+class NewPod(Struct, frozen=True):
     """A Pod to make, of the update's template or of the current one."""
 
     ordinal: int
     updated: bool
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is to be done. `condemn` are Pods that go because the set has become smaller (their claims may go, too)."""
 
     status: apps_v1.StatefulSetStatus

@@ -17,8 +17,9 @@ import os
 import socket
 import struct
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.host.netlink_answers import (
     IFA_ADDRESS,
@@ -88,8 +89,7 @@ class NetlinkError(OSError):
     """The kernel refused a message; the text names the message and gives the kernel's own explanation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One request, ready to be sent. `what` says in words what it asks for."""
 
     what: str

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 18, 20
@@ -17,8 +18,7 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """A network interface. `mac` is text, such as `0a:58:0a:2a:00:01`."""
 
     index: int
@@ -30,8 +30,7 @@ class Link:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An IPv4 address of an interface."""
 
     index: int
@@ -39,8 +38,7 @@ class Address:
     prefix_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """An IPv4 route; `index` 0: no interface (unreachable)."""
 
     destination: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.runtime.types import ContainerState
 
@@ -26,8 +27,7 @@ class Work(StrEnum):
     READY = "ready"
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """Why a running container must end although its Pod goes on."""
 
     reason: str
@@ -35,8 +35,7 @@ class Kill:
     grace_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerView:
+class ContainerView(Struct, frozen=True):
     """One container of the spec as the agent sees it now.
 
     `latest` is the newest attempt; `wait_seconds` is how long its next start must wait (crash or failure back-off).
@@ -63,8 +62,7 @@ class ContainerView:
         return self.latest is not None and not self.running
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """One Pod, wanted and real.
 
     `sandbox_id` is the ready sandbox, empty if there is none; `sandbox_attempts` counts those that ever were.
@@ -95,29 +93,24 @@ class Snapshot:
 _UNSEEN = ContainerView()
 
 
-@dataclass(frozen=True, slots=True)
-class StartSandbox:
+class StartSandbox(Struct, frozen=True):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareVolumes:
+class PrepareVolumes(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class EnsureImage:
+class EnsureImage(Struct, frozen=True):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartContainer:
+class StartContainer(Struct, frozen=True):
     name: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopContainer:
+class StopContainer(Struct, frozen=True):
     """`name` may be empty for a container that the spec does not have."""
 
     name: str
@@ -128,20 +121,17 @@ class StopContainer:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """Nothing runs any more: take back sandbox and volumes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestartAll:
+class RestartAll(Struct, frozen=True):
     """Every container has ended because of the one that is named: clear them away, so that all begin anew."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class BackOff:
+class BackOff(Struct, frozen=True):
     """A restart has to wait: tell people so."""
 
     name: str
@@ -150,8 +140,7 @@ class BackOff:
 Action = StartSandbox | PrepareVolumes | EnsureImage | StartContainer | StopContainer | Release | RestartAll | BackOff
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct):
     actions: list[Action] = field(default_factory=list)
     wake_in_seconds: float | None = None
     finished: bool = False

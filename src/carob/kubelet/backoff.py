@@ -6,14 +6,13 @@ time of twice the longest delay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 FIRST_SECONDS = 10.0
 LONGEST_SECONDS = 300.0
 
 
-@dataclass(slots=True)
-class Backoff:
+class Backoff(Struct):
     """The delay of one thing. Units: seconds on any one clock."""
 
     first_seconds: float = FIRST_SECONDS

@@ -7,8 +7,9 @@ Source: kubelet `server/auth.go`; its webhooks' caching times.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.status import ApiError
 from carob.api.types import authentication_v1, authorization_v1
@@ -32,8 +33,7 @@ _FINE = {"pods": "pods", "healthz": "healthz", "configz": "configz"}
 _WHOLE = {"stats": "stats", "metrics": "metrics", "logs": "log", "checkpoint": "checkpoint"}
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A request as authorization sees it: one of the subresources of the node must be allowed."""
 
     verb: str

@@ -5,8 +5,9 @@ Source: kubelet `kuberuntime_container.go` (generateContainerConfig), `kubelet_p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.kubelet import labels
 from carob.kubelet.expansion import expand_all
@@ -28,8 +29,7 @@ _PROPAGATION = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ingredients:
+class Ingredients(Struct, frozen=True):
     """What the container is made of besides its spec.
 
     `sub_paths` are the node's paths of mounts with a subPath, by the mount's place in the list; for an image, the path

@@ -5,8 +5,9 @@ Source: kubelet `kubelet_pods.go` (convertToAPIContainerStatuses).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.types import core_v1
 from carob.base.clock import rfc3339
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN_EXIT_CODE = 137
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """One container as it is: its newest attempt and the one before, and what the agent knows beyond the runtime.
 
     `waiting` is why its next start has not happened (reason, message); `messages` are termination messages by id.

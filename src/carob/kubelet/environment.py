@@ -7,8 +7,9 @@ Source: kubelet `kubelet_pods.go` (makeEnvironmentVariables), `envvars/envvars.g
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct, field
 
 from carob.kubelet.expansion import expand
 from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
@@ -29,8 +30,7 @@ class Reference(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """What the environment is made of besides the Pod. An object that does not exist is None."""
 
     config_maps: Mapping[str, core_v1.ConfigMap | None] = field(default_factory=dict)

@@ -6,8 +6,9 @@ Source: kubernetes `pkg/fieldpath` (ExtractFieldPathAsString, FormatMap), `api/v
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api import quantity
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 _SUBSCRIPT = re.compile(r"(metadata\.(?:labels|annotations))\['(.*)'\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What the Pod's own fields may ask that stands not in its spec.
 
     Units: `cpu_millicores` and `memory_bytes` are the node's allocatable amounts, used where a container has no limit.

@@ -9,8 +9,9 @@ Source: kubelet `images/image_manager.go`.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.kubelet import failures
 from carob.kubelet.backoff import Backoff, go_duration
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from carob.runtime.types import Image, RegistryAuth, Runtime
 
 
-@dataclass(slots=True)
-class _History:
+class _History(Struct):
     """What earlier pulls of one image for one Pod came to."""
 
     backoff: Backoff = field(default_factory=Backoff)

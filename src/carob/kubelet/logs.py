@@ -6,8 +6,9 @@ Source: kubelet `kuberuntime/logs/logs.go`; a `P` line is a part of a line whose
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec import Struct
 
 from carob.base.clock import parse_rfc3339
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(Struct, frozen=True):
     """What is asked for. `since` seconds since 1970; `tail_lines` and `limit_bytes` None: all; `stream` empty: both."""
 
     follow: bool = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.host import pressure
 from carob.kubelet.files import read_text
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """What does not change while the agent runs. Units: bytes."""
 
     hostname: str
@@ -40,8 +40,7 @@ class Machine:
     """Whether the kernel maps the owners of all files that a Pod has: also in memory, since Linux 6.3."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What changes. Units: bytes, counts."""
 
     memory_available_bytes: int
@@ -53,8 +52,7 @@ class Usage:
     max_processes: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeUse:
+class NodeUse(Struct, frozen=True):
     """What the whole node uses, its Pods and everything else. Units: nanoseconds, bytes, counts since it started."""
 
     cpu_nanoseconds: int

@@ -7,8 +7,9 @@ Source: kubelet `kubelet_node_status.go`, `component-helpers/apimachinery/lease`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api import codec
 from carob.api.status import ApiError
@@ -40,8 +41,7 @@ LONGEST_RETRY_SECONDS = 7.0
 LONGEST_KEEP_RETRY_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class _RuntimeSaid:
+class _RuntimeSaid(Struct):
     """What the runtime said when it last answered."""
 
     status: RuntimeStatus = field(default_factory=RuntimeStatus)

@@ -9,8 +9,9 @@ Source: kubelet `util/manager/watch_based_manager.go`.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.base.log import get_logger
 from carob.client.informer import Informer
@@ -29,8 +30,7 @@ FETCH_TIMEOUT_SECONDS = 10.0
 Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(Struct):
     informer: Informer[Any]
     task: asyncio.Task[None]
     users: set[str] = field(default_factory=set)

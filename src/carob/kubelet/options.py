@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.kubelet.eviction.image_gc import HIGH_PERCENT, LOW_PERCENT, MIN_AGE_SECONDS
 from carob.kubelet.eviction.thresholds import DEFAULT_HARD, TRANSITION_SECONDS
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class KubeletOptions:
+class KubeletOptions(Struct, frozen=True):
     """Everything that differs between one node agent and another.
 
     Units: bytes, seconds, millicores. Folders are absolute.

@@ -6,8 +6,9 @@ starts empty: nothing here may be needed to be right, only to be fast or to wait
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.kubelet.actions import ContainerView, Kill, Snapshot, Work
 from carob.kubelet.backoff import Backoff
@@ -27,8 +28,7 @@ VOLUME_RETRY_FIRST_SECONDS = 0.5
 VOLUME_RETRY_LONGEST_SECONDS = 122.0
 
 
-@dataclass(slots=True)
-class Failure:
+class Failure(Struct):
     """Why the last try did not work. `retry_at` is monotonic."""
 
     reason: str
@@ -36,8 +36,7 @@ class Failure:
     retry_at: float
 
 
-@dataclass(slots=True)
-class PodRecord:
+class PodRecord(Struct):
     """One Pod of this node, wanted or left over."""
 
     uid: str

@@ -6,10 +6,10 @@ Source: KEP-1287; kubelet `allocation/allocation_manager.go`, `kuberuntime_manag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from carob.api import quantity
 from carob.api.types import core_v1
@@ -28,8 +28,7 @@ Sizes = dict[str, core_v1.ResourceRequirements]
 """By container: regular ones and sidecars; others run too shortly. The Pod's own under the empty name, if it has some."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """`reason` Deferred: it may fit later; Infeasible: it never will on this node."""
 
     reason: str

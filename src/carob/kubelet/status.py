@@ -7,9 +7,10 @@ Source: kubelet `kubelet_pods.go` (generateAPIPodStatus, getPhase), `status/gene
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api.restart_rules import may_restart_all, restarts_after
 from carob.api.types import core_v1
@@ -34,8 +35,7 @@ OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, ALL_REST
 TERMINAL = ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, slots=True)
-class PodView:
+class PodView(Struct, frozen=True):
     """What the agent knows of a Pod when it tells the world.
 
     `over` says that no container is started again and none runs; `failed` is why the node ended or refused the Pod.

@@ -13,8 +13,9 @@ Source: kubelet `status/status_manager.go`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.status import ApiError
 from carob.api.types import core_v1
@@ -36,8 +37,7 @@ UNURGENT_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     pod: core_v1.Pod
     written: core_v1.PodStatus
     wanted: core_v1.PodStatus

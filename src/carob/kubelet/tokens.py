@@ -5,8 +5,9 @@ Source: kubelet `token/token_manager.go`: a token is renewed at 80 % of its life
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.types import authentication_v1, core_v1
 from carob.base.clock import parse_rfc3339
@@ -20,8 +21,7 @@ LONGEST_USE_SECONDS = 24 * 3600.0
 DEFAULT_EXPIRATION_SECONDS = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A token and when (wall clock) it should be replaced."""
 
     text: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.kubelet.events import PodEvents
 from carob.kubelet.fields import Facts
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from carob.runtime.types import Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What Pods may ask of the node. Units: bytes."""
 
     memory_bytes: int
@@ -40,8 +40,7 @@ class NodeFacts:
     hostname: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(Struct, frozen=True):
     """Seams and helpers of one kubelet."""
 
     runtime: Runtime

@@ -6,8 +6,9 @@ the runtime and /proc.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.kubelet.machine import read_use
 
@@ -25,8 +26,7 @@ SHORTEST_WINDOW_SECONDS = 0.2
 LONGEST_WINDOW_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerUse:
+class ContainerUse(Struct, frozen=True):
     """One running container: whose it is, its counters, its rate in billionths of a processor (None: not known yet)."""
 
     record: PodRecord
@@ -35,8 +35,7 @@ class ContainerUse:
     nanocores: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxUse:
+class SandboxUse(Struct, frozen=True):
     """A Pod's own counters, of its control group and its network, and its rate."""
 
     record: PodRecord
@@ -45,8 +44,7 @@ class SandboxUse:
     nanocores: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """`time` is in seconds since 1970."""
 
     time: float

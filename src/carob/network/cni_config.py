@@ -5,11 +5,11 @@ Pure but for reading the folder. Source: CNI specification 1.1 (sections 1 and 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct, field
 
 from carob.network.bandwidth import EGRESS, INGRESS, bucket_of
 from carob.network.layout import NetworkFailure
@@ -25,8 +25,7 @@ USE_POD_RANGE = "usePodCidr"
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class CniNetworkConfig:
+class CniNetworkConfig(Struct, frozen=True):
     """One network: its plugins in the order of their work."""
 
     name: str

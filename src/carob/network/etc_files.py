@@ -6,8 +6,9 @@ Source: kubelet `kubelet_pods.go` (hosts), `network/dns/dns.go` (resolv.conf); t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,8 +52,7 @@ def _aliases(aliases: Sequence[HostAlias]) -> str:
     return "\n# Entries added by HostAliases.\n" + lines
 
 
-@dataclass
-class Resolver:
+class Resolver(Struct):
     """The content of a resolv.conf; `problems` are texts for `DNSConfigForming` warnings."""
 
     servers: list[str] = field(default_factory=list)

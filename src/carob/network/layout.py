@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
 
 INTERFACE_PREFIX = "carob"
 ROUTE_PROTOCOL = 202
@@ -42,8 +43,7 @@ def table_name(cluster: str, part: str) -> str:
     return f"carob-{cluster}-{part}"
 
 
-@dataclass(frozen=True)
-class CniPlaces:
+class CniPlaces(Struct, frozen=True):
     """Where the configurations of CNI networks are, and their plugins."""
 
     conf_dir: str
@@ -59,8 +59,7 @@ class CniPlaces:
         raise NetworkFailure(f'failed to find plugin "{kind}" in path {list(self.bin_dirs)}')
 
 
-@dataclass(frozen=True)
-class NetworkLayout:
+class NetworkLayout(Struct, frozen=True, dict=True):
     """The ranges of one node. Ranges are CIDR texts; `mtu` 0: as large as the way out of the machine allows."""
 
     cluster: str = "default"

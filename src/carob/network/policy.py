@@ -10,8 +10,9 @@ May touch: the table `carob-<cluster>-policy`. Blocking; one caller at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.host.nftables import NftablesError
 from carob.network.layout import NetworkFailure, table_name
@@ -27,8 +28,7 @@ PORTS = "type inet_proto . inet_service; flags interval"
 NAMED_PORTS = "type ipv4_addr . inet_proto . inet_service"
 
 
-@dataclass
-class PolicyRules:
+class PolicyRules(Struct):
     """Everything that is to be in the table.
 
     Shape: `sets` by name with their kind (one of the constants above); `elements` by set or map and key, with the value

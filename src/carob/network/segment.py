@@ -21,9 +21,10 @@ import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.host import netlink
 from carob.host.apart import apart
@@ -40,8 +41,7 @@ MACHINE_PORT = "m"
 LOOPBACK_INDEX = 1
 
 
-@dataclass(frozen=True)
-class ApartNode:
+class ApartNode(Struct, frozen=True, dict=True):
     """A node that lives apart. Addresses are texts, ranges CIDR texts; pins are files that keep namespaces."""
 
     cluster: str

@@ -6,9 +6,10 @@ Source: scheduler `schedule_one.go` (numFeasibleNodesToFind), `framework.FitErro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
@@ -40,8 +41,7 @@ FEWEST_NODES_TO_FIND = 100
 LEAST_PERCENTAGE = 5
 
 
-@dataclass(frozen=True)
-class Unschedulable:
+class Unschedulable(Struct, frozen=True):
     """No node can take the Pod. `plugins`: the filters that said no; empty when there are no nodes at all.
 
     `nomination` is how room can be made; `keep`: what was promised to the Pod before still stands.

@@ -6,8 +6,9 @@ Pure, over one look at the claims, volumes and classes. Source: scheduler plugin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import claims, quantity
 from carob.api.selectors import SelectorError, from_struct
@@ -35,8 +36,7 @@ _ONE_POD = Rejection(
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What must be written before the Pod is bound to the node: volumes chosen by claim, claims to be provisioned."""
 
     chosen: dict[str, str] = field(default_factory=dict)
@@ -47,8 +47,7 @@ class Plan:
         return not self.chosen and not self.made
 
 
-@dataclass(slots=True)
-class PodVolumes:
+class PodVolumes(Struct):
     """One Pod's claims. `refusal` is why no node can have it now; `busy` that another Pod uses what only one may."""
 
     refusal: str = ""
@@ -146,8 +145,7 @@ def _reaches(capacity: storage_v1.CSIStorageCapacity, node: NodeInfo) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class StorageView:
+class StorageView(Struct, frozen=True):
     """One look at all that is stored; `taken` and `selected` are what was decided a moment ago."""
 
     claims: Mapping[str, core_v1.PersistentVolumeClaim]

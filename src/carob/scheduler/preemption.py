@@ -7,9 +7,10 @@ Source: scheduler `framework/preemption/preemption.go`, `plugins/defaultpreempti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.scheduler.room import NO_VICTIMS, Nomination, room_maker
 
@@ -28,8 +29,7 @@ MAY_NOT_PREEMPT = "not eligible due to preemptionPolicy=Never."
 WAITS_FOR_VICTIMS = "not eligible due to a terminating pod on the nominated node."
 
 
-@dataclass(frozen=True, slots=True)
-class NoPreemption:
+class NoPreemption(Struct, frozen=True):
     """Why nobody goes: a text for the whole cluster, or how many nodes have which reason. `keep`: an older promise
     stands."""
 

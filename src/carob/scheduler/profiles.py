@@ -6,8 +6,9 @@ Pure. Read from a KubeSchedulerConfiguration (`configuration.py`), checked once,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api.types import core_v1
 
@@ -65,8 +66,7 @@ SYSTEM_SPREAD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FitStrategy:
+class FitStrategy(Struct, frozen=True):
     """How full a node should be. `shape`: utilization in percent and score from 0 to 100, ascending."""
 
     kind: str = LEAST
@@ -74,8 +74,7 @@ class FitStrategy:
     shape: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """One scheduler name. `own_filters` and `own_scores` are the user's, by their names."""
 
     name: str = DEFAULT_NAME
@@ -106,8 +105,7 @@ class Profile:
 DEFAULT = Profile()
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """All that a KubeSchedulerConfiguration says."""
 
     profiles: Mapping[str, Profile] = field(default_factory=lambda: {DEFAULT.name: DEFAULT})

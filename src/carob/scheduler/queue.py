@@ -13,9 +13,10 @@ Source: scheduler `backend/queue`.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -35,8 +36,7 @@ class Place(Enum):
     IN_FLIGHT = "in flight"
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(Struct):
     """A Pod in the queue. `rejected_by`: the filters that said no last time; empty if none was asked."""
 
     pod: PodInfo

@@ -6,8 +6,10 @@ Nothing is changed by it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from carob.scheduler import filter as filters
 from carob.scheduler import score as scores
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from carob.scheduler.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class NodeReport:
+class NodeReport(Struct, frozen=True):
     """One node. `rejections` by filter, `hints`: what would have to change; scores only where nobody rejects."""
 
     node: str
@@ -35,8 +36,7 @@ class NodeReport:
         return sum(self.scores.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The nodes, the best first. `chosen` is where the Pod would go now; `message` why nowhere."""
 
     nodes: tuple[NodeReport, ...]

@@ -9,8 +9,9 @@ Source: scheduler `plugins/defaultpreemption` (SelectVictimsOnNode).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from carob.scheduler import filter as filters
 from carob.scheduler.budgets import split
@@ -33,8 +34,7 @@ LEAST_PRIORITY = 1 << 31
 Rank = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Nomination:
+class Nomination(Struct, frozen=True):
     """The node that the Pod shall get, and who must leave it, the most important first.
 
     `violations`: budgets that this breaks; `rank`: the smaller the less harm; `started`: when the first of the most

@@ -6,8 +6,9 @@ Differs: volumes of the sources of old that upstream translates to CSI are not c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import claims
 from carob.scheduler.verdict import Rejection
@@ -38,8 +39,7 @@ def volume_of(volume: core_v1.PersistentVolume | None) -> tuple[str, str] | None
     return (f"{source.driver}/{source.volume_handle}", source.driver) if source is not None else None
 
 
-@dataclass(slots=True)
-class VolumeLimits:
+class VolumeLimits(Struct):
     """One look. `attached` gives the PersistentVolumes that are attached to a node, by name."""
 
     claim_of: Callable[[str], core_v1.PersistentVolumeClaim | None]

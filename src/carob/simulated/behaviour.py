@@ -18,8 +18,9 @@ On a Node, `simulated.carob.dev/state`:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,7 @@ FLAP_SECONDS = 10.0
 LONGEST_SECONDS = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(Struct, frozen=True):
     """One Pod's. `run_seconds` None: until it is deleted."""
 
     start_seconds: float

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedOptions:
+class SimulatedOptions(Struct, frozen=True):
     """Units: seconds. `capacity` is every node's; `labels` too, beside those that every node has."""
 
     count: int

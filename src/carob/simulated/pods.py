@@ -6,8 +6,9 @@ Source: the words of the kubelet's statuses (`kubelet_pods.go`, `status/generate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from carob.simulated.behaviour import Behaviour
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 FINISHED = ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """`status`: a strategic patch of it; `delete`: the Pod has ended and goes; `again_seconds`: look again then."""
 
     status: dict[str, Any] | None = None

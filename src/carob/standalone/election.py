@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.base.ids import new_uid
 from carob.client.leader import LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, LeaderElector
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from carob.client.rest import Client
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """Seconds: how long a lease lasts, how long its holder tries to renew it, how often."""
 
     lease_seconds: float = LEASE_SECONDS

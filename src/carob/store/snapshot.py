@@ -12,8 +12,9 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.store.ownership import Ownership
 from carob.store.sqlite import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
@@ -29,8 +30,7 @@ _PRESENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """Keys in the order of their last writes."""
 
     revision: Revision

@@ -15,8 +15,9 @@ Rules that every implementation keeps, and that `tests/contracts/test_store.py` 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, NewType, Protocol
+
+from msgspec import Struct
 
 Revision = NewType("Revision", int)
 
@@ -44,8 +45,7 @@ class Event(NamedTuple):
     create_revision: Revision
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Part of a listing, in key order, as of one revision.
 
     `more` tells that keys follow the last item; `remaining` counts them.

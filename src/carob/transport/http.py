@@ -7,9 +7,10 @@ sockets and one that calls a `Handler` in the same process (`transport/memory.py
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
+
+from msgspec import Struct, field
 
 from carob.api.user import UserInfo
 
@@ -31,8 +32,7 @@ class Chunk:
         return self._framed
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """One request.
 
     Shape: `path` is percent-decoded except for `%2F`, without the query; `query` is the raw text behind `?`;
@@ -110,8 +110,7 @@ Stream: TypeAlias = Callable[[Sink], None]
 Upgrade: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Response:
+class Response(Struct):
     """One answer: exactly one of `body`, `segments`, `stream`, `upgrade` is used.
 
     - `body`: the whole answer.

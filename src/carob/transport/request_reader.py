@@ -7,9 +7,9 @@ Sans-IO: `feed` takes bytes, `exchanges` gathers what is complete, in order, als
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import httptools
+from msgspec import Struct
 
 from carob.api.status import ApiError
 from carob.transport.heads import header_name, split_target
@@ -19,8 +19,7 @@ NOTHING, HEAD, BODY = 0, 1, 2
 """Which part of a request is on its way."""
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(Struct):
     """A request and how to go on behind it; `refusal` is the answer when the request cannot even be read."""
 
     request: Request | None

@@ -15,8 +15,9 @@ import errno
 import os
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
 
 from carob.base.log import get_logger
 from carob.transport.server_connection import ServerConnection
@@ -38,8 +39,7 @@ TLS_HANDSHAKE_SECONDS = 15.0
 TLS_SHUTDOWN_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What one connection may take.
 
     Source: `body_bytes` and `idle_seconds`, `head_seconds` are kube-apiserver's (3 MiB, 90 s, 32 s); Go's server allows

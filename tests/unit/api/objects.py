@@ -17,9 +17,9 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     schema.FLOAT: st.floats(allow_nan=False, allow_infinity=False).map(lambda f: f + 0.0),
     schema.QUANTITY: st.sampled_from(["0", "1", "100m", "64Mi", "1500", "-2", "1e3"]),
     schema.INT_OR_STRING: st.one_of(st.integers(-(2**31), 2**31 - 1), TEXT),
-    schema.TIME: st.datetimes().map(lambda d: d.replace(year=max(d.year, 1900)).strftime("%Y-%m-%dT%H:%M:%SZ")),
+    schema.TIME: st.datetimes().map(lambda d: d.replace(year=max(d.year, 1904)).strftime("%Y-%m-%dT%H:%M:%SZ")),
     schema.MICRO_TIME: st.datetimes().map(
-        lambda d: d.replace(year=max(d.year, 1900)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        lambda d: d.replace(year=max(d.year, 1904)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     ),
     schema.BYTES: st.sampled_from(["", "AA==", "/+8=", "aGVsbG8="]),
     schema.ANY: st.sampled_from([{}, {"a": [1, None, {"b": "c"}]}, {"f:spec": {"f:x": {}}}]),

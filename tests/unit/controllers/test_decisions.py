@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from carob.api import codec
 from carob.api.types import certificates_v1, core_v1, meta_v1

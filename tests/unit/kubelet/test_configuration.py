@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from carob.cli import node_config
 from carob.cli.errors import CommandError
@@ -32,7 +32,7 @@ def flags(*given: str) -> dict[str, Any]:
 
 
 def options(tree: dict[str, Any]) -> KubeletOptions:
-    return dataclasses.replace(KubeletOptions("n", "/r", "/l"), **changes(tree))
+    return replace(KubeletOptions("n", "/r", "/l"), **changes(tree))
 
 
 def test_nothing_said_changes_nothing() -> None:

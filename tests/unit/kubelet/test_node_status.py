@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from carob.api.types import core_v1
 from carob.kubelet import node_status
@@ -104,12 +104,12 @@ def test_this_machine_can_be_read() -> None:
 
 
 def test_a_node_with_a_part_of_the_machine_promises_no_more() -> None:
-    options = dataclasses.replace(OPTIONS, cpu_millicores=1500, memory_bytes=4 * GIB, pods_per_core=10)
+    options = replace(OPTIONS, cpu_millicores=1500, memory_bytes=4 * GIB, pods_per_core=10)
     whole = node_status.capacity(options, MACHINE, usage())
     assert (whole["cpu"], whole["memory"], whole["pods"]) == ("1500m", f"{4 * (1 << 20)}Ki", "20")
     left = node_status.allocatable(options, MACHINE, usage())
     # without a gibibyte for the system, the huge pages, and what eviction keeps free
     assert (left["cpu"], left["memory"]) == ("1400m", f"{2 * (1 << 20) - 100 * 1024}Ki")
-    more = dataclasses.replace(OPTIONS, cpu_millicores=64_000, memory_bytes=64 * GIB)
+    more = replace(OPTIONS, cpu_millicores=64_000, memory_bytes=64 * GIB)
     assert node_status.capacity(more, MACHINE, usage())["cpu"] == "4"
     assert node_status.capacity(more, MACHINE, usage())["memory"] == f"{8 * (1 << 20)}Ki"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from carob.api.types import core_v1
 from carob.kubelet.machine import read_machine
@@ -35,11 +35,11 @@ def test_each_quality_gets_what_its_pods_asked_for() -> None:
 
 
 def test_reserves_are_kept_from_all_pods() -> None:
-    machine = dataclasses.replace(read_machine(), cpus=4, memory_bytes=8 * GIB)
+    machine = replace(read_machine(), cpus=4, memory_bytes=8 * GIB)
     options = KubeletOptions(node_name="n", root="/r", log_root="/l")
     free = all_pods_size(options, machine)
     assert (free.cpu_shares, free.memory_limit) == (4096, 0)
-    reserved = dataclasses.replace(
+    reserved = replace(
         options,
         system_reserved_memory_bytes=GIB,
         kube_reserved_memory_bytes=GIB,
@@ -49,7 +49,7 @@ def test_reserves_are_kept_from_all_pods() -> None:
     kept = all_pods_size(reserved, machine)
     assert (kept.cpu_shares, kept.memory_limit) == (3072, 6 * GIB)
     assert (free.cpu_quota, kept.cpu_quota) == (0, 0)
-    part = all_pods_size(dataclasses.replace(options, cpu_millicores=500, memory_bytes=GIB), machine)
+    part = all_pods_size(replace(options, cpu_millicores=500, memory_bytes=GIB), machine)
     assert (part.cpu_shares, part.cpu_quota, part.memory_limit) == (512, 50_000, GIB)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from carob.host.pressure import Pressure, Stall
 from carob.kubelet import cadvisor_metrics, resource_metrics, statistics
@@ -48,7 +48,7 @@ def test_rates_need_two_points_or_a_beginning() -> None:
 
 
 def test_the_summary() -> None:
-    machine = dataclasses.replace(read_machine(), memory_bytes=16 << 30)
+    machine = replace(read_machine(), memory_bytes=16 << 30)
     full = Usage(0, 1000, 400, 50, 20, 7, 99)
     images = FilesystemUsage(mountpoint="/x", used_bytes=30, capacity_bytes=1000, available_bytes=400, inodes_used=3)
     volume = {"time": "t", "name": "scratch", "usedBytes": 5, "inodesUsed": 2}
@@ -101,7 +101,7 @@ def with_group() -> Look:
         process_count=3,
         interfaces=[InterfaceStats("eth0", 11, 12, 13, 14, 15, 16, 17, 18)],
     )
-    return dataclasses.replace(plain, sandboxes={"u-1": SandboxUse(use.record, sandbox, stats, 30_000_000)})
+    return replace(plain, sandboxes={"u-1": SandboxUse(use.record, sandbox, stats, 30_000_000)})
 
 
 def test_a_pods_own_counters_are_its_groups_and_its_networks() -> None:

@@ -5,8 +5,9 @@ Pure. Source: `pkg/apis/core/validation` (validateContainerCommon and around it)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from carob.api.types import core_v1
 from carob.api.validation import field, meta, names, paths, resources
@@ -30,8 +31,7 @@ _ONLY_FOR_SIDECARS = "may not be set for init containers without restartPolicy=A
 _NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What of the Pod its containers are judged by."""
 
     volumes: Mapping[str, core_v1.Volume]

@@ -10,10 +10,10 @@ Source: kube-controller-manager `resourcequota/resource_quota_controller.go`; th
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from carob.api import quantity
 from carob.api.status import ApiError
@@ -45,8 +45,7 @@ class StatusWriter(Protocol):
     async def update_object(self, resource: Resource, obj: Any, namespace: str = "") -> Any: ...
 
 
-@dataclass(slots=True)
-class _Charge:
+class _Charge(Struct):
     usage: Usage
     since: float
     told: bool = False

@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import hmac
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api.resources import TABLE, Resource
 from carob.api.user import UserInfo
@@ -54,8 +55,7 @@ SECRETS = row("", "v1", "secrets")
 _BOUND = (("pod", PODS), ("node", NODES), ("secret", SECRETS))
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """What a token is bound to besides its service account."""
 
     kind: str
@@ -64,8 +64,7 @@ class Binding:
     uid: str
 
 
-@dataclass(slots=True)
-class _Checked:
+class _Checked(Struct):
     user: UserInfo
     audiences: tuple[str, ...]
     expires: float

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from carob.base.ids import Randomness
 
 
-@dataclass(slots=True)
-class Backend:
+class Backend(Struct):
     """The engine's parts."""
 
     objects: Objects

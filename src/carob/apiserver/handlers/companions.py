@@ -7,8 +7,9 @@ the controllers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from carob.api.status import ApiError
 from carob.apiserver.handlers import ownership, writes
@@ -57,8 +58,7 @@ async def gone(backend: Backend, context: WriteContext, obj: Any, entry: Entry) 
     return await write
 
 
-@dataclass(slots=True)
-class _Begun:
+class _Begun(Struct):
     companion: Companion
     outcome: Entry | Begun[Entry | None] | ApiError | None
 

@@ -6,8 +6,9 @@ Source: the resourceVersion table of the API concepts documentation; `storage.De
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.status import ApiError, gone
 from carob.apiserver import keys, list_options
@@ -42,8 +43,7 @@ _EXPIRED_TOKEN = (
 _EXPIRED_REVISION = "The resourceVersion for the provided list is too old."
 
 
-@dataclass(slots=True)
-class Listed:
+class Listed(Struct):
     """A page: `start` names the last object looked at when more follow; `remaining` is None when it is not known."""
 
     entries: Sequence[Entry]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.selectors import SelectorError, parse_labels
 from carob.api.status import bad_request
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from carob.apiserver.watch_cache import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A compiled selection. `matches` is None when everything of the namespace is meant."""
 
     namespace: str

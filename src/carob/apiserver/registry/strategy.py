@@ -9,8 +9,9 @@ May touch: the object being written, and through the context the clock, randomne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct, field
 
 from carob.apiserver.registry.warnings import WARNINGS
 from carob.base.clock import rfc3339
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 BACKGROUND, FOREGROUND, ORPHAN = "Background", "Foreground", "Orphan"
 
 
-@dataclass(slots=True)
-class WriteContext:
+class WriteContext(Struct):
     """One write on its way. Warnings become `Warning: 299` headers; `undo` runs when the write does not happen."""
 
     row: Resource

@@ -5,10 +5,10 @@ Source: metrics-server `pkg/api` (objects, table columns, words of refusals); k8
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from carob.api import codec
 from carob.api.durations import go_duration
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 Tree = dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Indexed:
+class _Indexed(Struct):
     """An object as field selectors see it."""
 
     namespace: str

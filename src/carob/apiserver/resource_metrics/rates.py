@@ -7,8 +7,9 @@ Source: metrics-server `pkg/storage`: the window is the time between the two poi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.base.clock import parse_rfc3339
 
@@ -24,8 +25,7 @@ Key = tuple[str, str, str]
 """Namespace, Pod, container; all empty for the node."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One thing at one time. Units: seconds since 1970, nanoseconds, bytes."""
 
     time: float
@@ -35,16 +35,14 @@ class Point:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One look at one node; `taken` is monotonic."""
 
     taken: float
     points: dict[Key, Point] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What something uses. Units: billionths of a processor, bytes, seconds."""
 
     time: float

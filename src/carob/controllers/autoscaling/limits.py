@@ -6,8 +6,9 @@ Source: kube-controller-manager `podautoscaler/horizontal.go` (normalizeDesiredR
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +42,7 @@ class Change(NamedTuple):
     replicas: int
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """What the past says. A server that starts anew forgets it, as upstream's does."""
 
     recommendations: tuple[Change, ...] = ()
@@ -50,15 +50,14 @@ class Memory:
     downs: tuple[Change, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(Struct, frozen=True):
     """`able` and `limited` are reason and message of AbleToScale and ScalingLimited; `is_limited` is the latter's status."""
 
     replicas: int
     able: tuple[str, str]
     is_limited: bool
     limited: tuple[str, str]
-    recommendations: tuple[Change, ...] = field(default=())
+    recommendations: tuple[Change, ...] = ()
 
 
 def limit(spec: v2.HorizontalPodAutoscalerSpec, current: int, wanted: int, memory: Memory, now: float) -> Limited:

@@ -5,8 +5,9 @@ Source: kube-controller-manager `podautoscaler/horizontal.go` (computeReplicasFo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import quantity
 from carob.api.selectors import SelectorError, from_struct
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from carob.controllers.autoscaling.readings import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """What there is: sizes of the target, its Pods, the time."""
 
     spec_replicas: int
@@ -32,8 +32,7 @@ class Situation:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class One:
+class One(Struct, frozen=True):
     """What one metric asks for, and what the status says of it."""
 
     replicas: int
@@ -41,8 +40,7 @@ class One:
     status: v2.MetricStatus
 
 
-@dataclass(slots=True)
-class Failed:
+class Failed(Struct):
     """Reason and words of the first failure, as event and condition have them; `wrapped` as the summary has them."""
 
     reason: str
@@ -50,8 +48,7 @@ class Failed:
     wrapped: str
 
 
-@dataclass(slots=True)
-class Wish:
+class Wish(Struct):
     """`replicas` None: nothing can be said. `failed` is the first of `failures`, if there are any."""
 
     replicas: int | None

@@ -5,8 +5,9 @@ Units: thousandths of the metric's own unit, as upstream calculates (`MilliValue
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
 
 from carob.api import quantity
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 _NANO_PER_MILLI = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class PodReading:
+class PodReading(Struct, frozen=True):
     """One Pod's value, when it was taken (seconds since 1970) and over how long."""
 
     milli: int
@@ -25,22 +25,19 @@ class PodReading:
     window_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class PerPod:
+class PerPod(Struct, frozen=True):
     """By the Pod's name."""
 
     pods: dict[str, PodReading] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class OneValue:
+class OneValue(Struct, frozen=True):
     """Of an object, or the sum of an external metric."""
 
     milli: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """Why there is no value, in upstream's words."""
 
     why: str

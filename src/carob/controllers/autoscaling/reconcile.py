@@ -6,10 +6,11 @@ Source: kube-controller-manager `podautoscaler/horizontal.go` (reconcileAutoscal
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from carob.api.types import autoscaling_v2 as v2
 from carob.base.clock import rfc3339
@@ -28,8 +29,7 @@ Event = tuple[str, str, str]
 """Type, reason, message."""
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """`size` None: leave it; else `reason` says why. `error` is to be logged by whoever acts."""
 
     status: v2.HorizontalPodAutoscalerStatus

@@ -6,8 +6,9 @@ Source: kube-controller-manager `podautoscaler/replica_calculator.go`, `metrics/
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.base.clock import parse_rfc3339
 from carob.controllers.autoscaling.readings import milli
@@ -29,8 +30,7 @@ class CannotCalculateError(Exception):
     """The text is upstream's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerances:
+class Tolerances(Struct, frozen=True):
     """How far from 1 a ratio may be before anything is done."""
 
     up: float = DEFAULT_TOLERANCE
@@ -40,8 +40,7 @@ class Tolerances:
         return 1.0 - self.down <= ratio <= 1.0 + self.up
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """`percent` is the utilization in percent of the requests, where that was the target; `milli` the average."""
 
     replicas: int
@@ -49,8 +48,7 @@ class Proposal:
     percent: int | None = None
 
 
-@dataclass(slots=True)
-class _Groups:
+class _Groups(Struct):
     ready: int = 0
     unready: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)

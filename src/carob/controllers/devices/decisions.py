@@ -5,10 +5,10 @@ Pure. Source: kube-controller-manager `resourceclaim/controller.go`; the words a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field
 
 from carob.api import resource_claims
 from carob.api.types import meta_v1, resource_v1
@@ -38,8 +38,7 @@ def is_done(pod: PodView) -> bool:
     return pod.has_ended or (pod.metadata.deletion_timestamp is not None and not pod.spec.node_name)
 
 
-@dataclass(slots=True)
-class PodPlan:
+class PodPlan(Struct):
     """What a Pod's claims need now."""
 
     make: list[tuple[str, resource_v1.ResourceClaim]] = field(default_factory=list)
@@ -164,8 +163,7 @@ def new_claim(pod: PodView, pod_claim: str, template: resource_v1.ResourceClaimT
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimPlan:
+class ClaimPlan(Struct, frozen=True):
     """What a claim needs now."""
 
     users: list[resource_v1.ResourceClaimConsumerReference] | None = None

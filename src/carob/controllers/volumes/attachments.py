@@ -7,8 +7,9 @@ words are upstream's. Differs: only CSI volumes; the sources of old that upstrea
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,7 @@ MOST_UNMOUNT_SECONDS = 360.0
 _SHARED_MODES = frozenset(("ReadWriteMany", "ReadOnlyMany"))
 
 
-@dataclass(frozen=True, slots=True)
-class AttachableVolume:
+class AttachableVolume(Struct, frozen=True):
     """A PersistentVolume that a CSI driver attaches. `exclusive`: to one node at a time."""
 
     name: str
@@ -58,8 +58,7 @@ def attachable(
     return AttachableVolume(volume.metadata.name, source.driver, source.volume_handle, exclusive)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What counts of a node. `reported`: what its status calls attached; `in_use`: what its kubelet has mounted."""
 
     managed: bool = False
@@ -83,8 +82,7 @@ def facts_of(node: core_v1.Node) -> NodeFacts:
     )
 
 
-@dataclass(slots=True)
-class AttachPlan:
+class AttachPlan(Struct):
     """What one volume needs now; lists are of nodes' names."""
 
     attach: list[str] = field(default_factory=list)

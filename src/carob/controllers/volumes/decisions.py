@@ -6,8 +6,9 @@ Source: kube-controller-manager `volume/persistentvolume/pv_controller.go`; reas
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from carob.api import claims
 from carob.api.types import core_v1
@@ -21,8 +22,7 @@ YES = "yes"
 PV_FINALIZER = "kubernetes.io/pv-controller"
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """A merge patch of one object; it holds only for the version that was looked at."""
 
     obj: Any
@@ -30,8 +30,7 @@ class Write:
     subresource: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """An event about an object, told after the write."""
 
     obj: Any
@@ -40,8 +39,7 @@ class Told:
     message: str
 
 
-@dataclass(slots=True)
-class Next:
+class Next(Struct):
     """One write, then another look; without a write there is nothing more to do but what is named here."""
 
     write: Write | None = None
@@ -52,8 +50,7 @@ class Next:
     """The volume is no longer used: its reclaim policy decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What one look sees. `users` gives the Pods of a claim: name and node's name."""
 
     volumes: Mapping[str, core_v1.PersistentVolume]

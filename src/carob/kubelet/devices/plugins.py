@@ -9,8 +9,9 @@ came last is asked.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from carob.base.log import get_logger, pairs
 from carob.kubelet.devices import messages as wire
@@ -51,8 +52,7 @@ class Drivers(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Plugin:
+class _Plugin(Struct):
     """One registered socket. `identity` is the file's, so that a new one under the old name is seen."""
 
     name: str

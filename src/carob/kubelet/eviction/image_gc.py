@@ -6,8 +6,9 @@ Differs: images that came from no registry stay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -18,8 +19,7 @@ HIGH_PERCENT, LOW_PERCENT = 85, 80
 MIN_AGE_SECONDS = 120.0
 
 
-@dataclass(slots=True)
-class Ages:
+class Ages(Struct):
     """When each image was first seen and last used, by id. Units: monotonic seconds."""
 
     detected: dict[str, float] = field(default_factory=dict)

@@ -5,8 +5,9 @@ Source: kubelet `eviction/helpers.go` (rankMemoryPressure and the like, eviction
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import quantity
 from carob.kubelet.eviction.thresholds import MEMORY, PID, Met
@@ -22,8 +23,7 @@ SOURCE = "kubernetes.io/config.source"
 ORDER = {MEMORY: 0, PID: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerUse:
+class ContainerUse(Struct, frozen=True):
     """Bytes and counts of one container."""
 
     name: str
@@ -33,8 +33,7 @@ class ContainerUse:
     processes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PodUse:
+class PodUse(Struct, frozen=True):
     """A Pod with what it uses; `volume_bytes` by the emptyDir's name, on the disk."""
 
     pod: core_v1.Pod

@@ -5,8 +5,9 @@ Source: kubelet `eviction/helpers.go`, `eviction/defaults_linux.go`, `eviction/e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import quantity
 
@@ -40,8 +41,7 @@ DEFAULT_HARD = {MEMORY: "100Mi", NODE_DISK: "10%", NODE_INODES: "5%"}
 TRANSITION_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(Struct, frozen=True):
     """`value` is a quantity or a percentage, `reclaim` too; `grace_seconds` 0: a hard one."""
 
     signal: str
@@ -65,16 +65,14 @@ def _share(value: str, capacity: int) -> int:
     return quantity.whole(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What is left of how much; bytes or counts."""
 
     available: int
     capacity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
+class Met(Struct, frozen=True):
     """A threshold that is crossed."""
 
     threshold: Threshold
@@ -132,8 +130,7 @@ def crossed(all_of_them: Iterable[Threshold], seen: Mapping[str, Observation], b
     return out
 
 
-@dataclass(slots=True)
-class Pressures:
+class Pressures(Struct):
     """Which conditions hold, and since when thresholds are crossed. A condition stays for a while after its cause."""
 
     transition_seconds: float = TRANSITION_SECONDS

@@ -7,8 +7,9 @@ the words of failures are Go's, because people search for them.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import cast
+
+from msgspec import Struct, field
 
 MAX_BODY_BYTES = 10 << 10
 MAX_HEAD_BYTES = 64 << 10
@@ -19,8 +20,7 @@ class HttpFailure(Exception):
     """No answer came, or one that is no HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Where to ask. `headers` in the spec's order; `Host` and `User-Agent` among them replace ours."""
 
     scheme: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.base.tasks import Signal, TaskGroup
 from carob.kubelet.actions import Kill
@@ -41,8 +42,7 @@ EARLY_TRIES_SECONDS = (0.0, 0.1, 0.3)
 FIRST_COUNTED_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class _Probed:
+class _Probed(Struct):
     """One running container with its probes."""
 
     pod: core_v1.Pod

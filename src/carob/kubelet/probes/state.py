@@ -6,8 +6,9 @@ startup as unknown (which counts as failed).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.kubelet.probes.outcome import Outcome
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from carob.api.types import core_v1
 
 
-@dataclass(slots=True)
-class ProbeState:
+class ProbeState(Struct):
     """`passing` is what the world is told; None until a startup probe has come to a result."""
 
     probe: core_v1.Probe

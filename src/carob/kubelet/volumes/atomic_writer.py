@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.base.clock import rfc3339_micro
 
@@ -23,8 +24,7 @@ NEW_DATA = "..data_tmp"
 LONGEST_PATH = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """One file's content. `mode` are permission bits; `owner` the user it belongs to, None: root."""
 
     data: bytes

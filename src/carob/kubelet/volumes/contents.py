@@ -6,8 +6,9 @@ Everything that one Pod needs is asked for at the same time.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api.status import ApiError
 from carob.api.types import core_v1
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from carob.kubelet.volumes.atomic_writer import File
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(Struct):
     """Files of one volume; `renew_at` (wall clock) is when a token in it should be replaced, 0 for never."""
 
     files: dict[str, File] = field(default_factory=dict)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from carob.kubelet.fields import Facts
 from carob.kubelet.volumes.claimed import ClaimedVolumes
@@ -28,8 +29,7 @@ T = TypeVar("T")
 THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A Pod's volumes by name; `renew_at` (wall clock) is when they should be looked at again, 0 for never."""
 
     volumes: Mapping[str, PreparedVolume]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api import quantity
 from carob.kubelet.failures import VolumeFailure
@@ -32,8 +33,7 @@ SHARED_FOLDER_MODE = 0o777
 SECRET_FOLDER_MODE = 0o1777
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where the Pods' files lie on this node."""
 
     root: str

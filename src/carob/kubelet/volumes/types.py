@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class Mounts(Protocol):
@@ -30,8 +31,7 @@ class Mounts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedVolume:
+class PreparedVolume(Struct, frozen=True):
     """A volume that stands: where it lies on the node, and whether it may be written to at all."""
 
     name: str

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field
 
 from carob.base.log import get_logger, pairs
 
@@ -33,8 +33,7 @@ class Unresolvable(Exception):
     """The words are upstream's."""
 
 
-@dataclass(slots=True)
-class _Spec:
+class _Spec(Struct):
     """One file. `priority` is its folder's."""
 
     path: str

@@ -8,7 +8,8 @@ Source: distribution/reference v0.6 (`ParseNormalizedNamed`), kubelet `applyDefa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from carob.runtime.types import RuntimeFailure
 
@@ -37,8 +38,7 @@ class InvalidImageName(RuntimeFailure):
         super().__init__(f'couldn\'t parse image reference "{name}": {why}', "InvalidImageName")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageName:
+class ImageName(Struct, frozen=True):
     """A full name. `tag` and `digest` are empty where the user gave none."""
 
     domain: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from carob.runtime.images.names import ImageName
 from carob.runtime.types import RegistryAuth, RuntimeFailure
@@ -20,16 +20,14 @@ _DENIED = ("unauthorized", "authentication required", "access to the resource is
 _LOCAL = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(Struct, frozen=True):
     """Where to ask instead of a registry: `127.0.0.1:5000`, or with a path. `insecure` allows http and any certificate."""
 
     location: str
     insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One place to pull from."""
 
     repository: str

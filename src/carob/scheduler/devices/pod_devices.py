@@ -7,8 +7,9 @@ Pod waiting as with upstream, but an event says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from carob.api import resource_claims
 from carob.scheduler.devices.extended import claim_for
@@ -41,8 +42,7 @@ Allocations = dict[str, "resource_v1.AllocationResult"]
 """By the keys of the claims."""
 
 
-@dataclass(frozen=True, slots=True)
-class DevicesView:
+class DevicesView(Struct, frozen=True):
     """One look at all that counts; `pending` are the uids of claims whose allocation is under way."""
 
     claim_of: Callable[[str], resource_v1.ResourceClaim | None]
@@ -56,8 +56,7 @@ class DevicesView:
     """The claim of a Pod's extended resources that an earlier try has left."""
 
 
-@dataclass(slots=True)
-class DevicePlan:
+class DevicePlan(Struct):
     """What is to be written before the Pod is bound: claims to reserve, and what those get that have nothing yet."""
 
     claims: list[resource_v1.ResourceClaim] = field(default_factory=list)
@@ -66,8 +65,7 @@ class DevicePlan:
     """Which container gets which request of the claim that is made for extended resources."""
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What a search found: by claim, the alternative that each request gets, and the devices."""
 
     claims: Sequence[resource_v1.ResourceClaim]
@@ -83,8 +81,7 @@ class _Found:
         }
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     """What was found on one node."""
 
     rejection: Rejection | None = None
@@ -97,8 +94,7 @@ Special = tuple["resource_v1.ResourceClaim", "list[core_v1.ContainerExtendedReso
 """The claim of a Pod's extended resources, and which container gets which request of it."""
 
 
-@dataclass(slots=True)
-class PodDevices:
+class PodDevices(Struct):
     """One Pod's claims. `refusal` is why no node can have it now; `waiting`: not worth a try, nor a word."""
 
     refusal: str = ""

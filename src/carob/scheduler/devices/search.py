@@ -8,8 +8,9 @@ up after `MAX_STEPS`, not after ten seconds, so that the same question has the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api.device_selectors import SelectorError
 from carob.scheduler.devices.capacity import consumed
@@ -33,8 +34,7 @@ class _TooMany(Exception):
     """This way the claim would have more devices than it can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(Struct, frozen=True):
     """A device for a wish. `amounts`: what it takes of one that others may share; None for a whole one."""
 
     wish: Wish

@@ -5,8 +5,9 @@ Pure. Source: `structured/internal` (requestAccessor, validateDeviceRequest).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +22,7 @@ class AllocationError(Exception):
     """Something is wrong with a claim, a class or a pool: no other node would do better. `str` is upstream's words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """Devices for one request, or for one alternative of it (then `alternative` names that)."""
 
     request: str

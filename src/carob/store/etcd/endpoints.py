@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
 
 from carob.base.log import get_logger
 from carob.store.types import StoreError
@@ -41,8 +42,7 @@ _OPTIONS = (
 _PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED")
 
 
-@dataclass(frozen=True)
-class EtcdOptions:
+class EtcdOptions(Struct, frozen=True):
     """Where an etcd is and who we are to it.
 
     Shape: `endpoints` are `host:port`. With `ca_file` connections are encrypted; with a certificate and its key we
