@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from carob.api import codec
 from carob.api.status import ApiError
-from carob.api.types import core_v1, policy_v1, scheduling_v1
+from carob.api.types import core_v1, policy_v1, rbac_v1, scheduling_v1
+from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.client.rest import Client
+from carob.store.memory import MemoryStore
+from carob.transport.memory import MemoryTransport
 from tests.api.test_scheduling import World, in_world, placed
 
 
@@ -33,6 +44,8 @@ def test_a_more_important_pod_gets_room_and_everybody_is_told() -> None:
         (target,) = (c for c in going.status.conditions if c.type == "DisruptionTarget")
         assert (target.status, target.reason) == ("True", "PreemptionByScheduler")
         assert target.message == "default-scheduler: preempting to accommodate a higher priority pod"
+        # the deletion that it came with is the next generation
+        assert target.observed_generation == going.metadata.generation - 1
         event = await world.event("Preempted")
         assert (event.type, event.involved_object.name) == ("Normal", "low")
         assert event.message == f"Preempted by pod {waiting.metadata.uid} on node node-0"
@@ -94,3 +107,57 @@ def test_a_neighbour_that_arrives_wakes_who_waited_for_it() -> None:
         await world.until("web", placed)
 
     in_world(body)
+
+
+def test_a_pod_is_told_why_by_the_write_that_lets_it_go_and_only_by_who_may_write_its_status() -> None:
+    async def main() -> None:
+        api = ApiServer(MemoryStore(), ApiServerOptions(), SystemClock(), SystemRandomness())
+        await api.start()
+        admin = Client(MemoryTransport(api.handle, UserInfo("admin", ("system:masters", "system:authenticated"))))
+        eve = Client(MemoryTransport(api.handle, UserInfo("eve", ("system:authenticated",))))
+        metadata = {"name": "gardener", "namespace": "default"}
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "patch"]}
+        subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gardener"}
+        roots: list[tuple[Any, dict[str, Any]]] = [
+            (rbac_v1.Role, {"rules": [rule]}),
+            (rbac_v1.RoleBinding, {"roleRef": role, "subjects": [subject]}),
+            (core_v1.ServiceAccount, {"metadata": {"name": "default", "namespace": "default"}}),
+        ]
+        for kind, tree in roots:
+            await admin.create(codec.from_tree(kind, {"metadata": metadata} | tree))
+        for name in ("one", "two"):
+            spec = {"containers": [{"name": "main", "image": "web"}], "nodeName": "somewhere"}
+            pod = {"metadata": {"name": name, "namespace": "default"}, "spec": spec}
+            await admin.create(codec.from_tree(core_v1.Pod, pod))
+        try:
+            why = ("Weeded", "there were too many")
+            with pytest.raises(ApiError) as caught:
+                await eve.delete(core_v1.Pod, "one", "default", disruption=why)
+            assert caught.value.code == 403
+            assert 'User "eve" cannot patch resource "pods/status"' in caught.value.message
+            assert (await admin.get(core_v1.Pod, "one", "default")).metadata.deletion_timestamp is None
+            await eve.delete(core_v1.Pod, "one", "default")
+            seen = []
+            async with admin.watch(core_v1.Pod, "default", field_selector="metadata.name=two") as events:
+                await admin.delete(core_v1.Pod, "two", "default", disruption=why)
+                # told again while it goes: nothing new, and then another reason
+                await admin.delete(core_v1.Pod, "two", "default", disruption=why)
+                await admin.delete(core_v1.Pod, "two", "default", disruption=("Late", ""))
+                async with asyncio.timeout(30):
+                    async for event in events:
+                        if not isinstance(event.object, core_v1.Pod) or event.type != "MODIFIED":
+                            continue
+                        told = [
+                            (c.reason, c.message)
+                            for c in event.object.status.conditions
+                            if c.type == "DisruptionTarget"
+                        ]
+                        seen.append((event.object.metadata.deletion_timestamp is not None, *told))
+                        if told == [("Late", "")]:
+                            break
+            assert seen == [(True, why), (True, ("Late", ""))]
+        finally:
+            await api.close()
+
+    asyncio.run(main())

@@ -40,6 +40,7 @@ from carob.apiserver.dispatch import Dispatcher
 from carob.apiserver.encodings import recoded
 from carob.apiserver.engine import WRITES, Engine
 from carob.apiserver.failures import answer_of
+from carob.apiserver.handlers import disruption
 from carob.apiserver.in_flight import InFlight
 from carob.apiserver.metrics import Metrics
 from carob.apiserver.negotiation import JSON
@@ -262,6 +263,8 @@ class ApiServer:
             self.authorizer.authorize(user, info)
             if info.verb in ("update", "patch"):
                 authorize_creation(self.authorizer, self.engine.reader, user, info, request)
+            elif info.query and info.verb == "delete":
+                disruption.authorize(self.authorizer, user, info)
             if len(request.body) > MAX_REQUEST_BODY_BYTES:
                 raise _too_large()
             if info.verb in WRITES:

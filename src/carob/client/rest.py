@@ -139,10 +139,12 @@ class Client:
         uid: str = "",
         resource_version: str = "",
         propagation_policy: str = "",
+        disruption: tuple[str, str] = ("", ""),
     ) -> None:
         """Ask for the end of an object; it may live on until its grace period and its finalizers are over.
 
-        `uid` and `resource_version` are preconditions. Raises: ApiError NotFound, Conflict.
+        `uid` and `resource_version` are preconditions; `disruption`: the reason and the message that carob's own server
+        writes into a Pod's conditions, others do not heed it. Raises: ApiError NotFound, Conflict.
         """
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace_period_seconds is not None:
@@ -152,7 +154,8 @@ class Client:
             options["preconditions"] = preconditions
         if propagation_policy:
             options["propagationPolicy"] = propagation_policy
-        await self._ask("DELETE", resource_of(kind).path(namespace, name), body=codec.encode(options))
+        query = _query(disruptionReason=disruption[0], disruptionMessage=disruption[1])
+        await self._ask("DELETE", resource_of(kind).path(namespace, name), query=query, body=codec.encode(options))
 
     async def delete_collection(
         self, kind: type[Any], namespace: str = "", *, label_selector: str = "", field_selector: str = ""

@@ -374,12 +374,7 @@ class SchedulingLoop:
         pod = waiting.pod
         try:
             await evict(
-                self._client,
-                self._clock,
-                pod.view.spec.scheduler_name,
-                pod,
-                nomination,
-                partial(self._voice.tell_victim, pod),
+                self._client, pod.view.spec.scheduler_name, pod, nomination, partial(self._voice.tell_victim, pod)
             )
         except (ApiError, ConnectionError) as error:
             _log.warning("cannot make room for %s on %s: %s", pod.key, nomination.node, error)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from carob.simulated.options import SimulatedOptions
 
 WORKERS = 32
+LEFT_OVER_SECONDS = 1.0
+"""A Pod that was deleted without grace, and is still there after so long, was left behind."""
 NODE, POD = "node ", "pod "
 LIVING = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
@@ -102,7 +104,12 @@ class Fleet:
     def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
         if new is None:
             self._since.pop(key, None)
-        elif new.spec.node_name in self._numbers:
+        elif new.spec.node_name not in self._numbers:
+            return
+        elif new.metadata.deletion_grace_period_seconds == 0:
+            # the server removes it in this moment; only one that was stopped just now needs our word
+            self._timers.set(POD + key, LEFT_OVER_SECONDS)
+        else:
             self._queue.add(POD + key)
 
     def _is_silent(self, node: NodeView) -> bool:

@@ -20,6 +20,7 @@ class MetaView(Struct, kw_only=True, gc=False):
     uid: str = ""
     resource_version: str = field(default="", name="resourceVersion")
     deletion_timestamp: str | None = field(default=None, name="deletionTimestamp")
+    deletion_grace_period_seconds: int | None = field(default=None, name="deletionGracePeriodSeconds")
     annotations: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerView, ...] = field(default=(), name="ownerReferences")
     managed_fields: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"[]"), name="managedFields")

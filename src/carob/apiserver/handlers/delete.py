@@ -16,7 +16,7 @@ from carob.api import codec, strict
 from carob.api.status import ApiError, bad_request, conflict, not_found
 from carob.api.types.meta_v1 import DeleteOptions, Preconditions
 from carob.apiserver import bodies, list_options, negotiation
-from carob.apiserver.handlers import companions, writes
+from carob.apiserver.handlers import companions, disruption, writes
 from carob.apiserver.handlers.get import form_of, warning_headers, written_entry
 from carob.apiserver.handlers.list import Listed, find
 from carob.apiserver.handlers.selection import select
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from carob.api.resources import Resource
     from carob.api.user import UserInfo
     from carob.apiserver.handlers.backend import Backend
+    from carob.apiserver.handlers.disruption import Disruption
     from carob.apiserver.registry.strategy import Strategy, WriteContext
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request
@@ -104,7 +105,7 @@ async def delete(backend: Backend, info: RequestInfo, request: Request, user: Us
     context.warnings += strategy.delete_warnings(options)
     attributes = writes.attributes_of(Operation.DELETE, info, user, context, None, None, options)
     try:
-        entry, gone = await remove(backend, info, context, options, attributes)
+        entry, gone = await remove(backend, info, context, options, attributes, disruption.wanted(info))
     except ApiError as error:
         error.headers |= dict(warning_headers(context.warnings))
         raise
@@ -142,9 +143,14 @@ def _uid_of(entry: Entry) -> str:
 
 
 async def remove(
-    backend: Backend, info: RequestInfo, context: WriteContext, options: DeleteOptions, attributes: Any
+    backend: Backend,
+    info: RequestInfo,
+    context: WriteContext,
+    options: DeleteOptions,
+    attributes: Any,
+    why: Disruption | None = None,
 ) -> tuple[Entry | None, bool]:
-    """Carry out a deletion: the object's last state, and whether it is gone. Raises: ApiError."""
+    """Carry out a deletion: the object's last state, and whether it is gone. `why`: what a Pod is told. Raises: ApiError."""
     row = context.row
     cache = backend.objects.cache(row)
     for tries_left in range(CONFLICT_TRIES - 1, -1, -1):
@@ -155,7 +161,7 @@ async def remove(
         backend.admission.admit(attributes)
         backend.admission.validate(attributes)
         try:
-            result = await _remove_once(backend, context, options, entry)
+            result = await _remove_once(backend, context, options, entry, why)
         except ApiError as error:
             context.finish(happened=False)
             if error.reason != "Conflict" or not tries_left or cache.get(info.namespace, info.name) is entry:
@@ -167,36 +173,41 @@ async def remove(
 
 
 async def _remove_once(
-    backend: Backend, context: WriteContext, options: DeleteOptions, entry: Entry
+    backend: Backend, context: WriteContext, options: DeleteOptions, entry: Entry, why: Disruption | None
 ) -> tuple[Entry, bool]:
-    row, objects = context.row, backend.objects
+    row = context.row
     strategy = backend.strategies.of(row)
-    obj = objects.fresh(row, entry)
+    obj = backend.objects.fresh(row, entry)
     _check_preconditions(row, options, obj)
+    changed = why is not None and why.say(obj, backend.clock.now())
     graceful, pending = mark_graceful(obj, strategy, options, backend.clock.now())
     if pending:
-        return entry, False
-    marked = strategy.mark_deleted(obj, options, context)
+        return await _write(backend, context, entry, obj) if changed else entry, False
+    changed = strategy.mark_deleted(obj, options, context) or changed
     new_finalizers = finalizers_for(obj, strategy, options)
-    changed = new_finalizers is not None or marked
     if new_finalizers is not None:
         obj.metadata.finalizers = new_finalizers
+        changed = True
     own = not strategy.complete(obj)
     held = bool(obj.metadata.finalizers) or own
     if not graceful and held and not own:
         changed = mark_deleting(obj, backend.clock.now()) or changed
     if graceful or changed:
-        value = objects.value_of(row, obj)
-        if context.dry_run:
-            entry = objects.preview(row, entry.namespace, entry.name, value, entry.revision)
-        elif not objects.unchanged(entry, value, row):
-            entry = await objects.update(row, entry, value)
+        entry = await _write(backend, context, entry, obj)
     if held or (graceful and obj.metadata.deletion_grace_period_seconds):
         return entry, False
     if context.dry_run:
         return entry, True
     strategy.prepare_delete(obj, context)
     return await companions.gone(backend, context, obj, entry), True
+
+
+async def _write(backend: Backend, context: WriteContext, entry: Entry, obj: Any) -> Entry:
+    row, objects = context.row, backend.objects
+    value = objects.value_of(row, obj)
+    if context.dry_run:
+        return objects.preview(row, entry.namespace, entry.name, value, entry.revision)
+    return entry if objects.unchanged(entry, value, row) else await objects.update(row, entry, value)
 
 
 def _check_preconditions(row: Resource, options: DeleteOptions, obj: Any) -> None:

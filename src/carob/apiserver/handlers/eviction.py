@@ -14,6 +14,7 @@ from carob.api.types import core_v1, meta_v1, policy_v1
 from carob.apiserver import bodies
 from carob.apiserver.handlers import delete, ownership, writes
 from carob.apiserver.handlers.binding import CREATED
+from carob.apiserver.handlers.disruption import Disruption
 from carob.apiserver.registry.pods import FINISHED
 from carob.apiserver.registry.strategy import WriteContext
 from carob.apiserver.types import Attributes, Operation, RequestInfo
@@ -21,7 +22,6 @@ from carob.base.clock import rfc3339
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
-    from carob.api.resources import Resource
     from carob.api.user import UserInfo
     from carob.apiserver.handlers.backend import Backend
     from carob.transport.http import Request
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_DISRUPTED_PODS = 2000
 
 _BUDGETS = TABLE.by_plural("policy", "v1", "poddisruptionbudgets")
-_DISRUPTED = "DisruptionTarget"
+_EVICTED = Disruption("EvictionByEvictionAPI", "Eviction API: evicting", of_eviction=True)
 _VIOLATED = "Cannot evict pod as it would violate the pod's disruption budget."
 
 
@@ -54,40 +54,10 @@ async def evict(backend: Backend, info: RequestInfo, request: Request, user: Use
         raise not_found(row, info.name)
     if not _needs_no_budget(pod):
         await _spend(backend, pod, user, dry_run)
-    if not dry_run:
-        await _mark(backend, row, info)
     deletion = RequestInfo("delete", info.path, row, info.namespace, info.name)
     as_delete = writes.attributes_of(Operation.DELETE, deletion, user, context, None, None, options)
-    await delete.remove(backend, deletion, context, options, as_delete)
+    await delete.remove(backend, deletion, context, options, as_delete, _EVICTED)
     return Response(201, CREATED)
-
-
-async def _mark(backend: Backend, row: Resource, info: RequestInfo) -> None:
-    """Say in the Pod's conditions why it goes. Source: KEP-3329. Raises: ApiError 404."""
-    objects = backend.objects
-    while True:
-        entry = objects.cache(row).get(info.namespace, info.name)
-        if entry is None:
-            raise not_found(row, info.name)
-        pod = objects.fresh(row, entry)
-        if any(one.type == _DISRUPTED and one.status == "True" for one in pod.status.conditions):
-            return
-        kept = [one for one in pod.status.conditions if one.type != _DISRUPTED]
-        condition = core_v1.PodCondition(
-            type=_DISRUPTED,
-            status="True",
-            last_transition_time=rfc3339(backend.clock.now()),
-            reason="EvictionByEvictionAPI",
-            message="Eviction API: evicting",
-        )
-        pod.status.conditions = [*kept, condition]
-        try:
-            await objects.update(row, entry, objects.value_of(row, pod))
-        except ApiError as error:
-            if error.reason != "Conflict":
-                raise
-            continue
-        return
 
 
 def _needs_no_budget(pod: core_v1.Pod) -> bool:
