@@ -16,7 +16,7 @@ import recorded
 from carob.api import codec, cron, resources
 from carob.api.defaulting import default
 from carob.api.types import apiextensions_v1, batch_v1, core_v1, meta_v1, resource_v1
-from carob.api.validation import batch, crd_schema, field, meta, names, resource, validate_create, validate_update
+from carob.api.validation import batch, crd_schema, field, meta, names, offers, validate_create, validate_update
 
 RECORDED = recorded.load("validation")
 TABLE = resources.ResourceTable()
@@ -309,6 +309,6 @@ def test_devices_are_in_places_of_one_term() -> None:
         for spec, where in ((whole, "spec.nodeSelector."), (each, "spec.devices[0].nodeSelector.")):
             out: list[Any] = []
             offered = codec.from_tree(resource_v1.ResourceSlice, {"metadata": {"name": "s"}, "spec": spec})
-            resource.offer(out, offered)
+            offers.offer(out, offered)
             assert [cause["field"] for cause in out] == [where + one for one in wrong]
             assert all("must have exactly one node selector term" in cause["message"] for cause in out)

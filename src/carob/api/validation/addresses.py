@@ -13,7 +13,7 @@ from carob.api.validation.containers import PROTOCOLS, port_number
 from carob.api.validation.service import ordinary_address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from carob.api.validation.field import Cause
 
@@ -125,13 +125,22 @@ def _endpoint(out: list[Cause], path: str, endpoint: discovery_v1.Endpoint, kind
     if endpoint.hostname is not None:
         meta.wrong_name(out, f"{path}.hostname", endpoint.hostname, names.dns_label(endpoint.hostname))
     if endpoint.hints is not None:
-        zones = endpoint.hints.for_zones
-        if len(zones) > MAX_HINTS:
-            out.append(field.too_many(f"{path}.hints.forZones", len(zones), MAX_HINTS))
-        again = field.repeated(zone.name for zone in zones)
-        for j, zone in enumerate(zones):
-            if again[j]:
-                out.append(field.duplicate(f"{path}.hints.forZones[{j}].name", zone.name))
+        zones = [zone.name for zone in endpoint.hints.for_zones]
+        _hints(out, f"{path}.hints.forZones", zones, names.label_value)
+        nodes = [node.name for node in endpoint.hints.for_nodes]
+        _hints(out, f"{path}.hints.forNodes", nodes, names.dns_subdomain)
+
+
+def _hints(out: list[Cause], path: str, found: Sequence[str], rule: Callable[[str], Sequence[str]]) -> None:
+    if len(found) > MAX_HINTS:
+        out.append(field.too_many(path, len(found), MAX_HINTS))
+        return
+    again = field.repeated(found)
+    for i, name in enumerate(found):
+        here = f"{path}[{i}].name"
+        if again[i]:
+            out.append(field.duplicate(here, name))
+        meta.wrong_name(out, here, name, rule(name))
 
 
 def _address(out: list[Cause], path: str, text: str, kind: str) -> None:

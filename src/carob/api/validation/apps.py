@@ -8,7 +8,7 @@ import msgspec
 
 from carob.api import selectors
 from carob.api.types import apps_v1, core_v1
-from carob.api.validation import field, meta, names, pod, quantities
+from carob.api.validation import counts, field, meta, names, pod, quantities
 
 if TYPE_CHECKING:
     from carob.api.types import meta_v1
@@ -268,6 +268,34 @@ def stateful_set_update(out: list[Cause], new: apps_v1.StatefulSet, old: apps_v1
         out.append(field.forbidden("spec", _STATEFUL_UPDATES))
 
 
+def _deployment_status(out: list[Cause], new: apps_v1.Deployment, old: apps_v1.Deployment) -> None:
+    meta.core_updated(out, new.metadata, old.metadata)
+    counted = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
+    counts.replicas(out, new.status, *counted, "terminatingReplicas")
+    counts.collisions(out, new, old)
+
+
+def _replica_set_status(out: list[Cause], new: apps_v1.ReplicaSet, old: apps_v1.ReplicaSet) -> None:
+    meta.core_updated(out, new.metadata, old.metadata)
+    counted = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "terminatingReplicas")
+    counts.replicas(out, new.status, *counted)
+
+
+def _daemon_set_status(out: list[Cause], new: apps_v1.DaemonSet, old: apps_v1.DaemonSet) -> None:
+    meta.core_updated(out, new.metadata, old.metadata)
+    counted = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+    later = ("updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount")
+    counts.not_negative(out, new.status, *counted, "observedGeneration", *later)
+    counts.collisions(out, new, old)
+
+
+def _stateful_set_status(out: list[Cause], new: apps_v1.StatefulSet, old: apps_v1.StatefulSet) -> None:
+    counted = ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+    counts.replicas(out, new.status, *counted, stateful=True)
+    meta.core_updated(out, new.metadata, old.metadata)
+    counts.collisions(out, new, old)
+
+
 def controller_revision(out: list[Cause], obj: apps_v1.ControllerRevision) -> None:
     """A kept state of a workload."""
     meta.core(out, obj.metadata, True, names.dns_subdomain)
@@ -298,4 +326,8 @@ UPDATE: dict[tuple[type[Any], str], Any] = {
     (apps_v1.DaemonSet, ""): daemon_set_update,
     (apps_v1.StatefulSet, ""): stateful_set_update,
     (apps_v1.ControllerRevision, ""): controller_revision_update,
+    (apps_v1.Deployment, "status"): _deployment_status,
+    (apps_v1.ReplicaSet, "status"): _replica_set_status,
+    (apps_v1.DaemonSet, "status"): _daemon_set_status,
+    (apps_v1.StatefulSet, "status"): _stateful_set_status,
 }

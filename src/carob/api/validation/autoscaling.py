@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import quantity
 from carob.api.types import autoscaling_v1, autoscaling_v2
-from carob.api.validation import field, meta, names
+from carob.api.validation import counts, field, meta, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,6 +211,15 @@ def _update(
     _spec(out, new.spec)
 
 
+def _status(
+    out: list[Cause],
+    new: autoscaling_v1.HorizontalPodAutoscaler | autoscaling_v2.HorizontalPodAutoscaler,
+    old: autoscaling_v1.HorizontalPodAutoscaler | autoscaling_v2.HorizontalPodAutoscaler,
+) -> None:
+    meta.core_updated(out, new.metadata, old.metadata)
+    counts.not_negative(out, new.status, "currentReplicas", "desiredReplicas")
+
+
 def _as_v2(old: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v2.HorizontalPodAutoscaler:
     """The same wishes in the newer version, which is the one that is checked."""
     spec, usage = old.spec, old.spec.target_cpu_utilization_percentage
@@ -252,4 +261,6 @@ CREATE: dict[type[Any], Any] = {
 UPDATE: dict[tuple[type[Any], str], Any] = {
     (autoscaling_v2.HorizontalPodAutoscaler, ""): _update,
     (autoscaling_v1.HorizontalPodAutoscaler, ""): _update_v1,
+    (autoscaling_v2.HorizontalPodAutoscaler, "status"): _status,
+    (autoscaling_v1.HorizontalPodAutoscaler, "status"): _status,
 }

@@ -38,8 +38,6 @@ def spec(out: list[Cause], path: str, claim: core_v1.PersistentVolumeClaimSpec) 
     else:
         if quantity.nano(storage) <= 0:
             out.append(field.invalid(f"{path}.resources[storage]", str(storage), "must be greater than zero"))
-        if quantity.nano(storage) < 0:
-            out.append(field.invalid(f"{path}.resources[storage]", str(storage), "must be greater than or equal to 0"))
     if claim.storage_class_name:
         for why in names.dns_subdomain(claim.storage_class_name):
             out.append(field.invalid(f"{path}.storageClassName", claim.storage_class_name, why))
@@ -63,6 +61,21 @@ def _data_source(out: list[Cause], path: str, claim: core_v1.PersistentVolumeCla
             out.append(field.required(f"{here}.kind"))
         group = source.api_group or ""
         if not group and source.kind != "PersistentVolumeClaim":
-            out.append(field.invalid(here, source.kind, ""))
+            words = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+            out.append(field.invalid(here, source.kind, words))
         elif group:
             meta.wrong_name(out, f"{here}.apiGroup", group, names.dns_subdomain(group))
+    one, other = claim.data_source, claim.data_source_ref
+    if other is not None and other.namespace:
+        meta.wrong_name(out, f"{path}.dataSourceRef.namespace", other.namespace, names.dns_label(other.namespace))
+        if one is not None:
+            words = "may not be specified when dataSourceRef.namespace is specified"
+            out.append(field.raw_invalid(path, "{}", words))
+    elif one is not None and other is not None and _reference(one) != _reference(other):
+        out.append(field.raw_invalid(path, "{}", "must match dataSourceRef"))
+
+
+def _reference(
+    source: core_v1.TypedLocalObjectReference | core_v1.TypedObjectReference,
+) -> tuple[str | None, str, str]:
+    return source.api_group, source.kind, source.name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import go_json
 from carob.api.types import core_v1
-from carob.api.validation import events, field, meta, names, pod, resources, scheduling
+from carob.api.validation import counts, events, field, meta, names, pod, resources, scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -255,6 +255,13 @@ def _controller_spec(out: list[Cause], spec: core_v1.ReplicationControllerSpec) 
         out.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", words))
 
 
+def _controller_status(
+    out: list[Cause], new: core_v1.ReplicationController, old: core_v1.ReplicationController
+) -> None:
+    meta.core_updated(out, new.metadata, old.metadata)
+    counts.replicas(out, new.status, "replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+
+
 def binding(out: list[Cause], obj: core_v1.Binding) -> None:
     """A Binding to a node."""
     from carob.api.validation import pod_update
@@ -315,4 +322,5 @@ UPDATE: dict[tuple[type[Any], str], Any] = {
     (core_v1.Event, ""): events.core_event_update,
     (core_v1.PodTemplate, ""): pod_template_update,
     (core_v1.ReplicationController, ""): replication_controller_update,
+    (core_v1.ReplicationController, "status"): _controller_status,
 }

@@ -55,27 +55,71 @@ def core_event_update(out: list[Cause], new: core_v1.Event, old: core_v1.Event) 
     core_event(out, new)
 
 
+def _regards(out: list[Cause], obj: events_v1.Event) -> None:
+    """What holds for an Event of either group that has an `eventTime`, or should have."""
+    regarding, own = obj.regarding.namespace, obj.metadata.namespace
+    if obj.event_time:
+        if not regarding and own not in ("default", "kube-system"):
+            out.append(field.invalid("involvedObject.namespace", regarding, _OTHER_NAMESPACE))
+        _reporter(out, "reportingController", obj.reporting_controller, obj.reporting_instance)
+        _words(out, obj.action, obj.reason, obj.note, "message")
+    elif (regarding and regarding != own) or (not regarding and own not in ("", "default")):
+        out.append(field.invalid("involvedObject.namespace", regarding, _OTHER_NAMESPACE))
+    meta.wrong_name(out, "namespace", own, names.dns_subdomain(own))
+
+
+def _series(out: list[Cause], series: events_v1.EventSeries | None) -> None:
+    if series is None:
+        return
+    if series.count < 2:
+        out.append(field.invalid("series.count", "", "should be at least 2"))
+    if not series.last_observed_time:
+        out.append(field.required("series.lastObservedTime"))
+
+
 def event(out: list[Cause], obj: events_v1.Event) -> None:
     """An Event of the events group."""
-    regarding = obj.regarding.namespace
-    own = obj.metadata.namespace
-    if not regarding and own not in ("default", "kube-system"):
-        out.append(field.invalid("involvedObject.namespace", regarding, _OTHER_NAMESPACE))
-    _reporter(out, "reportingController", obj.reporting_controller, obj.reporting_instance)
-    _words(out, obj.action, obj.reason, obj.note, "message")
-    meta.wrong_name(out, "namespace", own, names.dns_subdomain(own))
+    _regards(out, obj)
     meta.core(out, obj.metadata, True, names.dns_subdomain)
+    _series(out, obj.series)
     if not obj.event_time:
         out.append(field.required("eventTime"))
     if obj.type not in ("Normal", "Warning"):
         out.append(field.invalid("type", "", "has invalid value: " + obj.type))
+    source = obj.deprecated_source
+    for name, given in (
+        ("firstTimestamp", obj.deprecated_first_timestamp),
+        ("lastTimestamp", obj.deprecated_last_timestamp),
+        ("count", obj.deprecated_count),
+        ("source", source.component or source.host),
+    ):
+        if given:
+            out.append(field.invalid(name, "", "needs to be unset"))
 
 
 def event_update(out: list[Cause], new: events_v1.Event, old: events_v1.Event) -> None:
     """Only the series of an Event grows."""
+    _regards(out, new)
     meta.core_updated(out, new.metadata, old.metadata)
-    for name in ("reason", "action", "note", "type", "event_time", "regarding", "related"):
-        meta.immutable(out, name, getattr(new, name), getattr(old, name))
+    if new.series != old.series:
+        _series(out, new.series)
+    for name, attribute in (
+        ("involvedObject", "regarding"),
+        ("reason", "reason"),
+        ("message", "note"),
+        ("source", "deprecated_source"),
+        ("firstTimestamp", "deprecated_first_timestamp"),
+        ("lastTimestamp", "deprecated_last_timestamp"),
+        ("count", "deprecated_count"),
+        ("reason", "reason"),
+        ("type", "type"),
+        ("eventTime", "event_time"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reporting_controller"),
+        ("reportingInstance", "reporting_instance"),
+    ):
+        meta.immutable(out, name, getattr(new, attribute), getattr(old, attribute))
 
 
 CREATE: dict[type[Any], Any] = {events_v1.Event: event}

@@ -46,6 +46,11 @@ _NAMES = {
     "gmsaCredentialSpec": "GMSACredentialSpec",
     "gmsaCredentialSpecName": "GMSACredentialSpecName",
 }
+# fields that one internal type alone calls differently
+_KINDS_NAMES = {
+    ("DeviceAttribute", name): f"{name[:1].upper()}{name[1:].removesuffix('s')}Value{'s' * name.endswith('s')}"
+    for name in ("int", "bool", "string", "version", "ints", "bools", "strings", "versions")
+}
 # fields that the internal type keeps in another order than the API's
 _ORDERS = {
     "RoleRef": ["apiGroup", "kind", "name"],
@@ -173,7 +178,7 @@ def _struct(value: msgspec.Struct) -> dict[str, Any]:
         if name == "metadata":
             out |= _as_in_json(found)
             continue
-        out[go_name(name)] = tree(found)
+        out[_KINDS_NAMES.get((kind.__name__, name)) or go_name(name)] = tree(found)
         if kind.__name__ == "PodSpec" and name == "securityContext":
             moved = {go: getattr(value, attribute) for go, attribute in _MOVED}
             out["SecurityContext"] = moved | (out["SecurityContext"] or {})

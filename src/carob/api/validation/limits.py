@@ -155,7 +155,7 @@ def _quota_spec(out: list[Cause], spec: core_v1.ResourceQuotaSpec) -> None:
         for key in names:
             if not _scope_fits(scope, key):
                 out.append(field.invalid("spec.scopes", spec.scopes, "unsupported scope applied to resource"))
-    _conflicts(out, spec.scopes, spec)
+    _conflicts(out, "spec.scopes", spec.scopes, spec)
     if spec.scope_selector is not None:
         _scope_selector(out, spec, spec.scope_selector)
 
@@ -170,10 +170,10 @@ def _scope_fits(scope: str, key: str) -> bool:
     return True
 
 
-def _conflicts(out: list[Cause], scopes: list[str], spec: core_v1.ResourceQuotaSpec) -> None:
+def _conflicts(out: list[Cause], path: str, scopes: list[str], spec: core_v1.ResourceQuotaSpec) -> None:
     for pair in (("BestEffort", "NotBestEffort"), ("NotTerminating", "Terminating")):
         if all(scope in scopes for scope in pair):
-            out.append(field.invalid("spec.scopes", spec.scopes, "conflicting scopes"))
+            out.append(field.invalid(path, spec.scopes or None, "conflicting scopes"))
 
 
 def _scope_selector(out: list[Cause], spec: core_v1.ResourceQuotaSpec, selector: core_v1.ScopeSelector) -> None:
@@ -205,7 +205,7 @@ def _scope_selector(out: list[Cause], spec: core_v1.ResourceQuotaSpec, selector:
         else:
             out.append(field.invalid(f"{path}.operator", operator, "not a valid selector operator"))
         found.append(scope)
-    _conflicts(out, found, spec)
+    _conflicts(out, path, found, spec)
 
 
 def quota_update(out: list[Cause], new: core_v1.ResourceQuota, old: core_v1.ResourceQuota) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.api.types import meta_v1
 from carob.api.validation import field, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from carob.api.types import meta_v1
     from carob.api.validation.field import Cause
 
     NameRule = Callable[[str], Sequence[str]]
@@ -64,6 +64,34 @@ def annotation_map(out: list[Cause], path: str, values: Mapping[str, str]) -> No
 
 def _bytes_of(values: Mapping[str, str]) -> int:
     return sum(len(k.encode("utf-8", "replace")) + len(v.encode("utf-8", "replace")) for k, v in values.items())
+
+
+# of metadata, what upstream calls its fields when it looks at them one by one
+_OTHER_FIELDS = (
+    ("name", "name"),
+    ("generateName", "generate_name"),
+    ("namespace", "namespace"),
+    ("selfLink", "self_link"),
+    ("uID", "uid"),
+    ("resourceVersion", "resource_version"),
+    ("generation", "generation"),
+    ("creationTimestamp", "creation_timestamp"),
+    ("deletionTimestamp", "deletion_timestamp"),
+    ("deletionGracePeriodSeconds", "deletion_grace_period_seconds"),
+    ("ownerReferences", "owner_references"),
+    ("finalizers", "finalizers"),
+    ("managedFields", "managed_fields"),
+)
+_NO_METADATA = meta_v1.ObjectMeta()
+
+
+def of_template(out: list[Cause], path: str, meta: meta_v1.ObjectMeta) -> None:
+    """The metadata of what claims are made of: labels and annotations alone. Source: `ValidateTemplateObjectMeta`."""
+    annotation_map(out, f"{path}.annotations", meta.annotations)
+    labels(out, f"{path}.labels", meta.labels)
+    for name, attribute in _OTHER_FIELDS:
+        if getattr(meta, attribute) != getattr(_NO_METADATA, attribute):
+            out.append(field.forbidden(f"{path}.{name}", "cannot be set"))
 
 
 def owner_references(out: list[Cause], path: str, owners: Sequence[meta_v1.OwnerReference]) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from carob.api import qos, quantity
+from carob.api.types import core_v1
 from carob.api.validation import containers, field, meta, names, paths, proven, resources, scheduling, security, volumes
 from carob.api.validation.containers import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from carob.api.types import core_v1, meta_v1
+    from carob.api.types import meta_v1
     from carob.api.validation.field import Cause
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
@@ -250,10 +251,8 @@ def _rest(out: list[Cause], path: str, spec: core_v1.PodSpec) -> None:
     if spec.preemption_policy is not None:
         supported = ("PreemptLowerPriority", "Never")
         _enumeration(out, f"{path}.preemptionPolicy", spec.preemption_policy, supported)
-    for name, amount in spec.overhead.items():
-        here = f"{path}.overhead.limits[{name}]"
-        resources.container_resource_name(out, here, name)
-        resources.value(out, here, name, amount)
+    if spec.overhead:
+        resources.requirements(out, f"{path}.overhead", core_v1.ResourceRequirements(limits=spec.overhead))
     if spec.os is not None:
         security.operating_system(out, path, spec)
     if spec.hostname_override is not None:

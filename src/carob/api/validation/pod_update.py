@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from carob.api import qos, restart_rules
 from carob.api.types import core_v1
-from carob.api.validation import field, meta, names, pod_diff, scheduling
+from carob.api.validation import field, meta, names, pod_diff, pod_statuses, scheduling
 from carob.api.validation.pod import (
     APP_ARMOR_PREFIX,
     MAX_INT32,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from carob.api.scalars import Quantity
     from carob.api.validation.field import Cause
 
+_ONLY_COMPUTE = "only cpu and memory resources are mutable"
 UPDATABLE = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "
     "(only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
@@ -204,6 +205,7 @@ def status(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -> None:
     _may_begin_again(out, old, new)
     _claim_statuses(out, new)
     _addresses(out, new.status)
+    pod_statuses.containers(out, new)
 
 
 def _may_begin_again(out: list[Cause], old: core_v1.Pod, new: core_v1.Pod) -> None:
@@ -267,20 +269,20 @@ def _addresses(out: list[Cause], found: core_v1.PodStatus) -> None:
     _one_list(out, "status.podIPs", [p.ip for p in found.pod_ips])
     if found.host_ips and found.host_ip != found.host_ips[0].ip:
         out.append(field.invalid("status.hostIPs[0].ip", found.host_ips[0].ip, "must be equal to `hostIP`"))
-    _one_list(out, "status.hostIPs", [h.ip for h in found.host_ips])
+    _one_list(out, "status.hostIPs", [h.ip for h in found.host_ips], repeated_first=True)
 
 
-def _one_list(out: list[Cause], path: str, addresses: list[str]) -> None:
+def _one_list(out: list[Cause], path: str, addresses: list[str], *, repeated_first: bool = False) -> None:
     # upstream v1.36 accepts here what is no address at all
     if len(addresses) < 2:
         return
     shown = [{"IP": a} for a in addresses]
+    found = []
     if len(addresses) > 2 or not two_families(addresses):
-        out.append(field.invalid(path, shown, "may specify no more than one IP for each IP family"))
+        found.append(field.invalid(path, shown, "may specify no more than one IP for each IP family"))
     again = field.repeated(addresses)
-    for i, _ in enumerate(addresses):
-        if again[i]:
-            out.append(field.duplicate(f"{path}[{i}]", shown[i]))
+    repeats = [field.duplicate(f"{path}[{i}]", shown[i]) for i, _ in enumerate(addresses) if again[i]]
+    out += [*repeats, *found] if repeated_first else [*found, *repeats]
 
 
 def ephemeral_containers(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -> None:
@@ -311,33 +313,40 @@ def resize(out: list[Cause], new: core_v1.Pod, old: core_v1.Pod) -> None:
     if old.spec.os is not None and old.spec.os.name == "windows":
         out.append(field.forbidden("[]", "windows pods cannot be resized"))
         return
+    before = len(out)
     meta.core_updated(out, new.metadata, old.metadata)
     metadata_and_spec(out, new)
     was = old.status.qos_class or qos.qos_class(old)
     if was != qos.qos_class(new):
         out.append(field.invalid("spec", new.status.qos_class, "Pod QOS Class may not change as a result of resizing"))
-    if len(new.spec.containers) != len(old.spec.containers):
-        out.append(field.forbidden("spec", "only cpu and memory resources are mutable"))
+    counts = len(new.spec.containers), len(new.spec.init_containers)
+    if counts != (len(old.spec.containers), len(old.spec.init_containers)):
+        out.append(field.forbidden("spec", _ONLY_COMPUTE))
         return
-    for i, (ours, theirs) in enumerate(zip(new.spec.containers, old.spec.containers, strict=True)):
-        _resized(out, f"spec.containers[{i}].resources", ours, theirs)
-    rest = [_with_compute_of(o, t) for o, t in zip(new.spec.containers, old.spec.containers, strict=True)]
-    inits = new.spec.init_containers
-    if len(inits) == len(old.spec.init_containers):
-        inits = [
-            _with_compute_of(o, t) if qos.is_sidecar(o) else o
-            for o, t in zip(inits, old.spec.init_containers, strict=True)
-        ]
+    inits = list(zip(new.spec.init_containers, old.spec.init_containers, strict=True))
+    regular = list(zip(new.spec.containers, old.spec.containers, strict=True))
+    for i, (ours, theirs) in enumerate(inits):
+        if qos.is_sidecar(theirs):
+            _kept(out, f"spec.initContainers[{i}].resources", ours.resources, theirs.resources)
+    for i, (ours, theirs) in enumerate(regular):
+        _kept(out, f"spec.containers[{i}].resources", ours.resources, theirs.resources)
+    for ours, theirs in regular:
+        if _with_compute_of(ours, theirs) != theirs:
+            out.append(field.forbidden("spec", _ONLY_COMPUTE))
+    for ours, theirs in inits:
+        if not qos.is_sidecar(ours):
+            if ours != theirs:
+                out.append(field.forbidden("spec", "resources for non-sidecar init containers are immutable"))
+        elif _with_compute_of(ours, theirs) != theirs:
+            words = "only cpu and memory resources for sidecar containers are mutable"
+            out.append(field.forbidden("spec", words))
     whole = new.spec.resources
     if whole is not None and old.spec.resources is not None:
         _kept(out, "spec.resources", whole, old.spec.resources)
         whole = _with_amounts_of(whole, old.spec.resources)
-    if replace(new.spec, containers=rest, init_containers=inits, resources=whole) != old.spec:
-        out.append(field.forbidden("spec", "only cpu and memory resources are mutable"))
-
-
-def _resized(out: list[Cause], path: str, new: core_v1.Container, old: core_v1.Container) -> None:
-    _kept(out, path, new.resources, old.resources)
+    kept = {"containers": old.spec.containers, "init_containers": old.spec.init_containers, "resources": whole}
+    if len(out) == before and replace(new.spec, **kept) != old.spec:
+        out.append(field.forbidden("spec", _ONLY_COMPUTE))
 
 
 def _kept(out: list[Cause], path: str, new: core_v1.ResourceRequirements, old: core_v1.ResourceRequirements) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from carob.api.validation.field import Cause
 
 MAX_ANNOTATIONS = 20
+MAX_ANNOTATION_BYTES = 5 * 1024
 REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _RESERVED = frozenset(
@@ -32,10 +33,10 @@ _DENY_AND_WARN = "Deny and Warn may not be used together since the Deny effect a
 def validating(out: list[Cause], obj: admissionregistration_v1.ValidatingAdmissionPolicy) -> None:
     """A ValidatingAdmissionPolicy."""
     meta.core(out, obj.metadata, False, names.dns_subdomain)
-    _validating_spec(out, obj.spec)
+    _validating_spec(out, obj.metadata.name, obj.spec)
 
 
-def _validating_spec(out: list[Cause], spec: admissionregistration_v1.ValidatingAdmissionPolicySpec) -> None:
+def _validating_spec(out: list[Cause], name: str, spec: admissionregistration_v1.ValidatingAdmissionPolicySpec) -> None:
     _common(out, spec)
     if not spec.validations and not spec.audit_annotations:
         out += [field.required(f"spec.{name}", _NOTHING) for name in ("validations", "auditAnnotations")]
@@ -47,8 +48,16 @@ def _validating_spec(out: list[Cause], spec: admissionregistration_v1.Validating
     seen: set[str] = set()
     for i, annotation in enumerate(annotations):
         here = f"spec.auditAnnotations[{i}]"
+        key = f"{name}/{annotation.key}" if name else ""
+        if not name:
+            out.append(field.invalid(f"{here}.key", annotation.key, "requires metadata.name be non-empty"))
+        else:
+            meta.wrong_name(out, f"{here}.key", key, names.qualified_name(key))
         if not annotation.value_expression.strip():
-            out.append(field.required(f"{here}.valueExpression"))
+            out.append(field.required(f"{here}.valueExpression", "valueExpression is not specified"))
+        elif len(annotation.value_expression.strip().encode("utf-8", "replace")) > MAX_ANNOTATION_BYTES:
+            words = f"must not exceed {MAX_ANNOTATION_BYTES} bytes in length"
+            out.append(field.required(f"{here}.valueExpression", words))
         if annotation.key in seen:
             out.append(field.duplicate(f"{here}.key", annotation.key))
         seen.add(annotation.key)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api import selectors
 from carob.api.types import rbac_v1
 from carob.api.validation import field, meta, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from carob.api.types import meta_v1
     from carob.api.validation.field import Cause
 
 GROUP = "rbac.authorization.k8s.io"
@@ -34,6 +36,16 @@ def cluster_role(out: list[Cause], obj: rbac_v1.ClusterRole) -> None:
         out.append(field.required(path, words))
     for i, selector in enumerate(aggregation.cluster_role_selectors):
         meta.label_selector(out, f"{path}[{i}]", selector)
+        if _broken(selector):
+            out.append(field.raw_invalid(f"{path}[{i}]", "null", "invalid label selector."))
+
+
+def _broken(selector: meta_v1.LabelSelector) -> bool:
+    try:
+        selectors.from_struct(selector)
+    except selectors.SelectorError:
+        return True
+    return False
 
 
 def _rules(out: list[Cause], rules: Sequence[rbac_v1.PolicyRule], *, namespaced: bool) -> None:

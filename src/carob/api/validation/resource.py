@@ -1,87 +1,92 @@
-"""Rules of the `resource.k8s.io` group: claims of devices, their classes, and what drivers offer.
-
-Pure. Source: `pkg/apis/resource/validation`. Differs: of the newest fields (counters, sharing, taints of devices) only the
-shape is checked.
-"""
+"""Rules of claims of devices, and of their classes. Pure. Source: `pkg/apis/resource/validation`."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from carob.api import codec, device_selectors
+from carob.api import device_selectors
 from carob.api.types import resource_v1
-from carob.api.validation import field, meta, names, scheduling
+from carob.api.validation import conditions, devices, field, meta, names, resources, scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from carob.api.types import core_v1
     from carob.api.validation.field import Cause
 
 MAX_REQUESTS = MAX_CONSTRAINTS = MAX_CONFIGS = MAX_SELECTORS = 32
 MAX_ALTERNATIVES = 8
-MAX_DEVICES = 128
-MAX_ATTRIBUTES = 32
 _MODES = ("All", "ExactCount")
-_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
 _NO_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
-_PLACES = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+MAX_RESULTS = 32
+MAX_CONSUMERS = 256
+MAX_STATUS_CONDITIONS = 8
+MAX_ADDRESSES = 16
 
 
 def claim(out: list[Cause], obj: resource_v1.ResourceClaim) -> None:
     """A claim of devices."""
     meta.core(out, obj.metadata, True, names.dns_subdomain)
-    devices(out, "spec.devices", obj.spec.devices)
+    wishes(out, "spec.devices", obj.spec.devices)
 
 
 def template(out: list[Cause], obj: resource_v1.ResourceClaimTemplate) -> None:
     """What claims are made of."""
     meta.core(out, obj.metadata, True, names.dns_subdomain)
-    meta.labels(out, "spec.metadata.labels", obj.spec.metadata.labels)
-    meta.annotation_map(out, "spec.metadata.annotations", obj.spec.metadata.annotations)
-    devices(out, "spec.spec.devices", obj.spec.spec.devices)
+    meta.of_template(out, "spec.metadata", obj.spec.metadata)
+    wishes(out, "spec.spec.devices", obj.spec.spec.devices)
 
 
-def devices(out: list[Cause], path: str, wanted: resource_v1.DeviceClaim) -> None:
+def wishes(out: list[Cause], path: str, wanted: resource_v1.DeviceClaim) -> None:
     """The devices that a claim asks for."""
     requests = wanted.requests or []
-    _limited(out, f"{path}.requests", requests, MAX_REQUESTS)
-    known: set[str] = set()
-    for i, request in enumerate(requests):
-        here = f"{path}.requests[{i}]"
-        _request(out, here, request)
-        if request.name in known:
-            out.append(field.duplicate(here, request.name))
-        known.add(request.name)
-    known |= {f"{r.name}/{sub.name}" for r in requests for sub in r.first_available}
-    _limited(out, f"{path}.constraints", wanted.constraints, MAX_CONSTRAINTS)
-    for i, constraint in enumerate(wanted.constraints):
-        here = f"{path}.constraints[{i}]"
-        _references(out, f"{here}.requests", constraint.requests, known)
-        if constraint.match_attribute is None and constraint.distinct_attribute is None:
-            out.append(field.required(f"{here}.matchAttribute"))
-        elif constraint.match_attribute is not None:
-            _attribute_name(out, f"{here}.matchAttribute", constraint.match_attribute, qualified=True)
-    _limited(out, f"{path}.config", wanted.config, MAX_CONFIGS)
-    for i, config in enumerate(wanted.config):
-        here = f"{path}.config[{i}]"
-        _references(out, f"{here}.requests", config.requests, known)
-        _opaque(out, here, config.opaque)
+    known = _known(wanted)
+    if devices.fits(out, f"{path}.requests", requests, MAX_REQUESTS):
+        for i, request in enumerate(requests):
+            _request(out, f"{path}.requests[{i}]", request)
+        devices.once(out, f"{path}.requests", [request.name for request in requests])
+    if devices.fits(out, f"{path}.constraints", wanted.constraints, MAX_CONSTRAINTS):
+        for i, constraint in enumerate(wanted.constraints):
+            _constraint(out, f"{path}.constraints[{i}]", constraint, known)
+    if devices.fits(out, f"{path}.config", wanted.config, MAX_CONFIGS):
+        for i, config in enumerate(wanted.config):
+            here = f"{path}.config[{i}]"
+            _references(out, f"{here}.requests", config.requests, known)
+            devices.opaque(out, here, config.opaque)
 
 
-def _limited(out: list[Cause], path: str, values: Sequence[Any], limit: int) -> None:
-    if len(values) > limit:
-        out.append(field.too_many(path, len(values), limit))
+def _known(wanted: resource_v1.DeviceClaim) -> set[str]:
+    """What can be referred to: requests, and their alternatives behind a slash."""
+    requests = wanted.requests or []
+    known = {request.name for request in requests}
+    return known | {f"{request.name}/{sub.name}" for request in requests for sub in request.first_available}
+
+
+def _constraint(out: list[Cause], path: str, constraint: resource_v1.DeviceConstraint, known: set[str]) -> None:
+    _references(out, f"{path}.requests", constraint.requests, known)
+    if constraint.match_attribute is not None:
+        devices.qualified_name(out, f"{path}.matchAttribute", constraint.match_attribute, fully=True)
+    elif constraint.distinct_attribute is not None:
+        devices.qualified_name(out, f"{path}.distinctAttribute", constraint.distinct_attribute, fully=True)
+    else:
+        words = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+        out.append(field.required(path, words))
 
 
 def _references(out: list[Cause], path: str, requests: Sequence[str], known: set[str]) -> None:
-    again = field.repeated(requests)
+    if not devices.fits(out, path, requests, MAX_REQUESTS):
+        return
     for i, name in enumerate(requests):
-        if name not in known:
-            out.append(field.invalid(f"{path}[{i}]", name, _NO_REQUEST))
-        if again[i]:
-            out.append(field.duplicate(f"{path}[{i}]", name))
+        _reference(out, f"{path}[{i}]", name, known)
+    devices.once(out, path, requests)
+
+
+def _reference(out: list[Cause], path: str, name: str, known: set[str]) -> None:
+    parts = name.split("/")
+    if len(parts) < 3:
+        for part in parts:
+            meta.wrong_name(out, path, part, names.dns_label(part))
+    if name not in known:
+        out.append(field.invalid(path, name, _NO_REQUEST))
 
 
 def _request(out: list[Cause], path: str, request: resource_v1.DeviceRequest) -> None:
@@ -91,17 +96,14 @@ def _request(out: list[Cause], path: str, request: resource_v1.DeviceRequest) ->
         out.append(field.required(path, one_of))
     elif request.exactly is not None and request.first_available:
         out.append(field.raw_invalid(path, "null", f"{one_of}, but multiple fields are set"))
-    if request.exactly is not None:
+    elif request.exactly is not None:
         _wish(out, f"{path}.exactly", request.exactly)
-    _limited(out, f"{path}.firstAvailable", request.first_available, MAX_ALTERNATIVES)
-    seen: set[str] = set()
-    for i, alternative in enumerate(request.first_available):
-        here = f"{path}.firstAvailable[{i}]"
-        meta.wrong_name(out, f"{here}.name", alternative.name, names.dns_label(alternative.name))
-        _wish(out, here, alternative)
-        if alternative.name in seen:
-            out.append(field.duplicate(here, alternative.name))
-        seen.add(alternative.name)
+    elif devices.fits(out, f"{path}.firstAvailable", request.first_available, MAX_ALTERNATIVES):
+        for i, alternative in enumerate(request.first_available):
+            here = f"{path}.firstAvailable[{i}]"
+            meta.wrong_name(out, f"{here}.name", alternative.name, names.dns_label(alternative.name))
+            _wish(out, here, alternative)
+        devices.once(out, f"{path}.firstAvailable", [one.name for one in request.first_available])
 
 
 def _wish(out: list[Cause], path: str, wish: resource_v1.ExactDeviceRequest | resource_v1.DeviceSubRequest) -> None:
@@ -121,14 +123,18 @@ def _wish(out: list[Cause], path: str, wish: resource_v1.ExactDeviceRequest | re
             out.append(field.invalid(f"{path}.count", count, scheduling.NOT_POSITIVE))
     else:
         out.append(field.not_supported(f"{path}.allocationMode", mode, _MODES))
+    devices.tolerations(out, f"{path}.tolerations", wish.tolerations)
 
 
-def _selectors(out: list[Cause], path: str, selectors: Sequence[resource_v1.DeviceSelector]) -> None:
-    _limited(out, path, selectors, MAX_SELECTORS)
+def _selectors(
+    out: list[Cause], path: str, selectors: Sequence[resource_v1.DeviceSelector], *, stored: bool = False
+) -> None:
+    if not devices.fits(out, path, selectors, MAX_SELECTORS):
+        return
     for i, selector in enumerate(selectors):
         if selector.cel is None:
             out.append(field.required(f"{path}[{i}].cel"))
-        else:
+        elif not stored:
             _expression(out, f"{path}[{i}].cel.expression", selector.cel.expression)
 
 
@@ -144,23 +150,6 @@ def _expression(out: list[Cause], path: str, expression: str) -> None:
             out.append(field.invalid(path, expression, str(error)))
 
 
-def _opaque(out: list[Cause], path: str, opaque: resource_v1.OpaqueDeviceConfiguration | None) -> None:
-    if opaque is None:
-        out.append(field.required(f"{path}.opaque"))
-        return
-    _driver(out, f"{path}.opaque.driver", opaque.driver)
-    if opaque.parameters is None:
-        out.append(field.required(f"{path}.opaque.parameters"))
-
-
-def _driver(out: list[Cause], path: str, name: str) -> None:
-    if not name:
-        out.append(field.required(path))
-    if len(name) > 63:
-        out.append(field.too_long(path, 63))
-    meta.wrong_name(out, path, name, names.dns_subdomain(name))
-
-
 def claim_update(out: list[Cause], new: resource_v1.ResourceClaim, old: resource_v1.ResourceClaim) -> None:
     """What a claim asks for stays."""
     meta.core_updated(out, new.metadata, old.metadata)
@@ -171,12 +160,104 @@ def claim_status(out: list[Cause], new: resource_v1.ResourceClaim, old: resource
     """What a claim got: an allocation is made whole, and ends only when nobody uses it."""
     meta.core_updated(out, new.metadata, old.metadata)
     ours, theirs = new.status, old.status
-    if ours.allocation is None and ours.reserved_for:
+    if devices.fits(out, "status.reservedFor", ours.reserved_for, MAX_CONSUMERS):
+        for i, consumer in enumerate(ours.reserved_for):
+            for name, value in (("resource", consumer.resource), ("name", consumer.name), ("uid", consumer.uid)):
+                if not value:
+                    out.append(field.required(f"status.reservedFor[{i}].{name}"))
+        devices.once(out, "status.reservedFor", [consumer.uid for consumer in ours.reserved_for])
+    _reports(out, ours)
+    if ours.reserved_for and ours.allocation is None:
         words = "may not be specified when `allocated` is not set"
         out.append(field.forbidden("status.reservedFor", words))
-    _limited(out, "status.reservedFor", ours.reserved_for, 256)
+    more = any(consumer not in theirs.reserved_for for consumer in ours.reserved_for)
+    if ours.allocation is not None and more and new.metadata.deletion_timestamp is not None:
+        words = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
+        out.append(field.forbidden("status.reservedFor", words))
     if ours.allocation is not None and theirs.allocation is not None:
         meta.immutable(out, "status.allocation", ours.allocation, theirs.allocation)
+    elif ours.allocation is not None:
+        _allocation(out, "status.allocation", ours.allocation, _known(new.spec.devices))
+
+
+def _key(one: resource_v1.AllocatedDeviceStatus | resource_v1.DeviceRequestAllocationResult) -> str:
+    whole = f"{one.driver}/{one.pool}/{one.device}"
+    return f"{whole}/{one.share_id}" if one.share_id else whole
+
+
+def _reports(out: list[Cause], status: resource_v1.ResourceClaimStatus) -> None:
+    """What drivers say of the devices that were given."""
+    given = {_key(one) for one in status.allocation.devices.results} if status.allocation is not None else set()
+    for i, device in enumerate(status.devices):
+        here = f"status.devices[{i}]"
+        _device(out, here, device)
+        if _key(device) not in given:
+            out.append(field.raw_invalid(here, _key(device), "must be an allocated device in the claim"))
+        devices.fits(out, f"{here}.conditions", device.conditions, MAX_STATUS_CONDITIONS)
+        conditions.check(out, f"{here}.conditions", device.conditions)
+        if device.data is not None:
+            devices.parameters(out, f"{here}.data", device.data)
+        if device.network_data is not None:
+            _network(out, f"{here}.networkData", device.network_data)
+    keys = [_key(device) for device in status.devices]
+    for i, repeated in enumerate(field.repeated(keys)):
+        if repeated:
+            out.append(field.raw_duplicate(f"status.devices[{i}]", keys[i]))
+
+
+def _device(
+    out: list[Cause],
+    path: str,
+    one: resource_v1.AllocatedDeviceStatus | resource_v1.DeviceRequestAllocationResult,
+) -> None:
+    devices.driver(out, f"{path}.driver", one.driver)
+    devices.pool(out, f"{path}.pool", one.pool)
+    meta.wrong_name(out, f"{path}.device", one.device, names.dns_label(one.device))
+    if one.share_id is not None:
+        devices.uid(out, f"{path}.shareID", one.share_id)
+
+
+def _network(out: list[Cause], path: str, found: resource_v1.NetworkDeviceData) -> None:
+    for name, value, limit in (
+        ("interfaceName", found.interface_name, 256),
+        ("hardwareAddress", found.hardware_address, 128),
+    ):
+        if len(value.encode("utf-8", "replace")) > limit:
+            out.append(field.too_long(f"{path}.{name}", limit))
+    if not devices.fits(out, f"{path}.ips", found.ips, MAX_ADDRESSES):
+        return
+    for i, text in enumerate(found.ips):
+        here, parsed = f"{path}.ips[{i}]", names.parse_cidr(text)
+        if parsed is None:
+            words = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+            out.append(field.invalid(here, text, words))
+        elif str(parsed) != text:
+            out.append(field.invalid(here, text, f"must be in canonical form ({field.quoted(str(parsed))})"))
+    devices.once(out, f"{path}.ips", found.ips)
+
+
+def _allocation(out: list[Cause], path: str, found: resource_v1.AllocationResult, known: set[str]) -> None:
+    """What was given; looked at once, when it is given."""
+    here = f"{path}.devices.results"
+    if devices.fits(out, here, found.devices.results, MAX_RESULTS):
+        for i, result in enumerate(found.devices.results):
+            there = f"{here}[{i}]"
+            _reference(out, f"{there}.request", result.request, known)
+            _device(out, there, result)
+            devices.binding_conditions(out, there, result.binding_conditions, result.binding_failure_conditions)
+            devices.tolerations(out, f"{there}.tolerations", result.tolerations)
+    here = f"{path}.devices.config"
+    if devices.fits(out, here, found.devices.config, 2 * MAX_CONFIGS):
+        for i, config in enumerate(found.devices.config):
+            there, source = f"{here}[{i}]", config.source
+            if source not in ("FromClaim", "FromClass"):
+                supported = ("FromClaim", "FromClass")
+                missing = field.required(f"{there}.source")
+                out.append(field.not_supported(f"{there}.source", source, supported) if source else missing)
+            _references(out, f"{there}.requests", config.requests, known)
+            devices.opaque(out, there, config.opaque)
+    if found.node_selector is not None:
+        scheduling.node_selector(out, f"{path}.nodeSelector", found.node_selector)
 
 
 def template_update(
@@ -190,134 +271,35 @@ def template_update(
 def device_class(out: list[Cause], obj: resource_v1.DeviceClass) -> None:
     """A class of devices."""
     meta.core(out, obj.metadata, False, names.dns_subdomain)
-    _selectors(out, "spec.selectors", obj.spec.selectors)
-    _limited(out, "spec.config", obj.spec.config, MAX_CONFIGS)
-    for i, config in enumerate(obj.spec.config):
-        _opaque(out, f"spec.config[{i}]", config.opaque)
+    _class_spec(out, obj.spec, None)
+
+
+def _class_spec(out: list[Cause], spec: resource_v1.DeviceClassSpec, old: resource_v1.DeviceClassSpec | None) -> None:
+    """What was there before, and has not changed, was right once: it is not looked at again."""
+    _selectors(out, "spec.selectors", spec.selectors, stored=old is not None and old.selectors == spec.selectors)
+    if devices.fits(out, "spec.config", spec.config, MAX_CONFIGS):
+        stored = old is not None and old.config == spec.config
+        for i, config in enumerate(spec.config):
+            devices.opaque(out, f"spec.config[{i}]", config.opaque, stored=stored)
+    name = spec.extended_resource_name
+    if name is not None and not resources.is_extended(name):
+        out.append(field.invalid("spec.extendedResourceName", name, "must be a valid extended resource name"))
 
 
 def _device_class_update(out: list[Cause], new: resource_v1.DeviceClass, old: resource_v1.DeviceClass) -> None:
     meta.core_updated(out, new.metadata, old.metadata)
-    device_class(out, new)
-
-
-def offer(out: list[Cause], obj: resource_v1.ResourceSlice) -> None:
-    """Devices that a driver offers."""
-    meta.core(out, obj.metadata, False, names.dns_subdomain)
-    _offer_spec(out, obj.spec)
-
-
-def _offer_spec(out: list[Cause], spec: resource_v1.ResourceSliceSpec) -> None:
-    _driver(out, "spec.driver", spec.driver)
-    _pool(out, "spec.pool", spec.pool)
-    places = [spec.node_name, spec.node_selector, spec.all_nodes, spec.per_device_node_selection]
-    given = sum(place is not None for place in places)
-    if not given:
-        out.append(field.required("spec", _PLACES))
-    elif given > 1:
-        out.append(field.raw_invalid("spec", "null", f"{_PLACES}, but multiple fields are set"))
-    if spec.node_name is not None:
-        if not spec.node_name:
-            words = "must be either unset or set to a non-empty string"
-            out.append(field.invalid("spec.nodeName", spec.node_name, words))
-        else:
-            meta.wrong_name(out, "spec.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))
-    _place(out, "spec.nodeSelector", spec.node_selector)
-    _limited(out, "spec.devices", spec.devices, MAX_DEVICES)
-    seen: set[str] = set()
-    for i, device in enumerate(spec.devices):
-        here = f"spec.devices[{i}]"
-        meta.wrong_name(out, f"{here}.name", device.name, names.dns_label(device.name))
-        _attributes(out, here, device)
-        _place(out, f"{here}.nodeSelector", device.node_selector)
-        if device.name in seen:
-            out.append(field.duplicate(f"{here}.name", device.name))
-        seen.add(device.name)
-
-
-def _place(out: list[Cause], path: str, chosen: core_v1.NodeSelector | None) -> None:
-    """One term only: so the places of several devices can be put together."""
-    if chosen is None:
-        return
-    scheduling.node_selector(out, path, chosen)
-    terms = chosen.node_selector_terms
-    if len(terms) != 1:
-        words = "must have exactly one node selector term"
-        out.append(field.invalid(f"{path}.nodeSelectorTerms", codec.to_tree(terms), words))
-
-
-def _pool(out: list[Cause], path: str, pool: resource_v1.ResourcePool) -> None:
-    if not pool.name:
-        out.append(field.required(f"{path}.name"))
-    else:
-        for part in pool.name.split("/"):
-            meta.wrong_name(out, f"{path}.name", part, names.dns_subdomain(part))
-    if pool.resource_slice_count <= 0:
-        words = scheduling.NOT_POSITIVE
-        out.append(field.invalid(f"{path}.resourceSliceCount", pool.resource_slice_count, words))
-    meta.non_negative(out, f"{path}.generation", pool.generation)
-
-
-def _attributes(out: list[Cause], path: str, device: resource_v1.Device) -> None:
-    count = len(device.attributes) + len(device.capacity)
-    if count > MAX_ATTRIBUTES:
-        words = f"the total number of attributes and capacities must not exceed {MAX_ATTRIBUTES}"
-        out.append(field.invalid(path, count, words))
-    for key, value in device.attributes.items():
-        here = f"{path}.attributes[{key}]"
-        _attribute_name(out, here, key)
-        values = (value.int_, value.bool_, value.string, value.version)
-        lists = (value.ints, value.bools, value.strings, value.versions)
-        given = sum(v is not None for v in values) + sum(bool(v) for v in lists)
-        if given != 1:
-            out.append(field.invalid(here, "", "exactly one value must be specified"))
-        if value.string is not None and len(value.string) > 64:
-            out.append(field.too_long(f"{here}.string", 64))
-        if value.version is not None and not _SEMVER.fullmatch(value.version):
-            words = "must be a string compatible with semver.org spec 2.0.0"
-            out.append(field.invalid(f"{here}.version", value.version, words))
-    for key in device.capacity:
-        _attribute_name(out, f"{path}.capacity[{key}]", key)
-
-
-def _attribute_name(out: list[Cause], path: str, name: str, *, qualified: bool = False) -> None:
-    if not name:
-        out.append(field.required(path))
-        return
-    domain, slash, identifier = name.rpartition("/")
-    if not slash:
-        if qualified:
-            out.append(field.invalid(path, name, "must include a domain"))
-    elif not domain:
-        out.append(field.required(path, "the domain must not be empty"))
-    else:
-        meta.wrong_name(out, path, domain, names.dns_subdomain(domain))
-    if slash and not identifier:
-        out.append(field.required(path, "the name must not be empty"))
-    elif identifier:
-        if len(identifier) > 32:
-            out.append(field.too_long(path, 32))
-        meta.wrong_name(out, path, identifier, names.c_identifier(identifier))
-
-
-def _offer_update(out: list[Cause], new: resource_v1.ResourceSlice, old: resource_v1.ResourceSlice) -> None:
-    meta.core_updated(out, new.metadata, old.metadata)
-    _offer_spec(out, new.spec)
-    meta.immutable(out, "spec.nodeName", new.spec.node_name, old.spec.node_name)
-    meta.immutable(out, "spec.driver", new.spec.driver, old.spec.driver)
-    meta.immutable(out, "spec.pool.name", new.spec.pool.name, old.spec.pool.name)
+    meta.core(out, new.metadata, False, names.dns_subdomain)
+    _class_spec(out, new.spec, old.spec)
 
 
 CREATE: dict[type[Any], Any] = {
     resource_v1.ResourceClaim: claim,
     resource_v1.ResourceClaimTemplate: template,
     resource_v1.DeviceClass: device_class,
-    resource_v1.ResourceSlice: offer,
 }
 UPDATE: dict[tuple[type[Any], str], Any] = {
     (resource_v1.ResourceClaim, ""): claim_update,
     (resource_v1.ResourceClaim, "status"): claim_status,
     (resource_v1.ResourceClaimTemplate, ""): template_update,
     (resource_v1.DeviceClass, ""): _device_class_update,
-    (resource_v1.ResourceSlice, ""): _offer_update,
 }

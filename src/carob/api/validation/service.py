@@ -22,6 +22,8 @@ FAMILIES = ("IPv4", "IPv6")
 FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 MAX_AFFINITY_SECONDS = 86400
+_TOPOLOGY, _OLD_TOPOLOGY = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
+_OLD_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
 _SET_ONCE = "may not change once set"
 
@@ -39,6 +41,10 @@ def needs_health_check(spec: core_v1.ServiceSpec) -> bool:
 def service(out: list[Cause], obj: core_v1.Service) -> None:
     """A Service, with addresses and ports already allocated."""
     meta.core(out, obj.metadata, True, names.dns_1035_label)
+    hints, mode = (obj.metadata.annotations.get(key) for key in (_OLD_TOPOLOGY, _TOPOLOGY))
+    if hints is not None and mode is not None and hints != mode:
+        words = f"must match annotations[{_OLD_TOPOLOGY}] when both are specified"
+        out.append(field.invalid(f"metadata.annotations[{_TOPOLOGY}]", mode, words))
     spec = obj.spec
     headless = is_headless(spec)
     if not spec.ports and not headless and spec.type != "ExternalName":
@@ -220,9 +226,18 @@ def _port_numbers(out: list[Cause], spec: core_v1.ServiceSpec) -> None:
 
 
 def _source_ranges(out: list[Cause], obj: core_v1.Service) -> None:
-    if not obj.spec.load_balancer_source_ranges:
-        return
     path = "spec.LoadBalancerSourceRanges"
+    if not obj.spec.load_balancer_source_ranges:
+        old_way = obj.metadata.annotations.get(_OLD_RANGES)
+        if old_way is None:
+            return
+        path = f"metadata.annotations[{_OLD_RANGES}]"
+        if obj.spec.type != "LoadBalancer":
+            out.append(field.forbidden(path, _ONLY_LOAD_BALANCER))
+        for text in old_way.split(",") if old_way.strip() else ():
+            if names.parse_cidr(text.strip()) is None:
+                out.append(field.invalid(path, text.strip(), names.CIDR_WORDS))
+        return
     if obj.spec.type != "LoadBalancer":
         out.append(field.forbidden(path, _ONLY_LOAD_BALANCER))
     for i, text in enumerate(obj.spec.load_balancer_source_ranges):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
 from carob.api.types import autoscaling_v1, core_v1, node_v1, policy_v1, scheduling_v1
-from carob.api.validation import field, meta, names, quantities, resources, scheduling
+from carob.api.validation import conditions, counts, field, meta, names, quantities, resources, scheduling
 
 if TYPE_CHECKING:
     from carob.api.validation.field import Cause
@@ -90,6 +90,11 @@ def _budget_update(out: list[Cause], new: policy_v1.PodDisruptionBudget, old: po
     disruption_budget(out, new)
 
 
+def _budget_status(out: list[Cause], new: policy_v1.PodDisruptionBudget, old: policy_v1.PodDisruptionBudget) -> None:
+    conditions.check(out, "status.conditions", new.status.conditions)
+    counts.not_negative(out, new.status, "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
 def scale(out: list[Cause], obj: autoscaling_v1.Scale) -> None:
     """The `/scale` of a workload."""
     meta.core(out, obj.metadata, True, names.dns_subdomain)
@@ -110,6 +115,7 @@ UPDATE: dict[tuple[type[Any], str], Any] = {
     (scheduling_v1.PriorityClass, ""): priority_class_update,
     (node_v1.RuntimeClass, ""): runtime_class_update,
     (policy_v1.PodDisruptionBudget, ""): _budget_update,
+    (policy_v1.PodDisruptionBudget, "status"): _budget_status,
     (autoscaling_v1.Scale, ""): _scale_update,
     (autoscaling_v1.Scale, "scale"): _scale_update,
 }

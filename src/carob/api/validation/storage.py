@@ -195,7 +195,7 @@ def attachment(out: list[Cause], obj: storage_v1.VolumeAttachment) -> None:
         words = "must specify non empty persistentVolumeName"
         out.append(field.required("spec.source.persistentVolumeName", words))
     elif inline is not None:
-        volume_kinds.source(out, "spec.source.inlineVolumeSpec", inline, "")
+        volume_kinds.inline_volume(out, "spec.source.inlineVolumeSpec", inline)
     meta.wrong_name(out, "spec.nodeName", spec.node_name, names.dns_subdomain(spec.node_name))
     _attachment_status(out, obj)
     if spec.attacher:

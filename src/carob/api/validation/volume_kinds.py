@@ -23,10 +23,27 @@ from carob.api.validation import (
 )
 
 if TYPE_CHECKING:
+    from carob.api.scalars import Quantity
     from carob.api.validation.field import Cause
 
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+RESIZE_STATES = (
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+)
+_NOT_INLINE = "may not be specified in the context of inline volumes"
+# names of node labels as they were and as they are
+_NEWER_LABELS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
 _CLAIM_STAYS = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 )
@@ -40,16 +57,20 @@ def claim(out: list[Cause], obj: core_v1.PersistentVolumeClaim) -> None:
 
 def claim_update(out: list[Cause], new: core_v1.PersistentVolumeClaim, old: core_v1.PersistentVolumeClaim) -> None:
     """A changed claim: it is bound once, and a bound one may grow."""
-    claim(out, new)
     meta.core_updated(out, new.metadata, old.metadata)
-    if new.metadata.annotations.get(CLASS_ANNOTATION) != old.metadata.annotations.get(CLASS_ANNOTATION):
-        here = f"metadata.annotations[{CLASS_ANNOTATION}]"
-        out.append(field.invalid(here, new.metadata.annotations.get(CLASS_ANNOTATION, ""), meta.IMMUTABLE))
+    claim(out, new)
     wanted, was = new.spec, old.spec
     if not was.volume_name:
         was = msgspec.structs.replace(was, volume_name=wanted.volume_name)
-    if old.status.phase != "Bound" and was.storage_class_name is None and not old.spec.volume_name:
-        was = msgspec.structs.replace(was, storage_class_name=wanted.storage_class_name)
+    if _class_moved(new, old):
+        wanted = msgspec.structs.replace(wanted, storage_class_name=None)
+    else:
+        ours, theirs = (obj.metadata.annotations.get(CLASS_ANNOTATION) for obj in (new, old))
+        meta.immutable(out, f"metadata.annotations.{CLASS_ANNOTATION}", ours or "", theirs or "")
+        given = wanted.storage_class_name
+        if was.storage_class_name is None and given is not None and theirs in (None, given):
+            # a claim without a class may be given one
+            was = msgspec.structs.replace(was, storage_class_name=given)
     if new.status.phase == "Bound":
         requests = dict(wanted.resources.requests)
         if requests and "storage" in was.resources.requests:
@@ -68,59 +89,118 @@ def claim_update(out: list[Cause], new: core_v1.PersistentVolumeClaim, old: core
             words = "field can not be less than status.capacity"
             out.append(field.forbidden("spec.resources.requests.storage", words))
     meta.immutable(out, "volumeMode", new.spec.volume_mode, old.spec.volume_mode)
-    if old.spec.volume_attributes_class_name is not None and new.spec.volume_attributes_class_name is None:
-        words = "update from non-nil value to nil is forbidden"
+    if old.spec.volume_attributes_class_name is not None and not new.spec.volume_attributes_class_name:
+        what = "nil" if new.spec.volume_attributes_class_name is None else "an empty string"
+        words = f"update from non-nil value to {what} is forbidden"
         out.append(field.forbidden("spec.volumeAttributesClassName", words))
+
+
+def _class_moved(new: core_v1.PersistentVolumeClaim, old: core_v1.PersistentVolumeClaim) -> bool:
+    """Whether the class goes from the annotation, its old place, into the field."""
+    ours, theirs = (obj.metadata.annotations.get(CLASS_ANNOTATION) for obj in (new, old))
+    moved = old.spec.storage_class_name is None and new.spec.storage_class_name == theirs
+    return theirs is not None and moved and ours in (None, theirs)
 
 
 def claim_status(out: list[Cause], new: core_v1.PersistentVolumeClaim, old: core_v1.PersistentVolumeClaim) -> None:
     """What a claim got."""
     meta.core_updated(out, new.metadata, old.metadata)
+    if not new.spec.access_modes:
+        out.append(field.required("Spec.accessModes"))
     for key, amount in new.status.capacity.items():
-        resources.value(out, f"status.capacity[{key}]", key, amount)
+        _basic(out, f"status.capacity[{key}]", amount)
+    here = "status.allocatedResourceStatus"
+    for key, state in new.status.allocated_resource_statuses.items():
+        _resized_key(out, here, key)
+        if state not in RESIZE_STATES:
+            out.append(field.not_supported(here, key, RESIZE_STATES))
+    for key, amount in new.status.allocated_resources.items():
+        here = f"status.allocatedResources[{key}]"
+        if _resized_key(out, "status.allocatedResources", key) and _basic(out, here, amount):
+            resources.value(out, here, "storage", amount)
+
+
+def _resized_key(out: list[Cause], path: str, key: str) -> bool:
+    """Of a claim only the storage grows, or what somebody else defined; True if the name is right."""
+    if wrong := names.qualified_name(key):
+        meta.wrong_name(out, path, key, wrong)
+        return False
+    if resources.is_native(key) and key != "storage":
+        out.append(field.not_supported(path, key, ("storage",)))
+        return False
+    return True
+
+
+def _basic(out: list[Cause], path: str, amount: Quantity) -> bool:
+    whole = quantity.whole(amount)
+    if whole < 0:
+        out.append(field.invalid(path, whole, "must be a valid resource quantity"))
+    return whole >= 0
 
 
 def volume(out: list[Cause], obj: core_v1.PersistentVolume) -> None:
     """A new volume."""
     meta.core(out, obj.metadata, False, names.dns_subdomain)
-    spec = obj.spec
-    _capacity(out, "spec.capacity", spec)
-    if not spec.access_modes:
-        out.append(field.required("spec.accessModes"))
-    claims.access_modes(out, "spec.accessModes", spec.access_modes)
+    spec, path = obj.spec, "spec"
+    _access_modes(out, path, spec)
+    _capacity(out, f"{path}.capacity", spec)
     if spec.persistent_volume_reclaim_policy not in RECLAIM_POLICIES:
-        here = "spec.persistentVolumeReclaimPolicy"
+        here = f"{path}.persistentVolumeReclaimPolicy"
         out.append(field.not_supported(here, spec.persistent_volume_reclaim_policy, RECLAIM_POLICIES))
     if spec.node_affinity is not None:
         if spec.node_affinity.required is None:
             words = "must specify required node constraints"
-            out.append(field.required("spec.nodeAffinity.required", words))
+            out.append(field.required(f"{path}.nodeAffinity.required", words))
         else:
-            scheduling.node_selector(out, "spec.nodeAffinity.required", spec.node_affinity.required)
-    source(out, "spec", spec, obj.metadata.name)
-    root = spec.host_path is not None and posixpath.normpath(spec.host_path.path or ".") == "/"
-    if root and spec.persistent_volume_reclaim_policy == "Recycle":
-        words = "may not be 'recycle' for a hostPath mount of '/'"
-        out.append(field.forbidden("spec.persistentVolumeReclaimPolicy", words))
+            scheduling.node_selector(out, f"{path}.nodeAffinity.required", spec.node_affinity.required)
+    source(out, path, spec, obj.metadata.name)
     if spec.storage_class_name:
         wrong = names.dns_subdomain(spec.storage_class_name)
-        meta.wrong_name(out, "spec.storageClassName", spec.storage_class_name, wrong)
+        meta.wrong_name(out, f"{path}.storageClassName", spec.storage_class_name, wrong)
     if spec.volume_mode is not None and spec.volume_mode not in claims.VOLUME_MODES:
-        out.append(field.not_supported("spec.volumeMode", spec.volume_mode, claims.VOLUME_MODES))
-    _attributes_class(out, spec)
+        out.append(field.not_supported(f"{path}.volumeMode", spec.volume_mode, claims.VOLUME_MODES))
+    _attributes_class(out, path, spec)
 
 
-def _attributes_class(out: list[Cause], spec: core_v1.PersistentVolumeSpec) -> None:
+def inline_volume(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -> None:
+    """A volume that an attachment carries in itself: only what attaching needs."""
+    for name, given in (("claimRef", spec.claim_ref), ("capacity", spec.capacity)):
+        if given:
+            out.append(field.forbidden(f"{path}.{name}", _NOT_INLINE))
+    if spec.csi is None:
+        out.append(field.required(f"{path}.csi", "has to be specified in the context of inline volumes"))
+    _access_modes(out, path, spec)
+    if spec.persistent_volume_reclaim_policy not in ("", "Retain"):
+        words = "may only be Retain in the context of inline volumes"
+        out.append(field.forbidden(f"{path}.persistentVolumeReclaimPolicy", words))
+    if spec.node_affinity is not None:
+        out.append(field.forbidden(f"{path}.nodeAffinity", _NOT_INLINE))
+    source(out, path, spec, "")
+    if spec.storage_class_name:
+        out.append(field.forbidden(f"{path}.storageClassName", _NOT_INLINE))
+    if spec.volume_mode is not None and spec.volume_mode != "Filesystem":
+        words = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        out.append(field.forbidden(f"{path}.volumeMode", words))
+    _attributes_class(out, path, spec)
+
+
+def _access_modes(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -> None:
+    if not spec.access_modes:
+        out.append(field.required(f"{path}.accessModes"))
+    claims.access_modes(out, f"{path}.accessModes", spec.access_modes)
+
+
+def _attributes_class(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -> None:
     name = spec.volume_attributes_class_name
     if name is None:
         return
-    here = "spec.volumeAttributesClassName"
+    here = f"{path}.volumeAttributesClassName"
     if not name:
         out.append(field.required(here, "an empty string is disallowed"))
     else:
         meta.wrong_name(out, here, name, names.dns_subdomain(name))
     if spec.csi is None:
-        out.append(field.required("spec.csi", "has to be specified when using volumeAttributesClassName"))
+        out.append(field.required(f"{path}.csi", "has to be specified when using volumeAttributesClassName"))
 
 
 def _capacity(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -> None:
@@ -129,8 +209,7 @@ def _capacity(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec) -
     if list(spec.capacity) != ["storage"]:
         out.append(field.not_supported(path, field.map_or_null(spec.capacity), ("storage",)))
     for key, amount in spec.capacity.items():
-        if quantity.nano(amount) < 0:
-            out.append(field.invalid(f"{path}[{key}]", str(amount), resources.NOT_NEGATIVE))
+        _basic(out, f"{path}[{key}]", amount)
         if quantity.nano(amount) <= 0:
             out.append(field.invalid(f"{path}[{key}]", str(amount), scheduling.NOT_POSITIVE))
 
@@ -142,15 +221,22 @@ def source(out: list[Cause], path: str, spec: core_v1.PersistentVolumeSpec, name
         found = getattr(spec, attribute)
         if found is None:
             continue
-        if count:
+        if count and attribute != "flex_volume":
             out.append(field.forbidden(f"{path}.{_FORBIDDEN_AS.get(shown, shown)}", volumes.ONE_TYPE))
             continue
         count += 1
-        check(out, f"{path}.{shown}", found)
+        if attribute == "iscsi":
+            volume_sources.persistent_iscsi(out, f"{path}.{shown}", found, name)
+        else:
+            check(out, f"{path}.{shown}", found)
         if attribute == "local" and spec.node_affinity is None:
             out.append(field.required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
     if not count:
         out.append(field.required(path, "must specify a volume type"))
+    root = spec.host_path is not None and posixpath.normpath(spec.host_path.path or ".") == "/"
+    if root and spec.persistent_volume_reclaim_policy == "Recycle":
+        words = "may not be 'recycle' for a hostPath mount of '/'"
+        out.append(field.forbidden(f"{path}.persistentVolumeReclaimPolicy", words))
 
 
 def _local(out: list[Cause], path: str, local: core_v1.LocalVolumeSource) -> None:
@@ -161,12 +247,17 @@ def _local(out: list[Cause], path: str, local: core_v1.LocalVolumeSource) -> Non
 
 
 def _secret(out: list[Cause], path: str, secret: core_v1.SecretReference | None) -> None:
+    """The secret of a CSI driver; its names are looked at, unlike those of the older places."""
     if secret is None:
         return
-    if not secret.name:
-        out.append(field.required(f"{path}.name"))
-    if not secret.namespace:
-        out.append(field.required(f"{path}.namespace"))
+    for name, value, rule in (
+        ("name", secret.name, names.dns_subdomain),
+        ("namespace", secret.namespace, names.dns_label),
+    ):
+        if not value:
+            out.append(field.required(f"{path}.{name}"))
+        else:
+            meta.wrong_name(out, f"{path}.{name}", value, rule(value))
 
 
 def _csi(out: list[Cause], path: str, csi: core_v1.CSIPersistentVolumeSource) -> None:
@@ -185,12 +276,8 @@ def _csi(out: list[Cause], path: str, csi: core_v1.CSIPersistentVolumeSource) ->
 def _cinder(out: list[Cause], path: str, cinder: core_v1.CinderPersistentVolumeSource) -> None:
     if not cinder.volume_id:
         out.append(field.required(f"{path}.volumeID"))
-    _secret(out, f"{path}.secretRef", cinder.secret_ref)
-
-
-def _storage_os(out: list[Cause], path: str, found: core_v1.StorageOSPersistentVolumeSource) -> None:
-    if not found.volume_name:
-        out.append(field.required(f"{path}.volumeName"))
+    if cinder.secret_ref is not None:
+        volume_sources.needs(out, f"{path}.secretRef", cinder.secret_ref, "name", "namespace")
 
 
 def _azure_file(out: list[Cause], path: str, found: core_v1.AzureFilePersistentVolumeSource) -> None:
@@ -205,17 +292,43 @@ def volume_update(out: list[Cause], new: core_v1.PersistentVolume, old: core_v1.
     """A changed volume: where its bytes are stays."""
     volume(out, new)
     meta.core_updated(out, new.metadata, old.metadata)
-    if any(getattr(new.spec, name) != getattr(old.spec, name) for name, _, _ in _SOURCES):
-        bare = core_v1.PersistentVolumeSpec()
-        before, after = (
-            msgspec.structs.replace(bare, **{name: getattr(spec, name) for name, _, _ in _SOURCES})
-            for spec in (old.spec, new.spec)
-        )
+    bare = core_v1.PersistentVolumeSpec()
+    before, after = (
+        msgspec.structs.replace(bare, **{name: getattr(spec, name) for name, _, _ in _SOURCES})
+        for spec in (old.spec, new.spec)
+    )
+    if before.csi is not None and before.csi.controller_expand_secret_ref is None and after.csi is not None:
+        # what growing needs may be said later
+        after.csi = msgspec.structs.replace(after.csi, controller_expand_secret_ref=None)
+    if before != after:
         words = f"spec.persistentvolumesource is immutable after creation\n{pod_diff.difference(before, after)}"
         out.append(field.forbidden("spec.persistentvolumesource", words))
     meta.immutable(out, "volumeMode", new.spec.volume_mode, old.spec.volume_mode)
-    if old.spec.node_affinity is not None:
-        meta.immutable(out, "nodeAffinity", new.spec.node_affinity, old.spec.node_affinity)
+    was = old.spec.node_affinity
+    if was is not None and not _same_nodes(new.spec.node_affinity, was):
+        words = f"{meta.IMMUTABLE}, except for updating from beta label to GA"
+        out.append(field.invalid("nodeAffinity", new.spec.node_affinity, words))
+    if old.spec.volume_attributes_class_name is not None and new.spec.volume_attributes_class_name is None:
+        words = "update from non-nil value to nil is forbidden"
+        out.append(field.forbidden("spec.volumeAttributesClassName", words))
+
+
+def _same_nodes(new: core_v1.VolumeNodeAffinity | None, old: core_v1.VolumeNodeAffinity) -> bool:
+    """Whether the same nodes are meant, if maybe by the newer names of labels."""
+    if new == old or new is None or new.required is None or old.required is None:
+        return new == old
+    ours, theirs = new.required.node_selector_terms, old.required.node_selector_terms
+    if len(ours) != len(theirs):
+        return False
+    for one, other in zip(ours, theirs, strict=True):
+        renamed = [
+            msgspec.structs.replace(was, key=now.key) if _NEWER_LABELS.get(was.key) == now.key else was
+            for was, now in zip(other.match_expressions, one.match_expressions, strict=False)
+        ]
+        renamed += other.match_expressions[len(renamed) :]
+        if one.match_fields != other.match_fields or one.match_expressions != renamed:
+            return False
+    return True
 
 
 def volume_status(out: list[Cause], new: core_v1.PersistentVolume, old: core_v1.PersistentVolume) -> None:
@@ -228,13 +341,13 @@ _SOURCES: tuple[tuple[str, str, Any], ...] = (
     ("host_path", "hostPath", volume_sources.host_path),
     ("gce_persistent_disk", "persistentDisk", volume_sources.gce_disk),
     ("aws_elastic_block_store", "awsElasticBlockStore", volume_sources.aws_disk),
-    ("glusterfs", "glusterfs", volume_sources.glusterfs),
+    ("glusterfs", "glusterfs", volume_sources.persistent_glusterfs),
     ("flocker", "flocker", volume_sources.flocker),
     ("nfs", "nfs", volume_sources.nfs),
     ("rbd", "rbd", volume_sources.rbd),
     ("quobyte", "quobyte", volume_sources.quobyte),
     ("cephfs", "cephfs", volume_sources.cephfs),
-    ("iscsi", "iscsi", volume_sources.iscsi),
+    ("iscsi", "iscsi", None),
     ("cinder", "cinder", _cinder),
     ("fc", "fc", volume_sources.fibre_channel),
     ("flex_volume", "flexVolume", volume_sources.flex),
@@ -245,7 +358,7 @@ _SOURCES: tuple[tuple[str, str, Any], ...] = (
     ("azure_disk", "azureDisk", volume_sources.azure_disk),
     ("scale_io", "scaleIO", volume_sources.scale_io),
     ("local", "local", _local),
-    ("storageos", "storageos", _storage_os),
+    ("storageos", "storageos", volume_sources.storage_os),
     ("csi", "csi", _csi),
 )
 _FORBIDDEN_AS = {"persistentDisk": "gcePersistentDisk", "cephfs": "cephFS"}

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from carob.api.types import core_v1
 from carob.api.validation import field, meta, names, paths
 
 if TYPE_CHECKING:
-    from carob.api.types import core_v1
     from carob.api.validation.field import Cause
 
 HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
@@ -67,22 +67,48 @@ def nfs(out: list[Cause], path: str, source: core_v1.NFSVolumeSource) -> None:
 def iscsi(out: list[Cause], path: str, source: core_v1.ISCSIVolumeSource) -> None:
     """A disk behind iSCSI."""
     needs(out, path, source, "targetPortal:target_portal")
+    _iscsi_names(out, path, source, " starting with iqn, eui, or naa")
+
+
+def persistent_iscsi(out: list[Cause], path: str, source: core_v1.ISCSIPersistentVolumeSource, volume: str) -> None:
+    """The same behind a PersistentVolume, whose name counts."""
+    needs(out, path, source, "targetPortal:target_portal")
+    if source.initiator_name is not None:
+        initiator_length(out, f"{path}.targetportal", source.target_portal, volume, source.target_portal)
+    _iscsi_names(out, path, source, "")
+
+
+def initiator_length(out: list[Cause], path: str, shown: str, volume: str, portal: str) -> None:
+    """A volume's name and its portal must fit into the name of the initiator's interface."""
+    if len(f"{volume}:{portal}") > 64:
+        words = (
+            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName "
+            "is specified."
+        )
+        out.append(field.invalid(path, shown, words))
+
+
+def _iscsi_names(
+    out: list[Cause], path: str, source: core_v1.ISCSIVolumeSource | core_v1.ISCSIPersistentVolumeSource, forms: str
+) -> None:
     if not source.iqn:
         out.append(field.required(f"{path}.iqn"))
     else:
-        _iscsi_form(out, f"{path}.iqn", source.iqn)
+        _iscsi_form(out, f"{path}.iqn", source.iqn, forms)
     if not 0 <= source.lun <= 255:
         out.append(field.invalid(f"{path}.lun", source.lun, "must be between 0 and 255, inclusive"))
     if (source.chap_auth_discovery or source.chap_auth_session) and source.secret_ref is None:
         out.append(field.required(f"{path}.secretRef"))
+    if isinstance(source, core_v1.ISCSIPersistentVolumeSource) and source.secret_ref is not None:
+        needs(out, f"{path}.secretRef", source.secret_ref, "name")
     if source.initiator_name is not None:
-        _iscsi_form(out, f"{path}.initiatorname", source.initiator_name)
+        _iscsi_form(out, f"{path}.initiatorname", source.initiator_name, forms)
 
 
-def _iscsi_form(out: list[Cause], path: str, value: str) -> None:
+def _iscsi_form(out: list[Cause], path: str, value: str, forms: str) -> None:
     form = ISCSI_FORMS.get(value[:3])
     if form is None:
-        out.append(field.invalid(path, value, "must be valid format starting with iqn, eui, or naa"))
+        out.append(field.invalid(path, value, f"must be valid format{forms}"))
     elif not form.search(value):
         out.append(field.invalid(path, value, "must be valid format"))
 
@@ -90,6 +116,17 @@ def _iscsi_form(out: list[Cause], path: str, value: str) -> None:
 def glusterfs(out: list[Cause], path: str, source: core_v1.GlusterfsVolumeSource) -> None:
     """A Gluster volume."""
     needs(out, path, source, "endpoints", "path")
+
+
+def persistent_glusterfs(out: list[Cause], path: str, source: core_v1.GlusterfsPersistentVolumeSource) -> None:
+    """The same behind a PersistentVolume, which has no namespace of its own."""
+    needs(out, path, source, "endpoints", "path")
+    here, namespace = f"{path}.endpointsNamespace", source.endpoints_namespace
+    if namespace == "":
+        words = "if the endpointnamespace is set, it must be a valid namespace name"
+        out.append(field.invalid(here, namespace, words))
+    elif namespace is not None:
+        meta.wrong_name(out, here, namespace, names.dns_label(namespace))
 
 
 def flocker(out: list[Cause], path: str, source: core_v1.FlockerVolumeSource) -> None:
@@ -201,7 +238,9 @@ def scale_io(out: list[Cause], path: str, source: core_v1.ScaleIOVolumeSource) -
     needs(out, path, source, "gateway", "system", "volumeName:volume_name")
 
 
-def storage_os(out: list[Cause], path: str, source: core_v1.StorageOSVolumeSource) -> None:
+def storage_os(
+    out: list[Cause], path: str, source: core_v1.StorageOSVolumeSource | core_v1.StorageOSPersistentVolumeSource
+) -> None:
     """A StorageOS volume."""
     if not source.volume_name:
         out.append(field.required(f"{path}.volumeName"))
@@ -212,6 +251,8 @@ def storage_os(out: list[Cause], path: str, source: core_v1.StorageOSVolumeSourc
         meta.wrong_name(out, f"{path}.volumeNamespace", source.volume_namespace, wrong)
     if source.secret_ref is not None:
         needs(out, f"{path}.secretRef", source.secret_ref, "name")
+        if isinstance(source, core_v1.StorageOSPersistentVolumeSource):
+            needs(out, f"{path}.secretRef", source.secret_ref, "namespace")
 
 
 def csi_driver_name(out: list[Cause], path: str, name: str) -> None:

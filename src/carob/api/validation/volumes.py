@@ -55,28 +55,23 @@ def _source(out: list[Cause], path: str, volume: core_v1.Volume, pod: meta_v1.Ob
     for source, (attribute, shown, check) in zip(_all_sources(volume), _SOURCES, strict=True):
         if source is None:
             continue
-        if count:
-            out.append(field.forbidden(f"{path}.{_FORBIDDEN_AS.get(shown, shown)}", ONE_TYPE))
-            continue
         count += 1
-        check(out, f"{path}.{shown}", source)
+        if count > 1:
+            out.append(field.forbidden(f"{path}.{_FORBIDDEN_AS.get(shown, shown)}", ONE_TYPE))
+        else:
+            if attribute == "image" and pod is not None:
+                needs(out, f"{path}.image", source, "reference")  # a template's may be filled in later
+            check(out, f"{path}.{shown}", source)
         if attribute == "iscsi" and source.initiator_name is not None:
-            _iscsi_name_length(out, f"{path}.name", volume.name, source.target_portal)
+            places.initiator_length(out, f"{path}.name", volume.name, volume.name, source.target_portal)
+        if count > 1:
+            continue
         if attribute == "ephemeral" and pod is not None and pod.name and volume.name:
             name = f"{pod.name}-{volume.name}"
             for why in names.dns_subdomain(name):
                 out.append(field.invalid(f"{path}.name", volume.name, f'PVC name "{name}": {why}'))
     if not count:
         out.append(field.required(path, "must specify a volume type"))
-
-
-def _iscsi_name_length(out: list[Cause], path: str, name: str, portal: str) -> None:
-    if len(f"{name}:{portal}") > 64:
-        words = (
-            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName "
-            "is specified."
-        )
-        out.append(field.invalid(path, name, words))
 
 
 def _empty_dir(out: list[Cause], path: str, source: core_v1.EmptyDirVolumeSource) -> None:
@@ -228,13 +223,11 @@ def _ephemeral(out: list[Cause], path: str, source: core_v1.EphemeralVolumeSourc
         out.append(field.required(f"{path}.volumeClaimTemplate"))
         return
     here = f"{path}.volumeClaimTemplate"
-    meta.annotation_map(out, f"{here}.metadata.annotations", template.metadata.annotations)
-    meta.labels(out, f"{here}.metadata.labels", template.metadata.labels)
+    meta.of_template(out, f"{here}.metadata", template.metadata)
     claims.spec(out, f"{here}.spec", template.spec)
 
 
 def _image(out: list[Cause], path: str, source: core_v1.ImageVolumeSource) -> None:
-    needs(out, path, source, "reference")
     pull_policy(out, f"{path}.pullPolicy", source.pull_policy)
 
 
