@@ -9,14 +9,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from carob.base.description import Description, fresh
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from _typeshed import DataclassInstance
+    from typing import Any
 
 STATE_ROOT = Path("/var/lib/carob")
 RUN_ROOT = Path("/run/carob")
@@ -33,8 +33,7 @@ MAX_NODES = 200
 KUBELET_PORT = 10250
 
 
-@dataclass(slots=True)
-class NodeLayout:
+class NodeLayout(Description):
     """One node of the cluster on this machine."""
 
     name: str
@@ -42,8 +41,8 @@ class NodeLayout:
     """The node's own address, inside the cluster: InternalIP, where its kubelet listens."""
     pod_cidr: str
     kubelet_port: int = KUBELET_PORT
-    labels: dict[str, str] = field(default_factory=dict)
-    taints: list[str] = field(default_factory=list)
+    labels: dict[str, str] = fresh(factory=dict)
+    taints: list[str] = fresh(factory=list)
     """`key=value:Effect`, for the Node when it is registered."""
     cri_socket: str = ""
     """Where the node's runtime is served to CRI clients; empty: nowhere."""
@@ -54,13 +53,13 @@ class NodeLayout:
     """Quantities: how much of the machine it has; empty: all."""
     cni_conf_dir: str = ""
     """Where the configurations of CNI networks are whose plugins attach its Pods; empty: carob does it itself."""
-    cni_bin_dirs: list[str] = field(default_factory=list)
+    cni_bin_dirs: list[str] = fresh(factory=list)
     """Where their plugins are."""
     address_given: bool = False
     """Of a node that has joined: whether the user chose its address; else it follows the machine."""
     apart: bool = False
     """Whether it lives in a network namespace of its own, as if it were another machine."""
-    kubelet: dict[str, Any] = field(default_factory=dict)
+    kubelet: dict[str, Any] = fresh(factory=dict)
     """What its kubelet is set to beside what holds for the whole cluster: a KubeletConfiguration's fields."""
 
     @property
@@ -69,21 +68,19 @@ class NodeLayout:
         return self.address if self.apart else str(ipaddress.ip_network(self.pod_cidr)[1])
 
 
-@dataclass(slots=True)
-class StoreLayout:
+class StoreLayout(Description):
     """Where the cluster's state is kept when it is not in a file of this machine: an etcd, and who we are to it."""
 
-    endpoints: list[str] = field(default_factory=list)
+    endpoints: list[str] = fresh(factory=list)
     """`host:port` of each member; empty: a database in the cluster's folder."""
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
-    peer_servers: list[str] = field(default_factory=list)
+    peer_servers: list[str] = fresh(factory=list)
     """How clients reach the other servers of the cluster: URLs."""
 
 
-@dataclass(slots=True)
-class Cluster:
+class Cluster(Description):
     """What `carob up` decided about one cluster."""
 
     name: str
@@ -96,26 +93,26 @@ class Cluster:
     node_mask_size: int = 24
     """How many bits of an address name the node whose Pod has it."""
     domain: str = "cluster.local"
-    registry_mirrors: dict[str, str] = field(default_factory=dict)
-    nodes: list[NodeLayout] = field(default_factory=list)
-    store: StoreLayout = field(default_factory=StoreLayout)
-    simulated: dict[str, Any] = field(default_factory=dict)
+    registry_mirrors: dict[str, str] = fresh(factory=dict)
+    nodes: list[NodeLayout] = fresh(factory=list)
+    store: StoreLayout = fresh(factory=StoreLayout)
+    simulated: dict[str, Any] = fresh(factory=dict)
     """The simulated nodes' options by their names; empty where there are none."""
     node_monitor_grace_seconds: float = 40.0
     """How long a node may be silent before it counts as lost; it gives four signs of life in that time."""
     eviction_seconds: int = 300
     """How long Pods that do not say otherwise stay on a lost node."""
-    kubelet: dict[str, Any] = field(default_factory=dict)
+    kubelet: dict[str, Any] = fresh(factory=dict)
     """What the kubelets of this machine's nodes are set to: a KubeletConfiguration's fields."""
-    bind_addresses: list[str] = field(default_factory=list)
+    bind_addresses: list[str] = fresh(factory=list)
     """Addresses of this machine where the server listens for others too; empty: it is heard on this machine alone."""
     advertise_address: str = ""
     """Where other machines reach the server; empty: they do not."""
-    servers: list[str] = field(default_factory=list)
+    servers: list[str] = fresh(factory=list)
     """URLs of the cluster's servers, when none is on this machine: its node has joined from here."""
     origin: str = ""
     """What the cluster is called that was joined; `name` is what it is called here."""
-    server_names: list[str] = field(default_factory=list)
+    server_names: list[str] = fresh(factory=list)
     """Further names and addresses by which clients call the server: its certificate has them."""
 
     @property
@@ -228,7 +225,7 @@ class Cluster:
         for folder in (Path(self.state_dir), Path(self.run_dir)):
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / "cluster.json.tmp"
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            temporary.write_text(json.dumps(self.tree(), indent=1) + "\n")
             os.replace(temporary, folder / "cluster.json")
 
     @classmethod
@@ -236,17 +233,11 @@ class Cluster:
         """Raises: FileNotFoundError; ValueError when the file is no cluster's."""
         tree = json.loads(file.read_text())
         try:
-            tree["nodes"] = [NodeLayout(**_known(NodeLayout, node)) for node in tree["nodes"]]
-            tree["store"] = StoreLayout(**_known(StoreLayout, tree.get("store", {})))
-            return cls(**_known(cls, tree))
+            tree["nodes"] = [NodeLayout.known(node) for node in tree["nodes"]]
+            tree["store"] = StoreLayout.known(tree.get("store", {}))
+            return cls.known(tree)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a cluster's description: {error}") from error
-
-
-def _known(kind: type[DataclassInstance], tree: dict[str, Any]) -> dict[str, Any]:
-    """Without what another release of carob has written there: its cluster's ranges are taken all the same."""
-    names = {one.name for one in fields(kind)}
-    return {name: value for name, value in tree.items() if name in names}
 
 
 def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT, foreign: Iterable[str] = ()) -> Cluster:

@@ -6,7 +6,6 @@ to say that what it needs is there, while it does what needs nothing.
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 STAGES_FD_VARIABLE = "CAROB_STAGES_FD"
@@ -35,6 +34,9 @@ async def wait_go() -> None:
     value = os.environ.pop(GO_FD_VARIABLE, "")
     if not value:
         return
+    # the starter reads this module too, and has no loop
+    import asyncio
+
     fd = int(value)
     loop = asyncio.get_running_loop()
     go: asyncio.Future[None] = loop.create_future()

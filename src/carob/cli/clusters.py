@@ -7,11 +7,11 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carob.base.layout import RUN_ROOT, STATE_ROOT, Cluster
 from carob.cli.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -10,12 +10,11 @@ Examples:
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from carob.base.description import Description
 from carob.cli import clusters
 from carob.cli.errors import CommandError
 
@@ -34,8 +33,7 @@ TOOLS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Description):
     """One line of the report. `fix` is what to do, empty when all is well; `warning` does not stop Pods."""
 
     subject: str
@@ -47,8 +45,13 @@ class Finding:
 
 def missing_packages() -> list[str]:
     """The Debian packages whose commands are not on this machine."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [package for tool, (package, _) in TOOLS.items() if shutil.which(tool, path=path) is None]
+    return [package for tool, (package, _) in TOOLS.items() if not _is_there(tool)]
+
+
+def _is_there(tool: str) -> bool:
+    # `shutil` would load three compressions for every `carob up`
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", "/sbin"]
+    return any(os.path.isfile(f"{one}/{tool}") and os.access(f"{one}/{tool}", os.X_OK) for one in folders if one)
 
 
 def need_tools() -> None:
@@ -157,7 +160,7 @@ def _install(packages: list[str]) -> None:
     if not packages:
         return
     clusters.need_root("carob doctor --fix")
-    if shutil.which("apt-get") is None:
+    if not _is_there("apt-get"):
         raise CommandError(f"error: no apt-get on this machine; please install: {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (

@@ -7,12 +7,13 @@ set is kept with the cluster: as a KubeletConfiguration's fields.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from carob.base.layout import Cluster
     from carob.cli.flags import Arguments, Flags
 

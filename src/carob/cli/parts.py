@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carob.base.readiness import LISTENING, READY
 from carob.cli import processes
 from carob.cli.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from carob.base.layout import Cluster, NodeLayout
     from carob.cli.processes import Starting
     from carob.cli.progress import Progress
 
 
-def start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:
-    """Start whatever does not run; True if everything ran already. `deadline`: seconds of the monotonic clock."""
+def start_parts(
+    cluster: Cluster, progress: Progress, deadline: float, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
+    """Start whatever does not run; True if everything ran already. `deadline`: seconds of the monotonic clock.
+
+    `meanwhile` is called when the API server listens, while the parts go on.
+    """
     server = None
     if processes.find(cluster.run_dir, "server") is None:
         server = processes.start("server", ["server", *_arguments(cluster)], cluster.run_dir, cluster.log_dir)
@@ -30,6 +35,7 @@ def start_parts(cluster: Cluster, progress: Progress, deadline: float) -> bool:
             server.wait(LISTENING, deadline)
     for child in nodes:
         child.go()
+    meanwhile()
     for child in ([server] if server is not None else []) + nodes:
         wait_ready(child, progress, deadline)
     return server is None and not nodes

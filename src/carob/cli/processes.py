@@ -14,21 +14,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from carob.base.description import Description
 from carob.base.readiness import GO_FD_VARIABLE, STAGES_FD_VARIABLE
 from carob.cli.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOG_TAIL_LINES = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Background:
+class Background(Description):
     """A process of a cluster that was started in the background."""
 
     part: str

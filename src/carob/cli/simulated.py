@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from carob.cli.flags import Arguments, Flags
 
 MAX_NODES = 16_000

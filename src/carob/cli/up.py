@@ -20,7 +20,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
 from carob.cli import (
@@ -44,6 +43,8 @@ from carob.cli.server import add_store_flags, store_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from carob.cli.flags import Arguments, Flags
 
 FIRST_NODE = "node-0"
@@ -127,8 +128,7 @@ def run(arguments: Arguments) -> int:
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)
             admission_config.put(cluster, security, plugins)
-        running = start_parts(cluster, progress, deadline)
-        _write_kubeconfig(cluster)
+        running = start_parts(cluster, progress, deadline, lambda: _write_kubeconfig(cluster))
     if running:
         progress.note(f'Cluster "{cluster.name}" is running already.')
     else:
@@ -140,8 +140,6 @@ def run(arguments: Arguments) -> int:
 
 
 def _decide(arguments: Arguments) -> Cluster:
-    from carob import standalone
-
     taken = known_clusters(Path(arguments.data_dir))
     for other in taken:
         if other.name != arguments.name:
@@ -153,6 +151,8 @@ def _decide(arguments: Arguments) -> Cluster:
             )
         # nothing of it runs any more, but what it made outside of its files would be lost under the same name
         if os.geteuid() == 0:
+            from carob import standalone
+
             standalone.remove_traces(other)
     cluster = new_cluster(arguments.name, taken, Path(arguments.data_dir), _own_routes())
     if "api-port" in arguments.changed:

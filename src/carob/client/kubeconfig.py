@@ -10,19 +10,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import json
 import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import orjson
+from carob.base.description import Description
 
-from carob.transport.client import SocketTransport
-from carob.transport.failover import FailoverTransport
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from carob.transport.http import Transport
 
@@ -35,8 +32,7 @@ class KubeconfigError(Exception):
     """The file cannot be used; the message names it."""
 
 
-@dataclass(slots=True)
-class Access:
+class Access(Description):
     """A server and how to be let in. The `…_data` fields are PEM; `namespace` is the context's default."""
 
     server: str
@@ -53,6 +49,8 @@ class Access:
 
     def transport(self) -> Transport:
         """The road there. Raises: KubeconfigError for certificates that cannot be used."""
+        from carob.transport.client import SocketTransport
+        from carob.transport.failover import FailoverTransport
         from carob.transport.tls import client_context
 
         servers = (self.server, *self.further_servers)
@@ -248,8 +246,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(path: Path, text: bytes) -> Any:
     if text.lstrip().startswith(b"{"):
         # JSON is read without loading a YAML parser; what merely looks like JSON goes on to it
-        with contextlib.suppress(orjson.JSONDecodeError):
-            return orjson.loads(text)
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
     import yaml
 
     try:
@@ -261,7 +259,9 @@ def _parse(path: Path, text: bytes) -> Any:
 def _write(path: Path, tree: dict[str, Any]) -> None:
     path = path.resolve()
     text = _render(path, tree)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # the folder is locked: no other process of ours writes there, and one that did may have left its file behind
+    temporary = path.with_name(f".{path.name}.carob")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -284,7 +284,7 @@ def _render(path: Path, tree: dict[str, Any]) -> str:
     except FileNotFoundError:
         json_form = True
     if json_form:
-        return orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode() + "\n"
+        return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

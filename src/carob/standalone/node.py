@@ -313,8 +313,8 @@ class NodeProcess:
                 await _wait_schedulable(client, name)
                 if cri is not None:
                     await cri.listen()
-                settle_memory()
                 say(READY)
+                settle_memory()
                 await asyncio.get_running_loop().create_future()
         finally:
             if cri is not None:

@@ -25,6 +25,8 @@ def run(main: Callable[[], Awaitable[None]], log_level: str) -> int:
 
     log.configure(log_level)
     gc.set_threshold(*GC_THRESHOLDS)
+    # modules live as long as the process: not even the first collection need look at them
+    gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_signal(main))
@@ -73,6 +75,6 @@ async def _until_signal(main: Callable[[], Awaitable[None]]) -> int:
 
 
 def settle_memory() -> None:
-    """Call once when a process has started: what exists now is never looked at by the collector again."""
+    """Call once when a process has started and said so: what exists now is never looked at by the collector again."""
     gc.collect()
     gc.freeze()

@@ -241,8 +241,8 @@ class ServerProcess:
             await self._wait_usable(client("system:carob"))
             if simulated is not None and not store.shared:
                 await simulated.usable.wait()
-            settle_memory()
             say(READY)
+            settle_memory()
             await asyncio.get_running_loop().create_future()
 
     def _node_ranges(self) -> Ranges:
