@@ -15,16 +15,12 @@ if TYPE_CHECKING:
 
 _log = log.get_logger("process")
 
-# most of what we keep is bytes and Structs that cannot form cycles: collect rarely
-GC_THRESHOLDS = (50_000, 20, 100)
-
 
 def run(main: Callable[[], Awaitable[None]], log_level: str) -> int:
     """Run `main` on an event loop until it returns or the process is told to end; the exit code."""
     import uvloop
 
     log.configure(log_level)
-    gc.set_threshold(*GC_THRESHOLDS)
     # modules live as long as the process: not even the first collection need look at them
     gc.freeze()
     try:
