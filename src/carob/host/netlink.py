@@ -66,8 +66,10 @@ RTM_NEWQDISC = 36
 IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
 IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 2, 1, 1
 IFLA_MASTER = 10
+IFLA_GSO_MAX_SEGS, IFLA_GSO_IPV4_MAX_SIZE = 40, 63
 IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 4, 7, 15
-RTA_PRIORITY, RTA_PREFSRC = 6, 7
+RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 6, 7, 8
+RTAX_MTU = 2
 NDA_DST, NDA_LLADDR = 1, 2
 RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
@@ -119,14 +121,28 @@ def _mac(text: str) -> bytes:
 
 
 def add_veth(
-    name: str, mac: str, peer_name: str, peer_mac: str, peer_namespace: int | None = None, mtu: int = 0
+    name: str,
+    mac: str,
+    peer_name: str,
+    peer_mac: str,
+    peer_namespace: int | None = None,
+    mtu: int = 0,
+    *,
+    batch_bytes: int = 0,
+    peer_segments: int = 0,
 ) -> Message:
     """A pair of interfaces: `name` here, `peer_name` in the namespace behind the descriptor `peer_namespace`.
 
-    `mtu` 0 leaves the kernel's choice (1500). The message fails when one of the names is taken.
+    `mtu` 0 leaves the kernel's choice (1500). TCP segments that are to go the same way travel together: at most
+    `batch_bytes` of them (0: 64 KiB), and from the peer's side at most `peer_segments` (0: any number). Kernels that do
+    not know such a limit (before 6.3) pass over it. The message fails when one of the names is taken.
     """
     size = _number(IFLA_MTU, mtu) if mtu else b""
+    if batch_bytes:
+        size += _number(IFLA_GSO_IPV4_MAX_SIZE, batch_bytes)
     peer = _ifinfo() + _text(IFLA_IFNAME, peer_name) + _attribute(IFLA_ADDRESS, _mac(peer_mac)) + size
+    if peer_segments:
+        peer += _number(IFLA_GSO_MAX_SEGS, peer_segments)
     if peer_namespace is not None:
         peer += _number(IFLA_NET_NS_FD, peer_namespace)
     info = _text(IFLA_INFO_KIND, "veth") + _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, peer))
@@ -224,12 +240,13 @@ def replace_route(
     protocol: int = 4,
     unreachable: bool = False,
     metric: int = 0,
+    mtu: int = 0,
 ) -> Message:
     """Route an IPv4 range through an interface, replacing the route of this metric that the range has.
 
     `onlink`: the gateway is reached through the interface although no route says so. `source` is the address that
     local senders get. `protocol` marks who made the route (4: static). `unreachable`: refuse instead, at once. Of several
-    routes of one range the lowest `metric` counts.
+    routes of one range the lowest `metric` counts. `mtu`: the largest packet on this way; 0: what the interface takes.
     """
     kind, scope = (RTN_UNREACHABLE, SCOPE_UNIVERSE) if unreachable else (RTN_UNICAST, SCOPE_LINK)
     body = _route_head(prefix_length, protocol, SCOPE_UNIVERSE if gateway else scope, kind, onlink)
@@ -243,6 +260,8 @@ def replace_route(
         body += _attribute(RTA_PREFSRC, socket.inet_aton(source))
     if metric:
         body += _number(RTA_PRIORITY, metric)
+    if mtu:
+        body += _attribute(RTA_METRICS, _number(RTAX_MTU, mtu))
     what = f"route {destination}/{prefix_length}" + (f" via {gateway}" if gateway else "")
     return Message(what, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
 _LEAST, _MOST = 1_000, 1_000_000_000_000_000
-# what may pass at once: a hundredth of a second's worth, and never less than a large packet after segmentation offload
-_BURST_PARTS, _LEAST_BURST_BYTES = 100, 64 << 10
+# what may pass at once: a hundredth of a second's worth, and never less than the largest packet with its headers
+_BURST_PARTS, _LEAST_BURST_BYTES = 100, 65 << 10
 _QUEUE_SECONDS = 0.025
 
 

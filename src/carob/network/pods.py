@@ -4,6 +4,9 @@ Inside the Pod: `eth0` with a /32 address and a default route through the node's
 the link. On the node: the other end of the pair, and a /32 route to the Pod through it. Both ends know each other's
 hardware address for good.
 
+The wire itself takes packets of 64 KiB, and from Pod to Pod of one node they are that large: it is the number of packets
+that costs, not their size. Every other way keeps to the size of the way out of the machine, which its route says.
+
 `attach` runs in the thread that is inside the new network namespace; the node's side goes through a netlink socket
 that was made in the node's namespace. A veth is never deleted when a Pod ends: the kernel does it with the namespace,
 off anybody's way.
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
     from carob.network.layout import NetworkLayout
 
 POD_INTERFACE = "eth0"
+WIRE_MTU = 65535
+"""The most that a veth takes."""
+BATCH_BYTES = 8 * WIRE_MTU
+"""The most that the kernel carries as one."""
+LARGEST_SENT_OUT = 65536
+"""Beyond this a network card does not cut a batch into packets by itself."""
+DEFAULT_MTU = 1500
 
 _log = get_logger("network")
 
@@ -85,7 +95,7 @@ class PodNetwork:
         self._addresses = addresses
         self._host_ports = host_ports
         self._obstacle = obstacle
-        self._mtu = mtu
+        self._mtu = mtu or DEFAULT_MTU
 
     def attach(self, request: Request) -> list[str]:
         """Give the sandbox of the calling thread's network namespace its interface; its addresses, IPv4 first.
@@ -138,22 +148,38 @@ class PodNetwork:
             if link is None:
                 raise NetworkFailure(f"{POD_INTERFACE} of sandbox {request.sandbox_id} vanished")
             self._set_up_node_side(request, lease)
-            gateway = self._layout.inside_address
+            limits = [bucket_of(request.annotations, direction) for direction in (EGRESS, INGRESS)]
+            gateway, pods = self._layout.inside_address, self._layout.pod_network
+            routes = [
+                netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway, onlink=True, mtu=self._mtu)
+            ]
+            if not any(limits):
+                # a bucket that fills slowly is for small packets
+                near = str(pods.network_address), pods.prefixlen
+                routes.append(netlink.replace_route(*near, index=link.index, gateway=gateway, onlink=True))
             inside.send(
                 netlink.set_up(link.index),
                 netlink.replace_address(link.index, lease.address, 32),
                 netlink.replace_neighbour(link.index, gateway, self._layout.host_mac),
-                netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway, onlink=True),
+                *routes,
             )
             # what each end may send: the Pod, and the node to the Pod
-            _limit(inside, link.index, bucket_of(request.annotations, EGRESS))
+            _limit(inside, link.index, limits[0])
 
     def _make_pair(self, sandbox_id: str, lease: Lease) -> None:
         name = self._layout.interface_name(sandbox_id)
         namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             pair = netlink.add_veth(
-                name, self._layout.host_mac, POD_INTERFACE, mac_of(lease.address), namespace, self._mtu
+                name,
+                self._layout.host_mac,
+                POD_INTERFACE,
+                mac_of(lease.address),
+                namespace,
+                WIRE_MTU,
+                batch_bytes=BATCH_BYTES,
+                # on the way out a batch of small packets stays as small as before
+                peer_segments=max(1, LARGEST_SENT_OUT // self._mtu),
             )
             try:
                 self._node.send(pair)

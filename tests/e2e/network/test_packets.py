@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
+from namespaces import ANSWER_SECONDS, Namespace, stop
 
 from carob.base.clock import SystemClock
 from carob.host import netlink
@@ -27,6 +29,7 @@ from carob.network.node import IP_FORWARD, Network, forward_obstacles, open_netw
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 LAYOUT = NetworkLayout(cluster="packets", pod_range="10.42.0.0/29")
+IP_MTU = 14
 NODE_OUTER, OUTSIDE = "198.51.100.1", "198.51.100.2"
 
 
@@ -234,7 +237,60 @@ def test_addresses_run_out_clearly_and_come_back(world: World) -> None:
         world.pod(Request("one-too-many"))
 
 
-def test_the_pod_gets_the_mtu_of_the_way_out_and_its_own_side_is_named(world: World) -> None:
+def _largest_packet(pod: Namespace, target: str) -> int:
+    """What the kernel thinks that the way there takes."""
+
+    def ask() -> int:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect((target, 9))
+            return asking.getsockopt(socket.IPPROTO_IP, IP_MTU)
+
+    found: int = pod.call(ask)
+    return found
+
+
+def test_packets_are_large_from_pod_to_pod_and_as_small_as_the_way_out_elsewhere(world: World) -> None:
+    limits = {"kubernetes.io/ingress-bandwidth": "100M"}
+    (one, _), (two, address) = world.pod(Request("sandbox-1")), world.pod(Request("sandbox-2"))
+    slow, slow_address = world.pod(Request("sandbox-3", annotations=limits))
+    assert _largest_packet(one, address) == 65535
+    assert _largest_packet(slow, address) == 1500
+    for pod in (one, slow):
+        assert _largest_packet(pod, OUTSIDE) == 1500
+        assert _largest_packet(pod, "10.43.0.1") == 1500
+    for sender, receiver, target in ((one, two, address), (one, world.outside, OUTSIDE), (one, slow, slow_address)):
+        assert _sent_as_it_came(sender, receiver, target)
+    size = 65507
+    for receiver, target in ((two, address), (world.outside, OUTSIDE), (slow, slow_address)):
+        with receiver.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listening:
+            listening.bind((target, 9))
+            listening.settimeout(ANSWER_SECONDS)
+            with one.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sending:
+                sending.sendto(bytes(size), (target, 9))
+            assert len(listening.recv(size + 1)) == size
+
+
+def _sent_as_it_came(sender: Namespace, receiver: Namespace, target: str) -> bool:
+    """Whether much data, sent at once, arrives unchanged."""
+    data = random.Random(1).randbytes(8 << 20)
+    got = bytearray()
+    with receiver.call(lambda: socket.create_server((target, 0))) as server:
+        server.settimeout(ANSWER_SECONDS)
+        with sender.call(
+            lambda: socket.create_connection((target, server.getsockname()[1]), ANSWER_SECONDS)
+        ) as sending:
+            receiving = server.accept()[0]
+            thread = threading.Thread(target=lambda: (sending.sendall(data), sending.shutdown(socket.SHUT_WR)))
+            thread.start()
+            with receiving:
+                receiving.settimeout(ANSWER_SECONDS)
+                while part := receiving.recv(1 << 18):
+                    got += part
+            thread.join()
+    return bytes(got) == data
+
+
+def test_the_node_side_of_a_pod_is_named(world: World) -> None:
     pod, _ = world.pod(Request("sandbox-1"))
     assert pod.call(lambda: os.listdir("/proc/sys/net/ipv4/conf")).count("eth0") == 1
     with world.node.call(netlink.Netlink) as node:
