@@ -55,4 +55,4 @@ def test_ranges_are_given_taken_along_and_given_again(pki: Pki) -> None:
         await client.delete(core_v1.Node, "a")
         await world.until(core_v1.Node, "late", "", has(first))
 
-    in_world(pki, body, node_ranges=Ranges("10.42.0.0/22", 24))
+    in_world(pki, body, node_ranges=[Ranges("10.42.0.0/22", 24)])

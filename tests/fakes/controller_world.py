@@ -101,13 +101,13 @@ class World:
         await self.until(kind, name, namespace, lambda found: found is None)
 
 
-def in_world(pki: Pki, body: Callable[[World], Awaitable[None]], **more: Any) -> None:
+def in_world(pki: Pki, body: Callable[[World], Awaitable[None]], service_range6: str = "", **more: Any) -> None:
     """Run the body against a server whose controllers have these options as well."""
 
     async def main() -> None:
         clock, randomness = SystemClock(), SystemRandomness()
         key_file = pki.service_account_key
-        served = ApiServerOptions(service_account_key_pem=key_file.read_bytes())
+        served = ApiServerOptions(service_account_key_pem=key_file.read_bytes(), service_range6=service_range6)
         api = ApiServer(MemoryStore(), served, clock, randomness)
         await api.start()
         world = World(api, VirtualClock(clock.now()))

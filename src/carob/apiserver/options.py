@@ -30,6 +30,8 @@ class ApiServerOptions(Struct, frozen=True):
     """Where Pods and nodes reach this server; what the `kubernetes` Service points to."""
     port: int = 6443
     service_range: str = "10.43.0.0/16"
+    service_range6: str = ""
+    """The second range of a dual-stack cluster; empty: it has IPv4 alone."""
     hostname: str = "localhost"
     issuer: str = "https://kubernetes.default.svc"
     """`iss` of service-account tokens, and their default audience."""

@@ -61,11 +61,19 @@ class NodeLayout(Description):
     """Whether it lives in a network namespace of its own, as if it were another machine."""
     kubelet: dict[str, Any] = fresh(factory=dict)
     """What its kubelet is set to beside what holds for the whole cluster: a KubeletConfiguration's fields."""
+    address6: str = ""
+    pod_cidr6: str = ""
+    """The same in IPv6; empty: the cluster has IPv4 alone."""
 
     @property
     def inside_address(self) -> str:
         """Its address among the Pods, their gateway: one that the machine does not have without us."""
-        return self.address if self.apart else str(ipaddress.ip_network(self.pod_cidr)[1])
+        return self.address if self.apart else _first(self.pod_cidr)
+
+    @property
+    def inside_address6(self) -> str:
+        """As `inside_address`, in IPv6; empty where there is none."""
+        return self.address6 if self.apart else _first(self.pod_cidr6)
 
 
 class StoreLayout(Description):
@@ -114,11 +122,20 @@ class Cluster(Description):
     """What the cluster is called that was joined; `name` is what it is called here."""
     server_names: list[str] = fresh(factory=list)
     """Further names and addresses by which clients call the server: its certificate has them."""
+    pod_cidr6: str = ""
+    service_cidr6: str = ""
+    """The second ranges, of a dual-stack cluster; empty: it has IPv4 alone."""
+    node_mask_size6: int = 64
 
     @property
     def inside_address(self) -> str:
         """The cluster's own address on this machine, for Pods and local nodes: the first of the Pod range."""
-        return str(ipaddress.ip_network(self.pod_cidr)[1])
+        return _first(self.pod_cidr)
+
+    @property
+    def inside_address6(self) -> str:
+        """As `inside_address`, in IPv6; empty where there is none."""
+        return _first(self.pod_cidr6)
 
     @property
     def advertised(self) -> str:
@@ -128,12 +145,17 @@ class Cluster(Description):
     @property
     def kubernetes_service_address(self) -> str:
         """The address of the `kubernetes` Service: the first of the service range."""
-        return str(ipaddress.ip_network(self.service_cidr)[1])
+        return _first(self.service_cidr)
 
     @property
     def dns_address(self) -> str:
         """The address of the cluster's DNS: the tenth of the service range."""
         return str(ipaddress.ip_network(self.service_cidr)[10])
+
+    @property
+    def dns_address6(self) -> str:
+        """Where the cluster's DNS is asked in IPv6; empty: nowhere."""
+        return str(ipaddress.ip_network(self.service_cidr6)[10]) if self.service_cidr6 else ""
 
     @property
     def server_dir(self) -> Path:
@@ -151,10 +173,34 @@ class Cluster(Description):
         return f"{network[-256]}/24"
 
     @property
+    def load_balancer_range6(self) -> str:
+        """As `load_balancer_range`: the last node's part of the second Pod range; empty where there is none."""
+        return self._part6(-1)
+
+    @property
     def segment_range(self) -> str:
         """The addresses of nodes in namespaces of their own: beside the load balancers', no node's Pods have them."""
         network = ipaddress.ip_network(self.pod_cidr)
         return f"{network[-512]}/24"
+
+    @property
+    def segment_range6(self) -> str:
+        """As `segment_range`: the last but one node's part of the second Pod range; empty where there is none."""
+        return self._part6(-2)
+
+    def _part6(self, number: int) -> str:
+        """A node's part of the second Pod range; a negative number counts from its end."""
+        if not self.pod_cidr6:
+            return ""
+        mask = self.node_mask_size6
+        return f"{ipaddress.IPv6Network(self.pod_cidr6)[number % self._parts6 << (128 - mask)]}/{mask}"
+
+    @property
+    def _parts6(self) -> int:
+        """How many nodes the second Pod range has room for; 0: there is none."""
+        if not self.pod_cidr6:
+            return 0
+        return 1 << (self.node_mask_size6 - ipaddress.IPv6Network(self.pod_cidr6).prefixlen)
 
     @property
     def switch_netns(self) -> Path:
@@ -171,13 +217,17 @@ class Cluster(Description):
         Raises: ValueError when there is no room.
         """
         network = ipaddress.ip_network(self.pod_cidr)
-        used = {node.pod_cidr for node in self.nodes} | set(taken)
+        used = {cidr for node in self.nodes for cidr in (node.pod_cidr, node.pod_cidr6) if cidr} | set(taken)
         # the last two are the nodes' own addresses and the load balancers'
-        for number in range(1, min(MAX_NODES, network.num_addresses // 256 - 2)):
-            pod_cidr = f"{network[number * 256]}/24"
-            if pod_cidr not in used:
+        parts = min(network.num_addresses // 256, self._parts6 or MAX_NODES + 2)
+        for number in range(1, min(MAX_NODES, parts - 2)):
+            pod_cidr, pod_cidr6 = f"{network[number * 256]}/24", self._part6(number)
+            if pod_cidr not in used and pod_cidr6 not in used:
                 address = str(ipaddress.ip_network(self.segment_range)[number + 1])
                 node = NodeLayout(name, address, pod_cidr, apart=True)
+                if pod_cidr6:
+                    node.pod_cidr6 = pod_cidr6
+                    node.address6 = str(ipaddress.ip_network(self.segment_range6)[number + 1])
                 self.nodes.append(node)
                 return node
         raise ValueError(f"cluster {self.name} has no room for one more node")
@@ -238,6 +288,10 @@ class Cluster(Description):
             return cls.known(tree)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} is not a cluster's description: {error}") from error
+
+
+def _first(cidr: str) -> str:
+    return str(ipaddress.ip_network(cidr)[1]) if cidr else ""
 
 
 def new_cluster(name: str, taken: list[Cluster], state_root: Path = STATE_ROOT, foreign: Iterable[str] = ()) -> Cluster:

@@ -9,6 +9,7 @@ Examples:
   carob up --nodes 3                         # three nodes on this machine
   carob up --store etcd://10.0.0.1:2379 --etcd-cafile ca.crt --etcd-certfile client.crt --etcd-keyfile client.key
   carob up --bind-address 0.0.0.0            # nodes of other machines may join: `carob token create`
+  carob up --cluster-cidr 10.42.0.0/16,fd00:42::/56 --service-cidr 10.43.0.0/16,fd00:43::/108   # dual-stack
   carob up --nodes 0 --simulated-nodes 1000  # nodes that run no containers; needs no root
   carob up --registry-mirror docker.io=http://127.0.0.1:5000
 """
@@ -172,6 +173,7 @@ def _decide(arguments: Arguments) -> Cluster:
     cluster.eviction_seconds = round(arguments.pod_eviction_timeout)
     ranges.apply(cluster, arguments, new=True)
     if arguments.nodes:
+        ranges.need_families(cluster)
         cluster.nodes = [_first_node(cluster)]
     return cluster
 
@@ -217,7 +219,11 @@ def _simulate(cluster: Cluster, options: dict[str, Any]) -> None:
 
 def _first_node(cluster: Cluster) -> NodeLayout:
     """The one on the machine's own network."""
-    return NodeLayout(FIRST_NODE, cluster.advertised, f"{ipaddress.ip_network(cluster.pod_cidr)[0]}/24")
+    node = NodeLayout(FIRST_NODE, cluster.advertised, f"{ipaddress.ip_network(cluster.pod_cidr)[0]}/24")
+    if cluster.pod_cidr6:
+        node.address6 = cluster.inside_address6
+        node.pod_cidr6 = f"{ipaddress.ip_network(cluster.pod_cidr6)[0]}/{cluster.node_mask_size6}"
+    return node
 
 
 def _add_nodes(cluster: Cluster, arguments: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""EndpointSlices: which Pods stand behind a Service, in slices of at most a hundred.
+"""EndpointSlices: which Pods stand behind a Service, in slices of at most a hundred, for each of its families.
 
 `endpoints_of` and `plan` are pure; `EndpointSliceController` carries the plan out.
 Source: kube-controller-manager `endpointslice`, staging `k8s.io/endpointslice` (reconciler.go, utils.go).
@@ -76,21 +76,27 @@ def target_port(pod: PodView, target: int | str, protocol: str) -> int:
     return 0
 
 
-def belongs(pod: PodView, *, also_ending: bool) -> bool:
-    """Whether the Pod can be an endpoint: it has an address and has not ended."""
-    return bool(_addresses(pod)) and not pod.has_ended and (also_ending or not pod.is_ending)
+def families_of(service: core_v1.Service) -> list[str]:
+    """`IPv4`, `IPv6`: those of its addresses, the first one first."""
+    return service.spec.ip_families or ["IPv4"]
 
 
-def _addresses(pod: PodView) -> list[str]:
+def belongs(pod: PodView, family: str, *, also_ending: bool) -> bool:
+    """Whether the Pod can be an endpoint: it has an address of the family and has not ended."""
+    return bool(address_of(pod, family)) and not pod.has_ended and (also_ending or not pod.is_ending)
+
+
+def address_of(pod: PodView, family: str) -> str:
+    """The Pod's address of a family; empty: it has none."""
     found = [one.ip for one in pod.status.pod_ips] or [pod.status.pod_ip]
-    return [ip for ip in found if ip and ":" not in ip]
+    return next((ip for ip in found if ip and (":" in ip) == (family == "IPv6")), "")
 
 
-def endpoint_of(service: core_v1.Service, pod: PodView, zone: str) -> discovery_v1.Endpoint:
+def endpoint_of(service: core_v1.Service, pod: PodView, zone: str, family: str) -> discovery_v1.Endpoint:
     """The Pod as an endpoint of the Service. Shape: `zone` is its node's, or empty."""
     metadata, spec = pod.metadata, pod.spec
     endpoint = discovery_v1.Endpoint(
-        addresses=_addresses(pod)[:1],
+        addresses=[address_of(pod, family)],
         conditions=discovery_v1.EndpointConditions(
             ready=service.spec.publish_not_ready_addresses or (pod.is_ready and not pod.is_ending),
             serving=pod.is_ready,
@@ -118,13 +124,13 @@ def _hints(service: core_v1.Service, node: str, zone: str) -> discovery_v1.Endpo
 
 
 def endpoints_of(
-    service: core_v1.Service, pods: Iterable[PodView], zones: Mapping[str, str]
+    service: core_v1.Service, pods: Iterable[PodView], zones: Mapping[str, str], family: str = "IPv4"
 ) -> dict[Ports, list[discovery_v1.Endpoint]]:
     """Every endpoint of the Service by the ports it listens on. Shape: `zones` by name of the node."""
     found: dict[Ports, list[discovery_v1.Endpoint]] = {}
     for pod in pods:
-        if belongs(pod, also_ending=True):
-            endpoint = endpoint_of(service, pod, zones.get(pod.spec.node_name, ""))
+        if belongs(pod, family, also_ending=True):
+            endpoint = endpoint_of(service, pod, zones.get(pod.spec.node_name, ""), family)
             found.setdefault(ports_of(service, pod), []).append(endpoint)
     return found
 
@@ -142,8 +148,9 @@ def plan(
     wanted: Mapping[Ports, list[discovery_v1.Endpoint]],
     slices: Iterable[discovery_v1.EndpointSlice],
     now: float,
+    family: str = "IPv4",
 ) -> Plan:
-    """How the slices that exist become those that are wanted, with few writes.
+    """How the slices of a family that exist become those that are wanted, with few writes.
 
     A Service without endpoints keeps one empty slice, so that watchers can tell "none" from "not yet known".
     """
@@ -170,9 +177,9 @@ def plan(
     for ports, rest in left.items():
         endpoints = list(rest.values())
         for start in range(0, len(endpoints), MAX_ENDPOINTS):
-            result.create.append(_fresh(service, labels, ports, endpoints[start : start + MAX_ENDPOINTS], now))
+            result.create.append(_fresh(service, labels, ports, endpoints[start : start + MAX_ENDPOINTS], now, family))
     if not result.create and len(result.delete) == len(kept):
-        result.create.append(_fresh(service, labels, (), [], now))
+        result.create.append(_fresh(service, labels, (), [], now, family))
     return result
 
 
@@ -225,6 +232,7 @@ def _fresh(
     ports: Ports,
     endpoints: list[discovery_v1.Endpoint],
     now: float,
+    family: str,
 ) -> discovery_v1.EndpointSlice:
     metadata = service.metadata
     owner = meta_v1.OwnerReference(
@@ -243,7 +251,7 @@ def _fresh(
             annotations={TRIGGER_ANNOTATION: rfc3339(now)} if endpoints else {},
             owner_references=[owner],
         ),
-        address_type="IPv4",
+        address_type=family,
         endpoints=endpoints,
         ports=_slice_ports(ports),
     )
@@ -260,7 +268,7 @@ def _update(
 ) -> None:
     if one.endpoints == endpoints and one.metadata.labels == labels and _ports_of_slice(one) == ports:
         return
-    fresh = _fresh(service, labels, ports, endpoints, now)
+    fresh = _fresh(service, labels, ports, endpoints, now, one.address_type)
     fresh.metadata.name = one.metadata.name
     fresh.metadata.generate_name = ""
     fresh.metadata.resource_version = one.metadata.resource_version
@@ -383,7 +391,6 @@ class EndpointSliceController:
             if one.metadata.labels.get(MANAGED_BY_LABEL) == CONTROLLER
             and one.metadata.resource_version
             and one.metadata.deletion_timestamp is None
-            and one.address_type == "IPv4"
         ]
 
     async def _sync(self, key: str) -> None:
@@ -395,16 +402,17 @@ class EndpointSliceController:
         if not serves(service):
             return
         zones = {n.metadata.name: n.metadata.labels.get(ZONE_LABEL, "") for n in self._nodes.items()}
-        wanted = endpoints_of(service, selected(service, self._pods), zones)
-        todo = plan(service, wanted, self._known(key), self._clock.now())
+        pods, known, families = selected(service, self._pods), self._known(key), families_of(service)
         written = self._written.setdefault(key, {})
         try:
-            for one in todo.update:
-                self._note(written, await self._client.update(one))
-            for one in todo.create:
-                self._note(written, await self._client.create(one))
-            for one in todo.delete:
-                await self._delete(written, one)
+            for family in families:
+                wanted = endpoints_of(service, pods, zones, family)
+                mine = [one for one in known if one.address_type == family]
+                await self._carry_out(plan(service, wanted, mine, self._clock.now(), family), written)
+            for one in known:
+                # of a family that the Service has given up
+                if one.address_type not in families:
+                    await self._delete(written, one)
         except ApiError as error:
             if error.reason == "Forbidden" and "being terminated" in error.message:
                 return
@@ -412,6 +420,14 @@ class EndpointSliceController:
         finally:
             if not written:
                 self._written.pop(key, None)
+
+    async def _carry_out(self, todo: Plan, written: dict[str, discovery_v1.EndpointSlice]) -> None:
+        for one in todo.update:
+            self._note(written, await self._client.update(one))
+        for one in todo.create:
+            self._note(written, await self._client.create(one))
+        for one in todo.delete:
+            await self._delete(written, one)
 
     def _note(self, written: dict[str, discovery_v1.EndpointSlice], one: discovery_v1.EndpointSlice) -> None:
         shown = self._slices.get(key_of(one))

@@ -1,5 +1,7 @@
 """Endpoints: the older, single-object form of what EndpointSlices say, for clients that still read it.
 
+Of a Service with two families they have the first one's addresses.
+
 `subsets_of` is pure; `EndpointsController` writes. Source: kube-controller-manager `endpoint/endpoints_controller.go`.
 """
 
@@ -17,7 +19,9 @@ from carob.controllers.endpoint_slices import (
     TRIGGER_ANNOTATION,
     Ports,
     Selected,
+    address_of,
     belongs,
+    families_of,
     is_headless,
     ports_of,
     selected,
@@ -41,14 +45,16 @@ WORKERS = 2
 
 def subsets_of(service: core_v1.Service, pods: Iterable[PodView]) -> list[core_v1.EndpointSubset]:
     """Addresses with the same ports together, each list by address."""
-    lenient = service.spec.publish_not_ready_addresses
+    lenient, family = service.spec.publish_not_ready_addresses, families_of(service)[0]
     groups: dict[Ports, core_v1.EndpointSubset] = {}
     for pod in pods:
         ports = ports_of(service, pod)
-        if not belongs(pod, also_ending=lenient) or (service.spec.ports and not ports):
+        if not belongs(pod, family, also_ending=lenient) or (service.spec.ports and not ports):
             continue
         subset = groups.setdefault(ports, core_v1.EndpointSubset(ports=_subset_ports(ports)))
-        (subset.addresses if lenient or pod.is_ready else subset.not_ready_addresses).append(_address(service, pod))
+        (subset.addresses if lenient or pod.is_ready else subset.not_ready_addresses).append(
+            _address(service, pod, family)
+        )
     for subset in groups.values():
         subset.addresses.sort(key=_order)
         subset.not_ready_addresses.sort(key=_order)
@@ -59,10 +65,10 @@ def _order(address: core_v1.EndpointAddress) -> tuple[str, str]:
     return address.ip, address.target_ref.uid if address.target_ref else ""
 
 
-def _address(service: core_v1.Service, pod: PodView) -> core_v1.EndpointAddress:
+def _address(service: core_v1.Service, pod: PodView, family: str) -> core_v1.EndpointAddress:
     metadata, spec = pod.metadata, pod.spec
     return core_v1.EndpointAddress(
-        ip=pod.status.pod_ip,
+        ip=address_of(pod, family),
         hostname=spec.hostname if spec.hostname and spec.subdomain == service.metadata.name else "",
         node_name=spec.node_name or None,
         target_ref=core_v1.ObjectReference(

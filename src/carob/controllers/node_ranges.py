@@ -1,4 +1,4 @@
-"""Nodes that bring no Pod range are given one of the cluster's.
+"""Nodes that bring no Pod range are given one of the cluster's, in a dual-stack cluster one of each family.
 
 `Ranges` is pure. A range that a Node has, whoever gave it, is nobody else's; one whose Node has gone is free again. They
 are given from the end of the cluster's range downwards, for the nodes of the server's own machine take theirs from its
@@ -19,7 +19,7 @@ from carob.base.log import get_logger
 from carob.client.workqueue import WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from carob.base.clock import Clock
     from carob.client.events import EventRecorder
@@ -35,11 +35,12 @@ class Ranges:
     """The parts of a cluster's range, and which of them nodes have. Ranges are CIDR texts."""
 
     def __init__(self, cluster_range: str, mask_size: int, kept: Iterable[str] = ()) -> None:
-        self._network = ipaddress.IPv4Network(cluster_range)
-        if not self._network.prefixlen <= mask_size <= 30:
+        self._network = ipaddress.ip_network(cluster_range)
+        bits = self._network.max_prefixlen
+        if not self._network.prefixlen <= mask_size <= bits - 2:
             raise ValueError(f"no part of {cluster_range} has {mask_size} bits")
         self._mask_size = mask_size
-        self._size = 1 << (32 - mask_size)
+        self._size = 1 << (bits - mask_size)
         self._count = 1 << (mask_size - self._network.prefixlen)
         self._kept = {number for text in kept for number in self._numbers(text)}
 
@@ -57,7 +58,7 @@ class Ranges:
             other = ipaddress.ip_network(text, strict=False)
         except ValueError:
             return range(0)
-        if not isinstance(other, ipaddress.IPv4Network) or not other.overlaps(self._network):
+        if other.version != self._network.version or not other.overlaps(self._network):
             return range(0)
         first = max(int(other.network_address), int(self._network.network_address))
         last = min(int(other.broadcast_address), int(self._network.broadcast_address))
@@ -79,14 +80,19 @@ class NodeRangeController:
     """Keys are names of nodes. One worker: a range is chosen after the one before is known."""
 
     def __init__(
-        self, client: Client, nodes: Informer[core_v1.Node], ranges: Ranges, recorder: EventRecorder, clock: Clock
+        self,
+        client: Client,
+        nodes: Informer[core_v1.Node],
+        ranges: Sequence[Ranges],
+        recorder: EventRecorder,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._nodes = nodes
         self._ranges = ranges
         self._recorder = recorder
         self._queue = WorkQueue(clock)
-        self._given: dict[str, str] = {}
+        self._given: dict[str, list[str]] = {}
         self._waiting: set[str] = set()
 
     async def run(self) -> None:
@@ -114,9 +120,9 @@ class NodeRangeController:
         if node is None or not wants_range(node):
             return
         used = [text for other in self._nodes.items() for text in ranges_of(other)]
-        used += [text for name, text in self._given.items() if name != key]
-        range_ = self._given.get(key) or self._ranges.free(used)
-        if not range_:
+        used += [text for name, texts in self._given.items() if name != key for text in texts]
+        given = self._given.get(key) or [ranges.free(used) for ranges in self._ranges]
+        if not all(given):
             if key not in self._waiting:
                 self._waiting.add(key)
                 _log.warning("node %s gets no Pod range: all are given", key)
@@ -125,8 +131,8 @@ class NodeRangeController:
             words = f"Node {key} status is now: CIDRNotAvailable"
             self._recorder.event(reference, "Normal", "CIDRNotAvailable", words)
             return
-        self._given[key] = range_
-        patch = {"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": range_, "podCIDRs": [range_]}}
+        self._given[key] = given
+        patch = {"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": given[0], "podCIDRs": given}}
         try:
             await self._client.patch(core_v1.Node, key, patch=patch, patch_type="strategic")
         except ApiError as error:

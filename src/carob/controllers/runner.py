@@ -37,7 +37,7 @@ from carob.controllers.volumes.parts import VolumeControllers
 from carob.controllers.workloads import Workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from carob.base.clock import Clock
@@ -58,8 +58,8 @@ class ControllerOptions(Struct, frozen=True):
     """How long a node may be silent before it counts as lost."""
     load_balancer_range: str = ""
     """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
-    node_ranges: Ranges | None = None
-    """Of what nodes are given their Pod ranges; None: nobody gives any."""
+    node_ranges: Sequence[Ranges] = ()
+    """Of what nodes are given their Pod ranges, one of each; empty: nobody gives any."""
 
 
 class Controllers:
@@ -135,7 +135,7 @@ class Controllers:
                 client, services, options.load_balancer_range, service_events, clock
             ).run
         range_events = EventRecorder(client, "cidrAllocator", clock, self._randomness)
-        if options.node_ranges is not None:
+        if options.node_ranges:
             parts["node ranges"] = NodeRangeController(client, nodes, options.node_ranges, range_events, clock).run
         bootstrap_tokens = BootstrapTokenController(client, clock)
         parts["bootstrap tokens"] = bootstrap_tokens.run

@@ -29,8 +29,9 @@ ORPHAN_SECONDS = 60.0
 
 
 def addresses_of(service: core_v1.Service) -> list[str]:
-    """The addresses that it was given."""
-    return [one for one in service.spec.cluster_ips if one not in ("", "None")]
+    """The addresses that it was given, as IPAddresses are named: the shortest way to write them."""
+    found = [one for one in service.spec.cluster_ips if one not in ("", "None")]
+    return [str(ipaddress.ip_address(one)) if ":" in one else one for one in found]
 
 
 def family_of(address: str) -> str:

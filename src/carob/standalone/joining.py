@@ -162,7 +162,8 @@ def _decoded(text: str) -> bytes:
 def _describe(cluster: Cluster, config: dict[str, str]) -> None:
     try:
         cluster.origin = config["cluster-name"]
-        cluster.pod_cidr, cluster.service_cidr = config["cluster-cidr"], config["service-cluster-ip-range"]
+        cluster.pod_cidr, _, cluster.pod_cidr6 = config["cluster-cidr"].partition(",")
+        cluster.service_cidr, _, cluster.service_cidr6 = config["service-cluster-ip-range"].partition(",")
         cluster.domain = config["cluster-domain"]
         cluster.node_monitor_grace_seconds = float(config["node-monitor-grace-seconds"])
     except (KeyError, ValueError) as error:

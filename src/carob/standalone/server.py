@@ -65,6 +65,11 @@ def ensure_local_node(pki: Pki, node: NodeLayout, now: float) -> None:
     ensure_client(pki, *network, now)
 
 
+def _joined(*ranges: str) -> str:
+    """As the flags have it."""
+    return ",".join(filter(None, ranges))
+
+
 async def _explain(scheduler: Scheduler, info: RequestInfo, request: Request, user: UserInfo) -> Response:
     """`GET …/pods/NAME/scheduling?profile=…`: why the Pod goes where it goes."""
     found = await scheduler.explain(info.namespace, info.name, info.first("profile"))
@@ -128,6 +133,7 @@ class ServerProcess:
             advertise_address=self._cluster.advertised,
             port=self._cluster.api_port,
             service_range=self._cluster.service_cidr,
+            service_range6=self._cluster.service_cidr6,
             hostname=socket.gethostname() if store.shared else "localhost",
             client_ca_pem=pki.ca.certificate.read_bytes(),
             service_account_key_pem=pki.service_account_key.read_bytes(),
@@ -143,8 +149,8 @@ class ServerProcess:
             pods_through_nodes=not self._cluster.nodes,
             node_config={
                 "cluster-name": self._cluster.name,
-                "cluster-cidr": self._cluster.pod_cidr,
-                "service-cluster-ip-range": self._cluster.service_cidr,
+                "cluster-cidr": _joined(self._cluster.pod_cidr, self._cluster.pod_cidr6),
+                "service-cluster-ip-range": _joined(self._cluster.service_cidr, self._cluster.service_cidr6),
                 "cluster-domain": self._cluster.domain,
                 "node-monitor-grace-seconds": f"{self._cluster.node_monitor_grace_seconds:g}",
             },
@@ -245,10 +251,15 @@ class ServerProcess:
             settle_memory()
             await asyncio.get_running_loop().create_future()
 
-    def _node_ranges(self) -> Ranges:
-        """For nodes of other machines: a local one is given its range when it is added."""
+    def _node_ranges(self) -> list[Ranges]:
+        """For nodes of other machines: a local one is given its ranges when it is added."""
         cluster = self._cluster
-        return Ranges(cluster.pod_cidr, cluster.node_mask_size, (cluster.load_balancer_range, cluster.segment_range))
+        kept = (cluster.load_balancer_range, cluster.segment_range)
+        found = [Ranges(cluster.pod_cidr, cluster.node_mask_size, kept)]
+        if cluster.pod_cidr6:
+            kept = (cluster.load_balancer_range6, cluster.segment_range6)
+            found.append(Ranges(cluster.pod_cidr6, cluster.node_mask_size6, kept))
+        return found
 
     def _scheduling(self) -> Configuration | None:
         """The scheduler's, where the user gave a configuration."""

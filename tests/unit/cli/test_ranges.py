@@ -38,6 +38,31 @@ def test_a_small_range_has_room_for_fewer_nodes() -> None:
         cluster.add_node("one-more")
 
 
+def test_a_second_range_makes_a_cluster_dual_stack() -> None:
+    cluster = Cluster("c", "s", "r", "l")
+    given = parsed("--cluster-cidr", "10.100.0.0/16,fd00:42::/56", "--service-cidr", "10.101.0.0/16,fd00:43::/108")
+    ranges.apply(cluster, given, new=True)
+    assert (cluster.pod_cidr, cluster.pod_cidr6) == ("10.100.0.0/16", "fd00:42::/56")
+    assert (cluster.service_cidr, cluster.service_cidr6) == ("10.101.0.0/16", "fd00:43::/108")
+    assert (cluster.inside_address6, cluster.dns_address6) == ("fd00:42::1", "fd00:43::a")
+    assert (cluster.segment_range6, cluster.load_balancer_range6) == ("fd00:42:0:fe::/64", "fd00:42:0:ff::/64")
+    node = cluster.add_node("n", taken=["10.100.1.0/24", "fd00:42:0:2::/64"])
+    assert (node.pod_cidr, node.pod_cidr6) == ("10.100.3.0/24", "fd00:42:0:3::/64")
+    assert (node.address6, node.inside_address6) == ("fd00:42:0:fe::4", "fd00:42:0:fe::4")
+    ranges.apply(cluster, given, new=False)
+    with pytest.raises(CommandError, match="has 10.100.0.0/16,fd00:42::/56 and .* for its whole life"):
+        ranges.apply(cluster, parsed("--cluster-cidr", "10.100.0.0/16"), new=False)
+
+
+def test_a_small_second_range_has_room_for_fewer_nodes() -> None:
+    cluster = Cluster("c", "s", "r", "l", pod_cidr6="fd00:42::/60", service_cidr6="fd00:43::/108")
+    added = [cluster.add_node(f"n{number}").pod_cidr6 for number in range(13)]
+    assert (added[0], added[-1]) == ("fd00:42:0:1::/64", "fd00:42:0:d::/64")
+    assert cluster.segment_range6 == "fd00:42:0:e::/64"
+    with pytest.raises(ValueError, match="no room"):
+        cluster.add_node("one-more")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -47,6 +72,15 @@ def test_a_small_range_has_room_for_fewer_nodes() -> None:
         (("--cluster-cidr", "10.1.0.0/21"), "--cluster-cidr: 10.1.0.0/21 is too small"),
         (("--service-cidr", "10.1.0.0/28"), "--service-cidr: 10.1.0.0/28 is too small"),
         (("--service-cidr", "10.42.128.0/24"), "overlap"),
+        (("--cluster-cidr", "10.1.0.0/16,10.2.0.0/16"), "--cluster-cidr: .* is not an IPv6 range"),
+        (("--cluster-cidr", "10.1.0.0/16,fd00::/64"), "--cluster-cidr: fd00::/64 is too small; at least a /60"),
+        (("--cluster-cidr", "10.1.0.0/16,fd00::/40"), "--cluster-cidr: fd00::/40 is too large; at most a /48"),
+        (("--service-cidr", "10.1.0.0/16,fd00::/64"), "--service-cidr: fd00::/64 is too large; at most a /108"),
+        (("--cluster-cidr", "10.1.0.0/16,fd00::/56"), "--service-cidr has none: a dual-stack cluster needs both"),
+        (
+            ("--cluster-cidr", "10.1.0.0/16,fd00::/56", "--service-cidr", "10.2.0.0/16,fd00::/108"),
+            "--cluster-cidr fd00::/56 and --service-cidr fd00::/108 overlap",
+        ),
     ],
 )
 def test_what_no_cluster_could_have_is_refused(given: tuple[str, ...], words: str) -> None:

@@ -209,13 +209,13 @@ def api_services(table: ResourceTable, now: float) -> Iterator[Tree]:
 
 
 def service_range(options: ApiServerOptions, now: float) -> Tree:
-    """The range that cluster addresses of Services come from."""
+    """The ranges that cluster addresses of Services come from; they say which families the cluster has."""
     words = "Kubernetes Service CIDR is ready"
     return {
         "kind": "ServiceCIDR",
         "apiVersion": "networking.k8s.io/v1",
         "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
-        "spec": {"cidrs": [options.service_range]},
+        "spec": {"cidrs": list(filter(None, (options.service_range, options.service_range6)))},
         "status": {"conditions": [_condition("Ready", "True", now, "", words)]},
     }
 

@@ -10,6 +10,7 @@ Pure, except for the randomness that it is given.
 from __future__ import annotations
 
 import ipaddress
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from carob.apiserver.keys import CLAIMS
@@ -80,28 +81,29 @@ class Claims(Generic[T]):
         return len(self._holders)
 
 
-def pick_address(free: Callable[[str], bool], ranges: Iterable[str], randomness: Randomness) -> str:
-    """An IPv4 address of the ranges that is `free`, by chance from their upper part, so that fixed ones find room below.
+def pick_address(free: Callable[[str], bool], ranges: Iterable[str], randomness: Randomness, version: int = 4) -> str:
+    """An address of the ranges of this IP version that is `free`, by chance from their upper part, so that fixed ones
+    find room below.
 
     Source: KEP-3070: the first min(max(16, size/16), 256) addresses are kept for those who ask for one.
     Raises: Exhausted.
     """
     for text in ranges:
         network = ipaddress.ip_network(text)
-        if network.version != 4:
+        if network.version != version:
             continue
-        first, size = int(network.network_address), network.num_addresses
-        usable = size - 2  # neither the network's own address nor the broadcast address
+        size = network.num_addresses
+        usable = size - (2 if version == 4 else 1)  # neither the network's own address nor the broadcast address
         if usable <= 0:
             continue
         low = min(max(16, size // 16), 256) if size > 64 else 0
         for _ in range(RANDOM_TRIES):
             offset = low + int.from_bytes(randomness.token(4), "big") % max(usable - low, 1)
-            address = str(ipaddress.ip_address(first + 1 + offset))
+            address = str(network[1 + offset])
             if free(address):
                 return address
-        for offset in (*range(low, usable), *range(low)):
-            address = str(ipaddress.ip_address(first + 1 + offset))
+        for offset in chain(range(low, usable), range(low)):
+            address = str(network[1 + offset])
             if free(address):
                 return address
     raise Exhausted("range is full")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from carob.apiserver.types import Reader
 
 DEFAULT_RANGE = "10.43.0.0/16"
+DEFAULT_NAME = "kubernetes"
+"""The ServiceCIDR that a cluster begins with: its ranges say which families Services can have."""
 FAMILY_LABEL, MANAGER_LABEL = "ipaddress.kubernetes.io/ip-family", "ipaddress.kubernetes.io/managed-by"
 MANAGER = "ipallocator.k8s.io"
 
@@ -42,10 +44,37 @@ def ranges(reader: Reader) -> list[str]:
     return list(dict.fromkeys(text for one in known if _ready(one) for text in one.spec.cidrs))
 
 
+def families(reader: Reader) -> tuple[str, ...]:
+    """The families of the cluster, `IPv4` or `IPv6`, the default one first."""
+    assert _RANGES is not None
+    found = reader.get(_RANGES, "", DEFAULT_NAME)
+    return tuple(dict.fromkeys(map(family_of, found.spec.cidrs))) if found is not None else ("IPv4",)
+
+
+def family_of(text: str) -> str:
+    """The family of an address or a range."""
+    return "IPv6" if ":" in text else "IPv4"
+
+
 def _ready(one: networking_v1.ServiceCIDR) -> bool:
     if one.metadata.deletion_timestamp is not None:
         return False
     return all(c.type != "Ready" or c.status == "True" for c in one.status.conditions)
+
+
+def given_to(spec: core_v1.ServiceSpec) -> list[str]:
+    """The addresses that a Service was given, each as it is usually written."""
+    return [_usual(one) for one in spec.cluster_ips if one != "None"]
+
+
+def _usual(address: str) -> str:
+    """An IPv6 address can be written in many ways; who has it is asked in one."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Address(address))
+    except ValueError:
+        return address  # validation says so
 
 
 def owner_of(reader: Reader, address: str) -> str | None:
@@ -74,11 +103,10 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def address_of(service: core_v1.Service, address: str) -> networking_v1.IPAddress:
     """The object that says that the address is this Service's."""
-    family = "IPv6" if ":" in address else "IPv4"
     parent = networking_v1.ParentReference(
         resource="services", namespace=service.metadata.namespace, name=service.metadata.name
     )
     return networking_v1.IPAddress(
-        metadata=ObjectMeta(name=address, labels={FAMILY_LABEL: family, MANAGER_LABEL: MANAGER}),
+        metadata=ObjectMeta(name=address, labels={FAMILY_LABEL: family_of(address), MANAGER_LABEL: MANAGER}),
         spec=networking_v1.IPAddressSpec(parent_ref=parent),
     )

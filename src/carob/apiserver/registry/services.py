@@ -1,7 +1,6 @@
 """Services: addresses and node ports, each given out once, and the fields that belong to one type alone.
 
 Source: upstream `pkg/registry/core/service/{strategy.go,storage/storage.go,storage/alloc.go}`.
-Differs: one address family (IPv4).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from carob.api.status import ApiError, internal, invalid
 from carob.api.types import core_v1
 from carob.apiserver.registry import allocation, service_addresses, service_families
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
+from carob.apiserver.registry.service_addresses import given_to
 from carob.apiserver.registry.strategy import Companion, Strategy
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class ServiceStrategy(Strategy):
             return
         self._load(context)
         holder = _holder(new)
-        causes = service_families.settle(new.spec, old.spec if old is not None else None)
+        families = service_addresses.families(context.reader)
+        causes = service_families.settle(new.spec, old.spec if old is not None else None, families)
         if causes:
             raise invalid(self.row, new.metadata.name, causes)
         self._reserve_address(new, holder, context)
@@ -91,15 +92,15 @@ class ServiceStrategy(Strategy):
     def prepare_delete(self, obj: core_v1.Service, context: WriteContext) -> None:
         """Everything goes back once the Service is gone."""
         holder = _holder(obj)
-        for address in obj.spec.cluster_ips:
+        for address in given_to(obj.spec):
             self._let_go(self._addresses, address, holder, obj, context)
         for port in _ports_of(obj.spec):
             self._let_go(self._ports, port, holder, obj, context)
 
     def companions(self, new: core_v1.Service | None, old: core_v1.Service | None) -> Sequence[Companion]:
         """The IPAddress of each address that comes or goes."""
-        ours = new.spec.cluster_ips if new is not None else ()
-        before = old.spec.cluster_ips if old is not None else ()
+        ours = given_to(new.spec) if new is not None else []
+        before = given_to(old.spec) if old is not None else []
         if ours == before:
             return ()
         service = new or old
@@ -109,8 +110,8 @@ class ServiceStrategy(Strategy):
         def mine(obj: networking_v1.IPAddress) -> bool:
             return service_addresses.service_of(obj) == holder
 
-        come = [one for one in ours if one not in before and one != "None"]
-        gone = [one for one in before if one not in ours and one != "None"]
+        come = [one for one in ours if one not in before]
+        gone = [one for one in before if one not in ours]
         return [
             *(Companion(row, one, service_addresses.address_of(service, one), mine) for one in come),
             *(Companion(row, one, None, mine) for one in gone),
@@ -122,7 +123,7 @@ class ServiceStrategy(Strategy):
         service = reader.get(self.row, namespace, name)
         if service is None or service.metadata.uid != claim.uid:
             return False
-        return claim.value in (*service.spec.cluster_ips, *map(str, _ports_of(service.spec)))
+        return claim.value in (*given_to(service.spec), *map(str, _ports_of(service.spec)))
 
     def _hold(self, claims: Claims[Any], value: Any, holder: str, obj: core_v1.Service, context: WriteContext) -> None:
         """Take a value until the write has happened or not. Raises: Taken."""
@@ -162,7 +163,7 @@ class ServiceStrategy(Strategy):
         """Claim what a Service has, whichever server gave it, and let go what it no longer has."""
         holder = f"{namespace}/{name}"
         service = reader.get(self.row, namespace, name)
-        addresses = [one for one in service.spec.cluster_ips if one != "None"] if service is not None else []
+        addresses = given_to(service.spec) if service is not None else []
         ports = _ports_of(service.spec) if service is not None else []
         before = self._known.pop(holder, ([], []))
         for address in {*before[0]} - {*addresses}:
@@ -185,15 +186,18 @@ class ServiceStrategy(Strategy):
         spec = obj.spec
         if spec.type == "ExternalName" or spec.cluster_ips[:1] == ["None"]:
             return
-        ranges = service_addresses.ranges(context.reader)
-        if not spec.cluster_ips:
+        ranges, chosen = service_addresses.ranges(context.reader), spec.cluster_ips
+        free = self._free_address(holder, context)
+        for family in spec.ip_families[len(chosen) :]:
             try:
-                address = allocation.pick_address(self._free_address(holder, context), ranges, context.randomness)
+                address = allocation.pick_address(free, ranges, context.randomness, int(family[-1]))
             except Exhausted as error:
                 raise internal(f"failed to allocate a serviceIP: {error}") from None
-            spec.cluster_ip, spec.cluster_ips = address, [address]
-            context.unpick.append(lambda: _forget_address(spec))
-        for address in spec.cluster_ips:
+            spec.cluster_ips = [*spec.cluster_ips, address]
+        if spec.cluster_ips != chosen:
+            spec.cluster_ip = spec.cluster_ips[0]
+            context.unpick.append(lambda: _forget_addresses(spec, chosen))
+        for address in given_to(spec):
             self._claim_address(obj, address, ranges, holder, context)
 
     def _free_address(self, holder: str, context: WriteContext) -> Callable[[str], bool]:
@@ -212,16 +216,17 @@ class ServiceStrategy(Strategy):
             where = ipaddress.ip_address(address)
         except ValueError:
             return  # validation says so
+        shown = "[" + ",".join(f'"{one}"' for one in obj.spec.cluster_ips) + "]"
         known = not self._addresses.free(address)
         if not known and not service_addresses.within(where, ranges):
-            why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: the provided network does not match the current range'
+            why = f"Invalid value: {shown}: failed to allocate IP {address}: the provided network does not match the current range"
             raise self._refusal(obj, "spec.clusterIPs", why)
         try:
             if service_addresses.owner_of(context.reader, address) not in (None, holder):
                 raise Taken(address)
             self._hold(self._addresses, address, holder, obj, context)
         except Taken:
-            why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: provided IP is already allocated'
+            why = f"Invalid value: {shown}: failed to allocate IP {address}: provided IP is already allocated"
             raise self._refusal(obj, "spec.clusterIPs", why) from None
 
     def _reserve_ports(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
@@ -277,7 +282,7 @@ class ServiceStrategy(Strategy):
             raise self._refusal(obj, field, why) from None
 
     def _release_unused(self, new: core_v1.Service, old: core_v1.Service, holder: str, context: WriteContext) -> None:
-        for address in set(old.spec.cluster_ips) - set(new.spec.cluster_ips):
+        for address in set(given_to(old.spec)) - set(given_to(new.spec)):
             self._let_go(self._addresses, address, holder, new, context)
         for port in set(_ports_of(old.spec)) - set(_ports_of(new.spec)):
             self._let_go(self._ports, port, holder, new, context)
@@ -292,8 +297,9 @@ def _holder(obj: core_v1.Service) -> str:
     return f"{obj.metadata.namespace}/{obj.metadata.name}"
 
 
-def _forget_address(spec: core_v1.ServiceSpec) -> None:
-    spec.cluster_ip, spec.cluster_ips = "", []
+def _forget_addresses(spec: core_v1.ServiceSpec, chosen: list[str]) -> None:
+    """Keep those that the client chose."""
+    spec.cluster_ip, spec.cluster_ips = chosen[0] if chosen else "", chosen
 
 
 def _has_node_ports(spec: core_v1.ServiceSpec) -> bool:
