@@ -240,7 +240,7 @@ def _serve_names() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        await server.open("127.0.0.1", port)
+        await server.open(["127.0.0.1"], port)
         print(port, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         server.close()

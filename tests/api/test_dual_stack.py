@@ -44,9 +44,9 @@ async def names_of_addresses(world: World) -> set[str]:
 
 
 def families(found: core_v1.Service) -> tuple[str | None, list[str], list[int]]:
-    versions = [ipaddress.ip_address(text).version for text in found.spec.cluster_ips]
+    versions: list[int] = [ipaddress.ip_address(text).version for text in found.spec.cluster_ips]
     assert found.spec.cluster_ip == found.spec.cluster_ips[0]
-    return found.spec.ip_family_policy, found.spec.ip_families, versions
+    return found.spec.ip_family_policy, found.spec.ip_families, [*versions]
 
 
 def test_a_service_has_the_families_that_it_asks_for(pki: Pki) -> None:

@@ -93,7 +93,7 @@ def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
         api = ApiServer(MemoryStore(), ApiServerOptions(client_ca_pem=authority, node_config=CONFIG), clock, randomness)
         await api.start()
         admin = Client(MemoryTransport(api.handle, UserInfo("admin", MASTERS)))
-        options = ControllerOptions(pki.ca.certificate, pki.ca.key, node_ranges=Ranges(CONFIG["cluster-cidr"], 24))
+        options = ControllerOptions(pki.ca.certificate, pki.ca.key, node_ranges=[Ranges(CONFIG["cluster-cidr"], 24)])
         tls = server_context(str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate))
         controllers = asyncio.create_task(Controllers(admin, signer, randomness, options).run())
         try:

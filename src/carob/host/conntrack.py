@@ -25,7 +25,8 @@ _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _ORIGINAL, _REPLY = 1, 2
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_IP_SOURCE, _IP_DESTINATION = 1, 2
+_IP_ADDRESSES = {socket.AF_INET: (1, 2), socket.AF_INET6: (3, 4)}
+"""The attributes of source and destination."""
 _PROTOCOL_NUMBER, _PROTOCOL_SOURCE, _PROTOCOL_DESTINATION = 1, 2, 3
 _KIND_MASK = 0x3FFF
 _RECEIVE_BYTES = 1 << 17
@@ -45,14 +46,16 @@ class Flows(Protocol):
     """Forgets connections. Raises: OSError."""
 
     def forget(self, stale: Callable[[Flow], bool]) -> int:
-        """Forget every IPv4 connection that `stale` names; how many."""
+        """Forget every connection that `stale` names; how many."""
         ...
 
 
 class Conntrack:
     """Flows of the namespace of the thread that makes it. Raises: OSError when there can be no socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dual: bool = False) -> None:
+        """`dual`: also those of IPv6."""
+        self._families = (socket.AF_INET, socket.AF_INET6) if dual else (socket.AF_INET,)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         self._socket.bind((0, 0))
         self._lock = threading.Lock()
@@ -66,23 +69,24 @@ class Conntrack:
         """See `Flows`."""
         with self._lock:
             doomed = []
-            for body in self._ask(_GET, _NLM_F_DUMP, b""):
-                found = _decode(body)
-                if found is not None and stale(found[0]):
-                    doomed.append(found[1])
-            for original in doomed:
+            for family in self._families:
+                for body in self._ask(_GET, _NLM_F_DUMP, family, b""):
+                    found = _decode(body, family)
+                    if found is not None and stale(found[0]):
+                        doomed.append((family, found[1]))
+            for family, original in doomed:
                 try:
-                    list(self._ask(_DELETE, _NLM_F_ACK, original))
+                    list(self._ask(_DELETE, _NLM_F_ACK, family, original))
                 except OSError as error:
                     # it ended by itself in the meantime
                     if error.errno != errno.ENOENT:
                         raise
             return len(doomed)
 
-    def _ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
+    def _ask(self, kind: int, flags: int, family: int, body: bytes) -> Iterator[bytes]:
         self._sequence += 1
         head = struct.pack("=IHHII", 20 + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0)
-        self._socket.send(head + struct.pack("=BBH", socket.AF_INET, 0, 0) + body)
+        self._socket.send(head + struct.pack("=BBH", family, 0, 0) + body)
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
             offset = 0
@@ -114,12 +118,12 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _decode(body: bytes) -> tuple[Flow, bytes] | None:
+def _decode(body: bytes, family: socket.AddressFamily) -> tuple[Flow, bytes] | None:
     """A flow, and the attribute that names it when it is to be deleted; None for what has no ports."""
     parts = _attributes(body)
     if _ORIGINAL not in parts or _REPLY not in parts:
         return None
-    sent, answered = _tuple(parts[_ORIGINAL]), _tuple(parts[_REPLY])
+    sent, answered = _tuple(parts[_ORIGINAL], family), _tuple(parts[_REPLY], family)
     if sent is None or answered is None:
         return None
     flow = Flow(sent[0], sent[2], sent[4], answered[1], answered[3])
@@ -127,12 +131,13 @@ def _decode(body: bytes) -> tuple[Flow, bytes] | None:
     return flow, struct.pack("=HH", 4 + len(original), _ORIGINAL | 0x8000) + original + b"\0" * (-len(original) % 4)
 
 
-def _tuple(data: bytes) -> tuple[int, str, str, int, int] | None:
+def _tuple(data: bytes, family: socket.AddressFamily) -> tuple[int, str, str, int, int] | None:
     """Protocol, source and destination address, source and destination port."""
     parts = _attributes(data)
     ip, protocol = _attributes(parts.get(_TUPLE_IP, b"")), _attributes(parts.get(_TUPLE_PROTOCOL, b""))
-    if _IP_SOURCE not in ip or _PROTOCOL_DESTINATION not in protocol:
+    ends = _IP_ADDRESSES[family]
+    if ends[0] not in ip or _PROTOCOL_DESTINATION not in protocol:
         return None
     ports = struct.unpack("!HH", protocol[_PROTOCOL_SOURCE][:2] + protocol[_PROTOCOL_DESTINATION][:2])
-    addresses = [socket.inet_ntoa(ip[kind]) for kind in (_IP_SOURCE, _IP_DESTINATION)]
+    addresses = [socket.inet_ntop(family, ip[kind]) for kind in ends]
     return protocol[_PROTOCOL_NUMBER][0], addresses[0], addresses[1], ports[0], ports[1]

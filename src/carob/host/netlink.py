@@ -73,6 +73,7 @@ RTAX_MTU = 2
 NDA_DST, NDA_LLADDR = 1, 2
 RTN_UNREACHABLE, RTNH_F_ONLINK = 7, 4
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
+IFA_F_NODAD = 0x02
 NUD_NOARP, NUD_PERMANENT, NTF_SELF = 0x40, 0x80, 0x02
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
@@ -114,6 +115,14 @@ def _number(kind: int, value: int) -> bytes:
 
 def _ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, change)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(_family(address), address)
 
 
 def _mac(text: str) -> bytes:
@@ -212,19 +221,21 @@ def limit_rate(index: int, rate_bytes: int, burst_bytes: int, queue_bytes: int) 
 
 
 def _address_body(index: int, address: str, prefix_length: int) -> bytes:
-    packed = socket.inet_aton(address)
-    head = struct.pack("=BBBBi", socket.AF_INET, prefix_length, 0, SCOPE_UNIVERSE, index)
+    packed, family = _packed(address), _family(address)
+    # we know that nobody else has it: it is of use at once
+    flags = IFA_F_NODAD if family == socket.AF_INET6 else 0
+    head = struct.pack("=BBBBi", family, prefix_length, flags, SCOPE_UNIVERSE, index)
     return head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
 
 
 def replace_address(index: int, address: str, prefix_length: int) -> Message:
-    """Give an interface an IPv4 address; nothing happens when it has it already."""
+    """Give an interface an address; nothing happens when it has it already."""
     what = f"add address {address}/{prefix_length} to interface {index}"
     return Message(what, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, _address_body(index, address, prefix_length))
 
 
 def delete_address(index: int, address: str, prefix_length: int) -> Message:
-    """Take an IPv4 address from an interface."""
+    """Take an address from an interface."""
     what = f"delete address {address}/{prefix_length} from interface {index}"
     return Message(what, RTM_DELADDR, 0, _address_body(index, address, prefix_length))
 
@@ -242,22 +253,23 @@ def replace_route(
     metric: int = 0,
     mtu: int = 0,
 ) -> Message:
-    """Route an IPv4 range through an interface, replacing the route of this metric that the range has.
+    """Route a range through an interface, replacing the route of this metric that the range has.
 
     `onlink`: the gateway is reached through the interface although no route says so. `source` is the address that
     local senders get. `protocol` marks who made the route (4: static). `unreachable`: refuse instead, at once. Of several
     routes of one range the lowest `metric` counts. `mtu`: the largest packet on this way; 0: what the interface takes.
     """
     kind, scope = (RTN_UNREACHABLE, SCOPE_UNIVERSE) if unreachable else (RTN_UNICAST, SCOPE_LINK)
-    body = _route_head(prefix_length, protocol, SCOPE_UNIVERSE if gateway else scope, kind, onlink)
+    family = _family(destination)
+    body = _route_head(family, prefix_length, protocol, SCOPE_UNIVERSE if gateway else scope, kind, onlink)
     if prefix_length:
-        body += _attribute(RTA_DST, socket.inet_aton(destination))
+        body += _attribute(RTA_DST, _packed(destination))
     if index:
         body += _number(RTA_OIF, index)
     if gateway:
-        body += _attribute(RTA_GATEWAY, socket.inet_aton(gateway))
+        body += _attribute(RTA_GATEWAY, _packed(gateway))
     if source:
-        body += _attribute(RTA_PREFSRC, socket.inet_aton(source))
+        body += _attribute(RTA_PREFSRC, _packed(source))
     if metric:
         body += _number(RTA_PRIORITY, metric)
     if mtu:
@@ -269,23 +281,23 @@ def replace_route(
 def delete_route(route: Route) -> Message:
     """Remove exactly this route."""
     # scope "nowhere" matches a route of any scope
-    body = _route_head(route.prefix_length, route.protocol, 255, route.kind, False)
+    body = _route_head(_family(route.destination), route.prefix_length, route.protocol, 255, route.kind, False)
     if route.prefix_length:
-        body += _attribute(RTA_DST, socket.inet_aton(route.destination))
+        body += _attribute(RTA_DST, _packed(route.destination))
     if route.index:
         body += _number(RTA_OIF, route.index)
     return Message(f"delete route {route.destination}/{route.prefix_length}", RTM_DELROUTE, 0, body)
 
 
-def _route_head(prefix_length: int, protocol: int, scope: int, kind: int, onlink: bool) -> bytes:
+def _route_head(family: int, prefix_length: int, protocol: int, scope: int, kind: int, onlink: bool) -> bytes:
     flags = RTNH_F_ONLINK if onlink else 0
-    return struct.pack("=BBBBBBBBI", socket.AF_INET, prefix_length, 0, 0, RT_TABLE_MAIN, protocol, scope, kind, flags)
+    return struct.pack("=BBBBBBBBI", family, prefix_length, 0, 0, RT_TABLE_MAIN, protocol, scope, kind, flags)
 
 
 def replace_neighbour(index: int, address: str, mac: str) -> Message:
-    """Say for good which hardware address has an IPv4 address, so that nobody needs to ask by ARP."""
-    body = struct.pack("=BxxxiHBB", socket.AF_INET, index, NUD_PERMANENT, 0, RTN_UNICAST)
-    body += _attribute(NDA_DST, socket.inet_aton(address)) + _attribute(NDA_LLADDR, _mac(mac))
+    """Say for good which hardware address has an address, so that nobody needs to ask by ARP or neighbour discovery."""
+    body = struct.pack("=BxxxiHBB", _family(address), index, NUD_PERMANENT, 0, RTN_UNICAST)
+    body += _attribute(NDA_DST, _packed(address)) + _attribute(NDA_LLADDR, _mac(mac))
     what = f"set neighbour {address} at {mac} on interface {index}"
     return Message(what, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body)
 
@@ -360,23 +372,22 @@ class Netlink:
         """Every interface of the namespace."""
         return [decode_link(body) for body in self._dump("list interfaces", RTM_GETLINK, RTM_NEWLINK, _ifinfo())]
 
-    def addresses(self) -> list[Address]:
-        """Every IPv4 address of the namespace."""
-        bodies = self._dump(
-            "list addresses", RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)
-        )
+    def addresses(self, family: int = socket.AF_INET) -> list[Address]:
+        """Every address of a family that the namespace has."""
+        bodies = self._dump("list addresses", RTM_GETADDR, RTM_NEWADDR, struct.pack("=BBBBi", family, 0, 0, 0, 0))
         return [decode_address(body) for body in bodies]
 
-    def routes(self) -> list[Route]:
-        """Every IPv4 route of the main table."""
-        head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    def routes(self, family: int = socket.AF_INET) -> list[Route]:
+        """Every route of a family in the main table."""
+        head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
         routes = [decode_route(body) for body in self._dump("list routes", RTM_GETROUTE, RTM_NEWROUTE, head)]
         return [route for route in routes if route.table == RT_TABLE_MAIN]
 
     def way_to(self, address: str) -> Route:
         """The route that a packet of ours to this address takes. Raises: NetlinkError when there is none."""
-        body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
-        body += _attribute(RTA_DST, socket.inet_aton(address))
+        packed = _packed(address)
+        body = struct.pack("=BBBBBBBBI", _family(address), len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+        body += _attribute(RTA_DST, packed)
         return decode_route(self._ask(Message(f"find a way to {address}", RTM_GETROUTE, 0, body), RTM_NEWROUTE)[0])
 
     def _dump(self, what: str, kind: int, answer: int, body: bytes) -> list[bytes]:

@@ -16,6 +16,8 @@ IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+ANYWHERE = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}
+"""The destination of a default route."""
 
 
 class Link(Struct, frozen=True):
@@ -31,7 +33,7 @@ class Link(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """An IPv4 address of an interface."""
+    """An address of an interface."""
 
     index: int
     address: str
@@ -39,7 +41,7 @@ class Address(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """An IPv4 route; `index` 0: no interface (unreachable)."""
+    """A route of either family; `index` 0: no interface (unreachable)."""
 
     destination: str
     prefix_length: int
@@ -85,23 +87,23 @@ def decode_link(body: bytes) -> Link:
 
 def decode_address(body: bytes) -> Address:
     """The body of RTM_NEWADDR."""
-    _, prefix_length, _, _, index = struct.unpack_from("=BBBBi", body)
+    family, prefix_length, _, _, index = struct.unpack_from("=BBBBi", body)
     attributes = attributes_of(body, 8)
     packed = attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS]
-    return Address(index, socket.inet_ntoa(packed), prefix_length)
+    return Address(index, socket.inet_ntop(family, packed), prefix_length)
 
 
 def decode_route(body: bytes) -> Route:
     """The body of RTM_NEWROUTE."""
-    _, prefix_length, _, _, table, protocol, _, kind, _ = struct.unpack_from("=BBBBBBBBI", body)
+    family, prefix_length, _, _, table, protocol, _, kind, _ = struct.unpack_from("=BBBBBBBBI", body)
     attributes = attributes_of(body, 12)
     if RTA_TABLE in attributes:
         (table,) = struct.unpack("=I", attributes[RTA_TABLE])
     return Route(
-        socket.inet_ntoa(attributes[RTA_DST]) if RTA_DST in attributes else "0.0.0.0",
+        socket.inet_ntop(family, attributes[RTA_DST]) if RTA_DST in attributes else ANYWHERE[family],
         prefix_length,
         struct.unpack("=I", attributes[RTA_OIF])[0] if RTA_OIF in attributes else 0,
-        socket.inet_ntoa(attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else "",
+        socket.inet_ntop(family, attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else "",
         table,
         protocol,
         kind,

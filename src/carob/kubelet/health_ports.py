@@ -27,15 +27,15 @@ _log = get_logger("health-ports")
 
 
 def local_endpoints(slices: list[discovery_v1.EndpointSlice], node: str) -> int:
-    """How many ready endpoints of these slices are on the node."""
-    return len(
-        {
+    """How many ready endpoints of these slices are on the node; a Pod with two families is one."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for one in slices:
+        found.setdefault(one.address_type, set()).update(
             tuple(endpoint.addresses)
-            for one in slices
             for endpoint in one.endpoints
             if endpoint.node_name == node and endpoint.conditions.ready is not False
-        }
-    )
+        )
+    return max(map(len, found.values()), default=0)
 
 
 def answer(service: core_v1.Service, count: int) -> bytes:

@@ -70,7 +70,7 @@ class NodeManager:
         self.pressures = Pressures(options.eviction_transition_seconds)
         self._thresholds = thresholds(options.eviction_hard, options.eviction_soft, options.eviction_soft_grace_seconds)
         self._lease: coordination_v1.Lease | None = None
-        self.facts = NodeFacts(self.machine.memory_bytes, {}, (options.node_ip,), options.node_name)
+        self.facts = NodeFacts(self.machine.memory_bytes, {}, options.node_ips, options.node_name)
 
     @property
     def node(self) -> core_v1.Node | None:
@@ -88,7 +88,7 @@ class NodeManager:
         usage = read_usage(self._options.root)
         allocatable = node_status.allocatable(self._options, self.machine, usage)
         hostname = self.machine.hostname
-        self.facts = NodeFacts(self.machine.memory_bytes, allocatable, (self._options.node_ip,), hostname)
+        self.facts = NodeFacts(self.machine.memory_bytes, allocatable, self._options.node_ips, hostname)
 
     async def run(self) -> None:
         """Register, then keep status and lease until cancelled."""
@@ -181,10 +181,7 @@ class NodeManager:
             capacity=node_status.capacity(options, machine, usage),
             allocatable=node_status.allocatable(options, machine, usage),
             conditions=[c for c in node_status.merged_conditions(old, wanted, now) if c.type in own],
-            addresses=[
-                core_v1.NodeAddress(type="InternalIP", address=options.node_ip),
-                core_v1.NodeAddress(type="Hostname", address=options.node_name),
-            ],
+            addresses=node_status.addresses(options),
             daemon_endpoints=core_v1.NodeDaemonEndpoints(
                 kubelet_endpoint=core_v1.DaemonEndpoint(port=options.server_port)
             ),

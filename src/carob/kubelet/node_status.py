@@ -40,10 +40,16 @@ def node_object(options: KubeletOptions, machine: Machine) -> core_v1.Node:
         ),
         spec=core_v1.NodeSpec(
             pod_cidr=options.pod_cidr,
-            pod_cidrs=[options.pod_cidr] if options.pod_cidr else [],
+            pod_cidrs=[text for text in (options.pod_cidr, options.pod_cidr6) if text],
             taints=[_taint(text) for text in options.taints],
         ),
     )
+
+
+def addresses(options: KubeletOptions) -> list[core_v1.NodeAddress]:
+    """Where the node is found."""
+    inner = [core_v1.NodeAddress(type="InternalIP", address=address) for address in options.node_ips]
+    return [*inner, core_v1.NodeAddress(type="Hostname", address=options.node_name)]
 
 
 def _taint(text: str) -> core_v1.Taint:

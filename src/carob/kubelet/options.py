@@ -27,6 +27,8 @@ class KubeletOptions(Struct, frozen=True):
     cgroup_root: str = ""
     """Cgroup under which `kubepods` is made, such as `/carob-default`."""
     node_ip: str = "127.0.0.1"
+    node_ip6: str = ""
+    """Its second address, of a dual-stack cluster; empty: it has none."""
     server_port: int = 10250
     cluster_domain: str = "cluster.local"
     cluster_dns: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class KubeletOptions(Struct, frozen=True):
     """`key=value:Effect` for the Node when it is registered."""
     register_node: bool = True
     pod_cidr: str = ""
+    pod_cidr6: str = ""
     first_user_id: int = 0
     """Where the ids of Pods with users of their own begin, such as 16777216; 0: there are none."""
     cpu_millicores: int = 0
@@ -84,3 +87,8 @@ class KubeletOptions(Struct, frozen=True):
     seccomp_default: str = "RuntimeDefault"
     """The seccomp profile of containers that name none; `Unconfined` is what upstream does without a flag."""
     version: str = "v1.36.0+carob"
+
+    @property
+    def node_ips(self) -> tuple[str, ...]:
+        """The node's addresses, IPv4 first."""
+        return (self.node_ip, self.node_ip6) if self.node_ip6 else (self.node_ip,)

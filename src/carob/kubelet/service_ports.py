@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from carob.network.services import Backends, Endpoint, ServicePort
+from carob.network.services import ANY_NODE6, Backends, Endpoint, ServicePort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,14 +34,27 @@ def service_of(one: discovery_v1.EndpointSlice) -> tuple[str, ...]:
 
 
 def listeners(
-    service: core_v1.Service, slices: Sequence[discovery_v1.EndpointSlice], place: Place
+    service: core_v1.Service, slices: Sequence[discovery_v1.EndpointSlice], place: Place, *, dual: bool = False
 ) -> dict[ServicePort, Backends]:
-    """Every port of the Service on this node; none for a Service without an address."""
+    """Every port of the Service on this node; none for a Service without an address. `dual`: also those in IPv6."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip in ("", "None") or PROXY_NAME_LABEL in service.metadata.labels:
         return {}
+    found = _of_family(service, slices, place, "IPv4")
+    return found | _of_family(service, slices, place, "IPv6") if dual else found
+
+
+def _of_family(
+    service: core_v1.Service, slices: Sequence[discovery_v1.EndpointSlice], place: Place, family: str
+) -> dict[ServicePort, Backends]:
+    """What has the family's addresses; nothing for a Service that was not given one."""
+    spec = service.spec
+    own = _only(family, spec.cluster_ips or [spec.cluster_ip])
+    if not own:
+        return {}
     sticky = _sticky_seconds(spec)
-    ranges = tuple(text.strip() for text in spec.load_balancer_source_ranges if ":" not in text)
+    slices = [one for one in slices if one.address_type == family]
+    ranges = tuple(_only(family, (text.strip() for text in spec.load_balancer_source_ranges)))
     balancers = [i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy"]
     found: dict[ServicePort, Backends] = {}
     for port in spec.ports:
@@ -55,20 +68,21 @@ def listeners(
         outside = inside._replace(outside=local) if spec.external_traffic_policy == "Local" and whole else inside
         if spec.internal_traffic_policy == "Local":
             inside = Backends(local, sticky_seconds=sticky, drops=bool(everything))
-        for address in _ipv4(spec.cluster_ips or [spec.cluster_ip]):
+        for address in own:
             found[ServicePort(address, protocol, port.port)] = inside
-        for address in _ipv4(spec.external_ips):
+        for address in _only(family, spec.external_ips):
             found[ServicePort(address, protocol, port.port)] = outside
         if spec.type == "LoadBalancer":
-            for address in _ipv4(balancers):
+            for address in _only(family, balancers):
                 found[ServicePort(address, protocol, port.port)] = outside._replace(sources=ranges)
         if port.node_port and spec.type in ("NodePort", "LoadBalancer"):
-            found[ServicePort("", protocol, port.node_port)] = outside
+            found[ServicePort(ANY_NODE6 if family == "IPv6" else "", protocol, port.node_port)] = outside
     return found
 
 
-def _ipv4(addresses: Iterable[str]) -> list[str]:
-    return [address for address in addresses if ":" not in address]
+def _only(family: str, texts: Iterable[str]) -> list[str]:
+    """The addresses or ranges of a family."""
+    return [text for text in texts if (":" in text) == (family == "IPv6")]
 
 
 def _sticky_seconds(spec: core_v1.ServiceSpec) -> int:
@@ -83,8 +97,6 @@ Pair = tuple["discovery_v1.Endpoint", int]
 
 
 def _of_port(one: discovery_v1.EndpointSlice, name: str, protocol: str) -> list[Pair]:
-    if one.address_type != "IPv4":
-        return []
     numbers = [p.port for p in one.ports if (p.name or "") == name and (p.protocol or "TCP") == protocol and p.port]
     return [(endpoint, number) for endpoint in one.endpoints for number in numbers]
 

@@ -38,7 +38,8 @@ class Table(Protocol):
 
 
 class ServiceProxy:
-    """`run` until cancelled; `spared` are addresses that somebody else answers on this node."""
+    """`run` until cancelled; `spared` are addresses that somebody else answers on this node; `dual`: the table knows IPv6
+    too."""
 
     def __init__(
         self,
@@ -48,6 +49,8 @@ class ServiceProxy:
         place: Callable[[], Place],
         clock: Clock,
         spared: Iterable[str] = (),
+        *,
+        dual: bool = False,
     ) -> None:
         self._services = services
         self._slices = slices
@@ -55,6 +58,7 @@ class ServiceProxy:
         self._place = place
         self._clock = clock
         self._spared = frozenset(spared)
+        self._dual = dual
         self._dirty: set[str] = set()
         self._signal = Signal()
         self._first_done = asyncio.Event()
@@ -114,7 +118,8 @@ class ServiceProxy:
             service = self._services.get(key)
             wanted: dict[ServicePort, Backends] = {}
             if service is not None:
-                found = listeners(service, self._slices.by_index(BY_SERVICE, key_of(service)), self._place())
+                slices = self._slices.by_index(BY_SERVICE, key_of(service))
+                found = listeners(service, slices, self._place(), dual=self._dual)
                 wanted = {port: backends for port, backends in found.items() if port.address not in self._spared}
             touched |= self._claim(key, wanted)
         return {port: next(iter(self._claims.get(port, {}).values()), None) for port in touched}

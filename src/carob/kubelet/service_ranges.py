@@ -25,8 +25,8 @@ _log = get_logger("service-ranges")
 
 
 def ranges_of(found: Iterable[networking_v1.ServiceCIDR]) -> list[str]:
-    """All IPv4 ranges."""
-    return sorted({text for one in found for text in one.spec.cidrs if ":" not in text})
+    """All ranges; a node without IPv6 passes over those that it cannot have."""
+    return sorted({text for one in found for text in one.spec.cidrs})
 
 
 class ServiceRangeAgent:

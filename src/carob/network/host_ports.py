@@ -13,55 +13,66 @@ from carob.host.nftables import NftablesError
 from carob.network.layout import NetworkFailure, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from carob.host.nftables import Nftables
     from carob.network.addresses import HostPort, Lease
 
 ANY_ADDRESS = ("", "0.0.0.0")
+ANY_ADDRESS6 = ("", "::")
 
 
-def _key(port: HostPort) -> tuple[str, str]:
-    """The map and the element's key."""
-    protocol = port.protocol.lower()
+def _keys(port: HostPort, *, dual: bool) -> Iterator[tuple[str, str]]:
+    """The maps and the keys of the elements, of each family that the port is asked for and the cluster has."""
+    key = f"{port.protocol.lower()} . {port.host_port}"
+    six = ":" in port.host_ip
     if port.host_ip in ANY_ADDRESS:
-        return "host_ports", f"{protocol} . {port.host_port}"
-    return "host_address_ports", f"{port.host_ip} . {protocol} . {port.host_port}"
+        yield "host_ports", key
+    elif not six:
+        yield "host_address_ports", f"{port.host_ip} . {key}"
+    if dual and port.host_ip in ANY_ADDRESS6:
+        yield "host_ports6", key
+    elif dual and six:
+        yield "host_address_ports6", f"{port.host_ip} . {key}"
 
 
-def render_elements(cluster: str, verb: str, leases: Iterable[Lease]) -> str:
-    """The script that adds or deletes (`verb`) every host port of these leases."""
+def render_elements(
+    cluster: str, verb: str, leases: Iterable[Lease], second: Callable[[str], str] | None = None
+) -> str:
+    """The script that adds or deletes (`verb`) every host port of these leases; `second` knows their IPv6 addresses."""
     table = f"inet {table_name(cluster, 'node')}"
     lines = []
     for lease in leases:
         for port in lease.host_ports:
-            name, key = _key(port)
-            value = f" : {lease.address} . {port.container_port}" if verb == "add" else ""
-            lines.append(f"{verb} element {table} {name} {{ {key}{value} }}\n")
+            for name, key in _keys(port, dual=second is not None):
+                address = second(lease.address) if second is not None and name.endswith("6") else lease.address
+                value = f" : {address} . {port.container_port}" if verb == "add" else ""
+                lines.append(f"{verb} element {table} {name} {{ {key}{value} }}\n")
     return "".join(lines)
 
 
 class HostPorts:
-    """The host ports of this node."""
+    """The host ports of this node. `second` knows a Pod's IPv6 address by its first one, in a dual-stack cluster."""
 
-    def __init__(self, cluster: str, nftables: Nftables) -> None:
+    def __init__(self, cluster: str, nftables: Nftables, second: Callable[[str], str] | None = None) -> None:
         self._cluster = cluster
         self._nftables = nftables
+        self._second = second
         self._lock = threading.Lock()
         self._owners: dict[tuple[str, str], str] = {}
 
     def restore(self, leases: Iterable[Lease]) -> None:
         """Take over what an earlier agent gave out; the rules themselves were made with the table."""
         with self._lock:
-            self._owners = {_key(port): lease.sandbox_id for lease in leases for port in lease.host_ports}
+            self._owners = {key: lease.sandbox_id for lease in leases for _, key in self._listed(lease)}
 
     def open(self, lease: Lease) -> None:
         """Lead the lease's host ports to its address; idempotent. Raises: NetworkFailure when one is taken."""
         if not lease.host_ports:
             return
         with self._lock:
-            keys = [_key(port) for port in lease.host_ports]
-            for port, key in zip(lease.host_ports, keys, strict=True):
+            keys = [key for _, key in self._listed(lease)]
+            for port, key in self._listed(lease):
                 if self._owners.get(key, lease.sandbox_id) != lease.sandbox_id:
                     raise NetworkFailure(
                         f"host port {port.host_port}/{port.protocol} is taken by sandbox {self._owners[key]}"
@@ -69,7 +80,7 @@ class HostPorts:
             if all(key in self._owners for key in keys):
                 return
             try:
-                self._nftables.run(render_elements(self._cluster, "add", [lease]))
+                self._nftables.run(render_elements(self._cluster, "add", [lease], self._second))
             except NftablesError as error:
                 raise NetworkFailure(f"cannot open the host ports of sandbox {lease.sandbox_id}: {error}") from error
             self._owners.update(dict.fromkeys(keys, lease.sandbox_id))
@@ -77,12 +88,16 @@ class HostPorts:
     def close(self, lease: Lease) -> None:
         """Take the lease's host ports back; idempotent."""
         with self._lock:
-            keys = {_key(port) for port in lease.host_ports}
+            keys = {key for _, key in self._listed(lease)}
             if not keys or not any(self._owners.get(key) == lease.sandbox_id for key in keys):
                 return
             try:
-                self._nftables.run(render_elements(self._cluster, "delete", [lease]))
+                self._nftables.run(render_elements(self._cluster, "delete", [lease], self._second))
             except NftablesError as error:
                 raise NetworkFailure(f"cannot close the host ports of sandbox {lease.sandbox_id}: {error}") from error
             for key in keys:
                 self._owners.pop(key, None)
+
+    def _listed(self, lease: Lease) -> list[tuple[HostPort, tuple[str, str]]]:
+        dual = self._second is not None
+        return [(port, key) for port in lease.host_ports for key in _keys(port, dual=dual)]

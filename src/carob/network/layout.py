@@ -85,6 +85,15 @@ class NetworkLayout(Struct, frozen=True, dict=True):
     """Where the cluster's DNS is asked: an address of the service range that each node answers itself."""
     load_balancer_range: str = ""
     """Whose addresses LoadBalancer Services have; the node leads them to itself."""
+    inside_address6: str = ""
+    node_address6: str = ""
+    pod_range6: str = ""
+    cluster_range6: str = ""
+    service_range6: str = ""
+    segment_range6: str = ""
+    dns_address6: str = ""
+    load_balancer_range6: str = ""
+    """The same in IPv6, of a dual-stack cluster; empty: it has IPv4 alone."""
     mtu: int = 0
     cni: CniPlaces | None = None
     """Where the CNI plugins are that give Pods their addresses; None: carob does it itself."""
@@ -96,6 +105,20 @@ class NetworkLayout(Struct, frozen=True, dict=True):
     @cached_property
     def pod_network(self) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network(self.pod_range)
+
+    @property
+    def dual(self) -> bool:
+        """Whether Pods have IPv6 addresses too."""
+        return bool(self.pod_range6)
+
+    def address6_of(self, address: str) -> str:
+        """The second address of a Pod: as far into its range as the first one is into that one."""
+        number = int(ipaddress.IPv4Address(address)) - int(self.pod_network.network_address)
+        return str(self._pod_network6[number])
+
+    @cached_property
+    def _pod_network6(self) -> ipaddress.IPv6Network:
+        return ipaddress.IPv6Network(self.pod_range6)
 
     @cached_property
     def host_mac(self) -> str:

@@ -9,6 +9,7 @@
   through the rules even on a machine without a default route.
 - The table `carob-<cluster>-policy` (network/policy.py), once somebody knows the policies.
 - An "unreachable" route for the node's Pod range, below the routes of the Pods that exist.
+- In a dual-stack cluster the same in IPv6 (network/second_family.py).
 
 Never a rule in somebody else's table. A foreign table that drops forwarded packets (a firewall's, Docker's) cannot be
 overruled from ours: a drop anywhere is final. `forward_obstacles` names such tables so that the user can be told.
@@ -22,6 +23,7 @@ import errno
 import ipaddress
 import re
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ from carob.base.log import get_logger
 from carob.host import netlink
 from carob.host.conntrack import Conntrack
 from carob.host.nftables import NftablesError, open_nftables
+from carob.network import second_family
 from carob.network.addresses import AddressBook
 from carob.network.host_ports import HostPorts, render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, segment_prefix, table_name
@@ -39,7 +42,7 @@ from carob.network.service_rules import service_networks
 from carob.network.services import Backends, Endpoint, ServicePort, ServiceTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from carob.base.clock import Clock
     from carob.host.netlink_answers import Route
@@ -63,7 +66,9 @@ _COMMENT = re.compile(
 _log = get_logger("network")
 
 
-def render_node_table(layout: NetworkLayout, forward_before: str, leases: Iterable[Lease]) -> str:
+def render_node_table(
+    layout: NetworkLayout, forward_before: str, leases: Iterable[Lease], forward6_before: str = ""
+) -> str:
     """The script that makes the node's table anew, with the host ports of `leases`, in one transaction."""
     table = f"inet {table_name(layout.cluster, 'node')}"
     pods = f'"{layout.interface_prefix}*"'
@@ -117,7 +122,9 @@ table {table} {{
   }}
 }}
 """
-    return base + render_elements(layout.cluster, "add", leases)
+    if layout.dual:
+        base += second_family.render_node_rules(layout, forward6_before)
+    return base + render_elements(layout.cluster, "add", leases, layout.address6_of if layout.dual else None)
 
 
 def route_to_rules(layout: NetworkLayout, range_: str, metric: int = 0) -> netlink.Message:
@@ -147,13 +154,24 @@ class NodeNetwork:
         try:
             # the comment of the table remembers what to restore, so the table comes first
             before = _forward_before(self._nftables) or _read_forward()
-            self._nftables.run(render_node_table(self._layout, before, leases))
+            before6 = self._forward6_before() if self._layout.dual else ""
+            self._nftables.run(render_node_table(self._layout, before, leases, before6))
             self._add_inside_address()
             if _read_forward() != "1":
                 IP_FORWARD.write_text("1")
+            if self._layout.dual:
+                self._node.send(*second_family.node_messages(self._layout))
+                second_family.forward(self._node)
         except (OSError, NftablesError) as error:
             raise NetworkFailure(f"cannot set up the node's network: {error}") from error
         self._ready = True
+
+    def _forward6_before(self) -> str:
+        """What IPv6 forwarding was before the first dual-stack cluster of this machine came."""
+        names = _comments(self._nftables)
+        clusters = [name.removeprefix("carob-").removesuffix("-node") for name in names]
+        found = [one.forward for one in (second_family.remembered(self._nftables, c) for c in clusters) if one]
+        return min(found, default=second_family.read_forward())
 
     def _add_inside_address(self) -> None:
         pods = self._layout.pod_network
@@ -200,7 +218,7 @@ class Network:
         self._flows = flows
         self._nftables = nftables
         self._addresses = AddressBook(state_folder / "addresses", layout, clock)
-        self.host_ports = HostPorts(layout.cluster, nftables)
+        self.host_ports = HostPorts(layout.cluster, nftables, layout.address6_of if layout.dual else None)
         self.node = NodeNetwork(layout, node, nftables)
         self.services = ServiceTable(layout, nftables, flows)
         self.policies = PolicyTable(layout, nftables)
@@ -252,20 +270,26 @@ class Network:
         Blocking. Raises: NetworkFailure.
         """
         layout = self.layout
-        fixed = {layout.service_range, layout.load_balancer_range}
+        fixed = {layout.service_range, layout.load_balancer_range, layout.service_range6, layout.load_balancer_range6}
         # the table remembers what the routes are to: it comes first and goes last
         before = further_ranges(self._nftables, layout.cluster) - fixed
         self.services.set_ranges([*further, *before])
         wanted = {str(one) for one in service_networks(layout, further)} - fixed
         try:
-            for route in self._netlink.routes():
+            for route in self._routes():
                 if is_further(route, before - wanted):
                     self._netlink.send(netlink.delete_route(route))
             for text in wanted - before:
-                self._netlink.send(route_to_rules(layout, text, FURTHER_METRIC))
+                lead = second_family.route_to_rules if ":" in text else route_to_rules
+                self._netlink.send(lead(layout, text, FURTHER_METRIC))
         except OSError as error:
             raise NetworkFailure(f"cannot lead to further services: {error}") from error
         self.services.set_ranges(further)
+
+    def _routes(self) -> Iterator[Route]:
+        yield from self._netlink.routes()
+        if self.layout.dual:
+            yield from self._netlink.routes(socket.AF_INET6)
 
     def close(self) -> None:
         """Let go of sockets; everything stays as it is."""
@@ -278,15 +302,15 @@ class Network:
 
 def further_ranges(nftables: Nftables, cluster: str) -> set[str]:
     """All ranges that the table of services knows; none where there is no such table."""
-    try:
-        found = nftables.query(f"list set inet {table_name(cluster, 'services')} ranges")
-    except NftablesError:
-        return set()
-    elements = [one for entry in found for one in entry.get("set", {}).get("elem", ())]
-    prefixes = [one["prefix"] for one in elements if isinstance(one, dict) and "prefix" in one]
-    return {f"{one['addr']}/{one['len']}" for one in prefixes} | {
-        f"{one}/32" for one in elements if isinstance(one, str)
-    }
+    table = f"inet {table_name(cluster, 'services')}"
+    found: set[str] = set()
+    for name, length in (("ranges", 32), ("ranges6", 128)):
+        try:
+            ranges = second_family.elements(nftables, table, name)
+        except NftablesError:
+            return found
+        found |= {one if "/" in one else f"{one}/{length}" for one in ranges}
+    return found
 
 
 def is_further(route: Route, ranges: Iterable[str]) -> bool:
@@ -309,7 +333,7 @@ def open_network(layout: NetworkLayout, state_folder: Path, clock: Clock) -> Net
     try:
         node = netlink.Netlink()
         try:
-            flows = Conntrack()
+            flows = Conntrack(dual=layout.dual)
         except BaseException:
             node.close()
             raise
@@ -400,6 +424,7 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
             _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 32), failures)
         if mine["forward"] == "0" and not comments:
             IP_FORWARD.write_text("0")
+    _remove_second(cluster, node, nftables, list(comments), failures)
     # last, because the comment in there knows the rest
     names = {table_name(cluster, part) for part in PARTS}
     for entry in nftables.query("list tables"):
@@ -409,6 +434,24 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
                 nftables.run(f"delete table {table['family']} {table['name']}")
             except NftablesError as error:
                 failures.append(f"table {table['name']}: {error}")
+
+
+def _remove_second(
+    cluster: str, node: netlink.Netlink, nftables: Nftables, others: Iterable[str], failures: list[str]
+) -> None:
+    """What the cluster has in IPv6; `others`: the node tables of other clusters, which may want to forward."""
+    mine = second_family.remembered(nftables, cluster)
+    if mine is None:
+        return
+    ranges = (*mine.ranges, *(one for one in further_ranges(nftables, cluster) if ":" in one))
+    for route in node.routes(socket.AF_INET6):
+        if second_family.leads_to(route, ranges):
+            _attempt(node, netlink.delete_route(route), failures)
+    for address in mine.addresses:
+        _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 128), failures)
+    clusters = (name.removeprefix("carob-").removesuffix("-node") for name in others)
+    if mine.forward == "0" and not any(second_family.remembered(nftables, one) for one in clusters):
+        second_family.stop_forwarding()
 
 
 def _within(route: Route, pods: str, cluster_length: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 Inside the Pod: `eth0` with a /32 address and a default route through the node's inside address, which is declared on
 the link. On the node: the other end of the pair, and a /32 route to the Pod through it. Both ends know each other's
-hardware address for good.
+hardware address for good. In a dual-stack cluster both have the same in IPv6.
 
 The wire itself takes packets of 64 KiB, and from Pod to Pod of one node they are that large: it is the number of packets
 that costs, not their size. Every other way keeps to the size of the way out of the machine, which its route says.
@@ -119,7 +119,7 @@ class PodNetwork:
             if isinstance(error, OSError):
                 raise NetworkFailure(f"sandbox {request.sandbox_id}: {error}") from error
             raise
-        return [lease.address]
+        return [lease.address, self._layout.address6_of(lease.address)] if self._layout.dual else [lease.address]
 
     def detach(self, request: Request) -> None:
         """Take back the addresses and host ports; the namespace may be gone already. Idempotent.
@@ -163,8 +163,27 @@ class PodNetwork:
                 netlink.replace_neighbour(link.index, gateway, self._layout.host_mac),
                 *routes,
             )
+            if self._layout.dual:
+                inside.send(*self._second_inside(link.index, lease))
             # what each end may send: the Pod, and the node to the Pod
             _limit(inside, link.index, limits[0])
+
+    def _second_inside(self, index: int, lease: Lease) -> list[netlink.Message]:
+        """The Pod's side in IPv6."""
+        gateway = self._layout.inside_address6
+        return [
+            netlink.replace_address(index, self._layout.address6_of(lease.address), 128),
+            netlink.replace_neighbour(index, gateway, self._layout.host_mac),
+            netlink.replace_route("::", 0, index=index, gateway=gateway, onlink=True),
+        ]
+
+    def _second_outside(self, index: int, lease: Lease) -> list[netlink.Message]:
+        """The node's side in IPv6."""
+        layout, address = self._layout, self._layout.address6_of(lease.address)
+        return [
+            netlink.replace_neighbour(index, address, mac_of(lease.address)),
+            netlink.replace_route(address, 128, index=index, source=layout.inside_address6, protocol=ROUTE_PROTOCOL),
+        ]
 
     def _make_pair(self, sandbox_id: str, lease: Lease) -> None:
         name = self._layout.interface_name(sandbox_id)
@@ -212,6 +231,8 @@ class PodNetwork:
                 protocol=ROUTE_PROTOCOL,
             ),
         )
+        if self._layout.dual:
+            self._node.send(*self._second_outside(link.index, lease))
         _limit(self._node, link.index, bucket_of(request.annotations, INGRESS))
 
     def _delete_pair(self, name: str) -> None:

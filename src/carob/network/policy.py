@@ -1,6 +1,7 @@
 """Network policy in nftables: who may reach whom through this node. A Pod without a policy costs two look-ups.
 
-The maps `egress` and `ingress` lead from a Pod's address to the chain of all policies that select it. In a chain, what
+The maps `egress` and `ingress` (`egress6`, `ingress6`) lead from a Pod's address to the chain of all policies that
+select it. In a chain, what
 is allowed returns, and the end drops. Peers and ports stand in sets, so that Pods come and go without a rule changing.
 Answers to what was allowed pass; so does what a Pod sends to itself. The node itself reaches its Pods and is reached
 by them: only forwarded packets are looked at. Source: Kubernetes NetworkPolicy documentation.
@@ -26,6 +27,9 @@ ADDRESSES = "type ipv4_addr"
 RANGES = "type ipv4_addr; flags interval"
 PORTS = "type inet_proto . inet_service; flags interval"
 NAMED_PORTS = "type ipv4_addr . inet_proto . inet_service"
+ADDRESSES6 = "type ipv6_addr"
+RANGES6 = "type ipv6_addr; flags interval"
+NAMED_PORTS6 = "type ipv6_addr . inet_proto . inet_service"
 
 
 class PolicyRules(Struct):
@@ -43,7 +47,7 @@ class PolicyRules(Struct):
 def render_base(layout: NetworkLayout) -> str:
     """The script that makes the table anew without a policy."""
     table = f"inet {table_name(layout.cluster, 'policy')}"
-    return f"""
+    base = f"""
 add table {table}
 delete table {table}
 table {table} {{
@@ -62,6 +66,26 @@ table {table} {{
     ip saddr . ip daddr @itself accept
     ip saddr vmap @egress
     ip daddr vmap @ingress
+  }}
+}}
+"""
+    if not layout.dual:
+        return base
+    return f"""{base}
+table {table} {{
+  set itself6 {{
+    type ipv6_addr . ipv6_addr
+  }}
+  map egress6 {{
+    type ipv6_addr : verdict
+  }}
+  map ingress6 {{
+    type ipv6_addr : verdict
+  }}
+  chain forward {{
+    ip6 saddr . ip6 daddr @itself6 accept
+    ip6 saddr vmap @egress6
+    ip6 daddr vmap @ingress6
   }}
 }}
 """

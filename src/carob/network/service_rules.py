@@ -8,7 +8,7 @@ A packet costs a constant number of look-ups, however many services there are:
 
 With session affinity the number drawn is looked up in `choices`, which gives a lasting number for the endpoint, and
 that is remembered in `affinity` by client. Clients from outside may get endpoints of their own (`OUTSIDE`). Node ports
-have maps of the same shape without the address. So a changed endpoint is two or three changed elements, never a rule.
+have maps of the same shape without the address, IPv6 has maps of the same shape with a 6 behind their names. So a changed endpoint is two or three changed elements, never a rule.
 
 Pure.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.network.layout import table_name
 
@@ -29,14 +29,25 @@ if TYPE_CHECKING:
 OUTSIDE = 1 << 20
 """Where the numbers of the endpoints for outside clients begin."""
 MAX_REMEMBERED_CLIENTS = 65536
+AFFINITY_SEED = 0x6361726F
+"""Every rule must make the same number of a client."""
+
+
+ANY_NODE6 = "::"
 
 
 class ServicePort(NamedTuple):
-    """Where a service listens: `protocol` is `tcp`, `udp` or `sctp`; no address: a port of every node address."""
+    """Where a service listens: `protocol` is `tcp`, `udp` or `sctp`; no address: a port of every node address (`::`: of
+    every IPv6 one)."""
 
     address: str
     protocol: str
     port: int
+
+    @property
+    def on_node(self) -> bool:
+        """Whether it is a port of the node itself."""
+        return self.address in ("", ANY_NODE6)
 
 
 class Endpoint(NamedTuple):
@@ -62,17 +73,18 @@ class Backends(NamedTuple):
 
 class How(NamedTuple):
     """A way to choose, one chain each: of `inside` endpoints, or of `outside` ones for outside clients (-1: the same),
-    remembered for `sticky_seconds`; `node`: by port alone."""
+    remembered for `sticky_seconds`; `node`: by port alone; `six`: in IPv6."""
 
     node: bool
     inside: int
     outside: int = -1
     sticky_seconds: int = 0
+    six: bool = False
 
     @property
     def chain(self) -> str:
         """Its chain's name."""
-        name = f"{'node_' if self.node else ''}pick_{self.inside}"
+        name = f"{'node_' if self.node else ''}pick{'6' if self.six else ''}_{self.inside}"
         if self.outside >= 0:
             name += f"_outside_{self.outside}"
         return name + (f"_sticky_{self.sticky_seconds}" if self.sticky_seconds else "")
@@ -82,42 +94,49 @@ Elements = dict[tuple[str, str], str]
 """Set or map and key, to the value (empty in a set)."""
 
 
+def family_mark(address: str) -> str:
+    """What the names of sets and maps for an address or range end with: `6` in IPv6, nothing in IPv4."""
+    return "6" if ":" in address else ""
+
+
 def how_of(service: ServicePort, backends: Backends) -> How | None:
     """How to choose among the backends; None if there is no endpoint."""
     if not backends.endpoints and not backends.outside:
         return None
     outside = -1 if backends.outside is None else len(backends.outside)
-    return How(not service.address, len(backends.endpoints), outside, backends.sticky_seconds)
+    six = bool(family_mark(service.address))
+    return How(service.on_node, len(backends.endpoints), outside, backends.sticky_seconds, six)
 
 
 def elements_of(service: ServicePort, backends: Backends) -> Elements:
     """Everything that a service's port puts into maps and sets."""
-    node = "" if service.address else "node_"
+    node, six = "node_" if service.on_node else "", family_mark(service.address)
     key = f"{service.protocol} . {service.port}"
-    if service.address:
+    if not node:
         key = f"{service.address} . {key}"
     found: Elements = {}
-    if service.address and backends.sources:
-        found["guarded", key] = ""
-        networks = ipaddress.collapse_addresses(ipaddress.IPv4Network(text, strict=False) for text in backends.sources)
-        for network in networks:
-            found["allowed", f"{key} . {network}"] = ""
+    if not node and backends.sources:
+        found[f"guarded{six}", key] = ""
+        kind = ipaddress.IPv6Network if six else ipaddress.IPv4Network
+        sources: list[Any] = [kind(text, strict=False) for text in backends.sources]
+        for network in ipaddress.collapse_addresses(sources):
+            found[f"allowed{six}", f"{key} . {network}"] = ""
     how = how_of(service, backends)
     if how is None:
         if backends.drops:
-            found[f"{node}services", key] = "drop"
+            found[f"{node}services{six}", key] = "drop"
         else:
-            found[f"{node}refused", key] = ""
+            found[f"{node}refused{six}", key] = ""
         return found
-    found[f"{node}services", key] = f"goto {how.chain}"
+    found[f"{node}services{six}", key] = f"goto {how.chain}"
     marks = lasting_numbers([*backends.endpoints, *(backends.outside or ())]) if backends.sticky_seconds else {}
     for start, endpoints in ((0, backends.endpoints), (OUTSIDE, backends.outside or ())):
         for number, endpoint in enumerate(endpoints, start):
             mark = number
             if marks:
                 mark = marks[endpoint]
-                found[f"{node}choices", f"{key} . {number}"] = str(mark)
-            found[f"{node}endpoints", f"{key} . {mark}"] = f"{endpoint.address} . {endpoint.port}"
+                found[f"{node}choices{six}", f"{key} . {number}"] = str(mark)
+            found[f"{node}endpoints{six}", f"{key} . {mark}"] = f"{endpoint.address} . {endpoint.port}"
     return found
 
 
@@ -151,7 +170,7 @@ def _rules(layout: NetworkLayout, how: How) -> Iterator[str]:
         return
     inside = how._replace(outside=-1).chain if how.inside else ""
     verdict = f"goto {inside}" if inside else "drop"
-    yield f"ip saddr {layout.cluster_range} {verdict}"
+    yield f"ip6 saddr {layout.cluster_range6} {verdict}" if how.six else f"ip saddr {layout.cluster_range} {verdict}"
     yield f"fib saddr type local {verdict}"
     if how.outside:
         yield from _choose(how, how.outside, OUTSIDE)
@@ -160,9 +179,9 @@ def _rules(layout: NetworkLayout, how: How) -> Iterator[str]:
 
 
 def _choose(how: How, count: int, offset: int) -> Iterator[str]:
-    node = "node_" if how.node else ""
-    service = "meta l4proto . th dport" if how.node else "ip daddr . meta l4proto . th dport"
-    lead = f"dnat ip to {service} . ct mark map @{node}endpoints"
+    node, six = "node_" if how.node else "", "6" if how.six else ""
+    service = "meta l4proto . th dport" if how.node else f"ip{six} daddr . meta l4proto . th dport"
+    lead = f"dnat ip{six} to {service} . ct mark map @{node}endpoints{six}"
     draw = f"ct mark set numgen random mod {count}" + (f" offset {offset}" if offset else "")
     # a packet that meets a change on its way may have been sent here by the old state and look up in the new one, where
     # there are fewer; the first is there as long as any is
@@ -173,16 +192,25 @@ def _choose(how: How, count: int, offset: int) -> Iterator[str]:
         yield first
         yield lead
         return
-    client = f"ip saddr . {service}"
-    remember = f"update @{node}affinity {{ {client} timeout {how.sticky_seconds}s : ct mark }}"
-    yield f"ct mark set {client} map @{node}affinity"
+    client = f"ip{six} saddr . {service}"
+    if six:
+        # nft 1.0.6 writes no keys of more than 16 bytes here. Two clients of one number share an endpoint, no more
+        client = f"jhash {client} mod {0xFFFFFFFF} seed {AFFINITY_SEED:#x}"
+    remember = f"update @{node}affinity{six} {{ {client} timeout {how.sticky_seconds}s : ct mark }}"
+    forget = f"delete @{node}affinity{six} {{ {client} : ct mark }}"
     # a remembered endpoint that has gone is not found here, and the next lines choose anew; an update changes only
     # the timeout of what is there, so that must go first
-    yield f"ct mark != 0 {remember} {lead}"
-    yield f"ct mark != 0 delete @{node}affinity {{ {client} : ct mark }}"
+    if six:
+        yield f"ct mark set {client}"
+        yield f"ct mark set ct mark map @{node}affinity{six} {remember} {lead}"
+        yield forget
+    else:
+        yield f"ct mark set {client} map @{node}affinity"
+        yield f"ct mark != 0 {remember} {lead}"
+        yield f"ct mark != 0 {forget}"
     for number in (draw, first):
         yield number
-        yield f"ct mark set {service} . ct mark map @{node}choices"
+        yield f"ct mark set {service} . ct mark map @{node}choices{six}"
         yield f"{remember} {lead}"
 
 
@@ -191,21 +219,29 @@ def needed_chains(how: How) -> list[How]:
     return [how._replace(outside=-1), how] if how.outside >= 0 and how.inside else [how]
 
 
-def service_networks(layout: NetworkLayout, further: Iterable[str] = ()) -> list[ipaddress.IPv4Network]:
-    """The ranges whose addresses Services alone have; of further ones those that hold no address of Pods or nodes."""
-    others = [ipaddress.IPv4Network(text) for text in (layout.cluster_range, layout.segment_range) if text]
-    own = [ipaddress.IPv4Network(text) for text in (layout.service_range, layout.load_balancer_range) if text]
-    asked = [ipaddress.IPv4Network(text) for text in further]
-    own += [one for one in asked if not any(one.overlaps(other) for other in others)]
-    return list(ipaddress.collapse_addresses(own))
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def service_networks(layout: NetworkLayout, further: Iterable[str] = ()) -> list[Network]:
+    """The ranges whose addresses Services alone have; of further ones those that hold no address of Pods or nodes, and
+    are of a family that the node has."""
+    others = (layout.cluster_range, layout.segment_range, layout.cluster_range6, layout.segment_range6)
+    own = (layout.service_range, layout.load_balancer_range, layout.service_range6, layout.load_balancer_range6)
+    kept = [ipaddress.ip_network(text) for text in others if text]
+    asked = [ipaddress.ip_network(text) for text in further]
+    ranges: list[Any] = [ipaddress.ip_network(text) for text in own if text]
+    ranges += [one for one in asked if not any(one.overlaps(other) for other in kept)]
+    families = (4, 6) if layout.dual else (4,)
+    return [one for v in families for one in ipaddress.collapse_addresses(r for r in ranges if r.version == v)]
 
 
 def render_base(layout: NetworkLayout, further: Iterable[str] = ()) -> str:
     """The script that makes the table anew without a service, with these further ranges."""
     table = f"inet {table_name(layout.cluster, 'services')}"
-    ranges = ", ".join(map(str, service_networks(layout, further)))
+    networks = service_networks(layout, further)
+    ranges = ", ".join(str(one) for one in networks if one.version == 4)
     spared = f"ip daddr {layout.dns_address} return" if layout.dns_address else ""
-    return f"""
+    base = f"""
 add table {table}
 delete table {table}
 table {table} {{
@@ -217,8 +253,8 @@ table {table} {{
   set addresses {{
     type ipv4_addr
   }}
-{_maps("", "ipv4_addr . inet_proto . inet_service")}
-{_maps("node_", "inet_proto . inet_service")}
+{render_maps("", "ipv4_addr . inet_proto . inet_service")}
+{render_maps("node_", "inet_proto . inet_service")}
   set guarded {{
     type ipv4_addr . inet_proto . inet_service
   }}
@@ -269,24 +305,79 @@ table {table} {{
   }}
 }}
 """
+    if not layout.dual:
+        return base
+    return base + render_services6(layout, [one for one in networks if one.version == 6])
 
 
-def _maps(prefix: str, service: str) -> str:
-    return f"""  map {prefix}services {{
+def render_services6(layout: NetworkLayout, ranges: Iterable[Network]) -> str:
+    """What the table has besides, for IPv6: the same again. IPv4 packets pay one comparison."""
+    table = f"inet {table_name(layout.cluster, 'services')}"
+    port = "meta l4proto . th dport"
+    spared = f"ip6 daddr {layout.dns_address6} return" if layout.dns_address6 else ""
+    return f"""
+table {table} {{
+  set ranges6 {{
+    type ipv6_addr
+    flags interval
+    elements = {{ {", ".join(map(str, ranges))} }}
+  }}
+  set addresses6 {{
+    type ipv6_addr
+  }}
+{render_maps("", "ipv6_addr . inet_proto . inet_service", "6")}
+{render_maps("node_", "inet_proto . inet_service", "6")}
+  set guarded6 {{
+    type ipv6_addr . inet_proto . inet_service
+  }}
+  set allowed6 {{
+    type ipv6_addr . inet_proto . inet_service . ipv6_addr
+    flags interval
+  }}
+  chain strangers6 {{
+    ip6 daddr . {port} . ip6 saddr != @allowed6 drop
+  }}
+  chain dispatch6 {{
+    ip6 daddr . {port} @guarded6 jump strangers6
+    ip6 daddr . {port} vmap @services6
+    fib daddr type local {port} vmap @node_services6
+  }}
+  chain postrouting {{
+    ct status dnat ip6 daddr {layout.cluster_range6} ip6 daddr != {layout.pod_range6} ip6 saddr != {layout.pod_range6} oifname != "lo" fib saddr type != local masquerade fully-random
+  }}
+  chain refuse6 {{
+    ct state established return
+    ip6 daddr . {port} @refused6 goto refusal
+    {port} @node_refused6 fib daddr type local goto refusal
+    ip6 daddr != @ranges6 return
+    {spared}
+    ip6 daddr @addresses6 goto refusal
+    drop
+  }}
+}}
+insert rule {table} dispatch meta nfproto ipv6 goto dispatch6
+insert rule {table} refuse meta nfproto ipv6 goto refuse6
+"""
+
+
+def render_maps(prefix: str, service: str, six: str = "") -> str:
+    """The maps of services that are met by `service`."""
+    address, client = ("ipv6_addr", "mark") if six else ("ipv4_addr", f"ipv4_addr . {service}")
+    return f"""  map {prefix}services{six} {{
     type {service} : verdict
   }}
-  map {prefix}endpoints {{
-    type {service} . mark : ipv4_addr . inet_service
+  map {prefix}endpoints{six} {{
+    type {service} . mark : {address} . inet_service
   }}
-  map {prefix}choices {{
+  map {prefix}choices{six} {{
     type {service} . mark : mark
   }}
-  map {prefix}affinity {{
-    type ipv4_addr . {service} : mark
+  map {prefix}affinity{six} {{
+    type {client} : mark
     size {MAX_REMEMBERED_CLIENTS}
     flags dynamic,timeout
   }}
-  set {prefix}refused {{
+  set {prefix}refused{six} {{
     type {service}
   }}"""
 

@@ -16,12 +16,15 @@ from carob.base.log import get_logger
 from carob.host.nftables import NftablesError
 from carob.network.layout import NetworkFailure
 from carob.network.service_rules import (
+    ANY_NODE6,
     Backends,
     Elements,
     Endpoint,
     How,
+    Network,
     ServicePort,
     elements_of,
+    family_mark,
     how_of,
     needed_chains,
     render_base,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from carob.host.nftables import Nftables
     from carob.network.layout import NetworkLayout
 
-__all__ = ["Backends", "Endpoint", "ServicePort", "ServiceTable"]
+__all__ = ["ANY_NODE6", "Backends", "Endpoint", "ServicePort", "ServiceTable"]
 
 UDP = 17
 _log = get_logger("network")
@@ -63,12 +66,12 @@ class ServiceTable:
             self._ranges = service_networks(self._layout, further)
             self._change(wanted, render_base(self._layout, further))
 
-    def set_ranges(self, further: Iterable[str]) -> list[ipaddress.IPv4Network]:
+    def set_ranges(self, further: Iterable[str]) -> list[Network]:
         """Let Services alone have the addresses of these ranges too; what is theirs now. Raises: NetworkFailure."""
         with self._lock:
             ranges = service_networks(self._layout, further)
-            old: Elements = {("ranges", str(one)): "" for one in self._ranges}
-            new: Elements = {("ranges", str(one)): "" for one in ranges}
+            old: Elements = {_of_ranges(one): "" for one in self._ranges}
+            new: Elements = {_of_ranges(one): "" for one in ranges}
             touched = set(self._addresses)
             old |= self._range_addresses(touched, self._addresses, self._ranges)
             new |= self._range_addresses(touched, self._addresses, ranges)
@@ -137,11 +140,11 @@ class ServiceTable:
                 self._applied[service] = backends
 
     @staticmethod
-    def _range_addresses(touched: set[str], counted: Counter[str], ranges: Iterable[ipaddress.IPv4Network]) -> Elements:
+    def _range_addresses(touched: set[str], counted: Counter[str], ranges: Iterable[Network]) -> Elements:
         return {
-            ("addresses", address): ""
+            (f"addresses{family_mark(address)}", address): ""
             for address in touched
-            if address and counted[address] > 0 and any(ipaddress.IPv4Address(address) in one for one in ranges)
+            if address and counted[address] > 0 and any(ipaddress.ip_address(address) in one for one in ranges)
         }
 
     def _forget(self, changed: set[ServicePort]) -> None:
@@ -152,7 +155,7 @@ class ServiceTable:
                 return False
             service = ServicePort(flow.address, "udp", flow.port)
             if service not in changed:
-                service = ServicePort("", "udp", flow.port)
+                service = ServicePort(ANY_NODE6 if family_mark(flow.address) else "", "udp", flow.port)
                 # a node port is met by its number; an unrelated flow to the same number was never translated
                 if service not in changed or flow.answers_from == flow.address:
                     return False
@@ -165,3 +168,8 @@ class ServiceTable:
         except OSError as error:
             # the rules are right; only clients that never pause may go on to the old place for a while
             _log.warning("stale UDP flows stay: %s", error)
+
+
+def _of_ranges(one: Network) -> tuple[str, str]:
+    """The set and the element of a range."""
+    return f"ranges{family_mark(str(one))}", str(one)

@@ -55,17 +55,25 @@ class NetworkAgent:
         self._clock = clock
         self._node = node
         self._kubelet = kubelet
-        self._dns_address = cluster.dns_address
+        self._dns_addresses = [one for one in (cluster.dns_address, cluster.dns_address6) if one]
+        dual = bool(cluster.service_cidr6)
         self._slices = Informer(client, discovery_v1.EndpointSlice, clock)
         self._proxy = ServiceProxy(
-            kubelet.services, self._slices, network.services, self._place, clock, spared=[cluster.dns_address]
+            kubelet.services,
+            self._slices,
+            network.services,
+            self._place,
+            clock,
+            spared=self._dns_addresses,
+            dual=dual,
         )
         self._health = HealthPorts(kubelet.services, self._slices, self._place)
         self._policies = PolicyAgent(client, network.policies, node, clock)
         kubelet.gate.opened_by(self._policies.admit)
         self._routes = NodeRouteAgent(client, network.routes, node, clock)
         self._ranges = ServiceRangeAgent(client, network.lead_services, clock)
-        zone = Zone(cluster.domain, (cluster.service_cidr, cluster.pod_cidr))
+        ranges = (cluster.service_cidr, cluster.pod_cidr, cluster.service_cidr6, cluster.pod_cidr6)
+        zone = Zone(cluster.domain, [one for one in ranges if one])
         self._names = ClusterDns(kubelet.services, self._slices, zone)
         self._upstreams = Upstreams(client, self._resolvers, clock)
         self._dns = DnsServer(zone, Forwarder(self._upstreams.servers_of, clock, randomness))
@@ -88,7 +96,7 @@ class NetworkAgent:
 
     async def run(self) -> None:
         """Run all parts; one that crashes is run again, the others go on. Raises: OSError when nobody can be heard."""
-        await self._dns.open(self._dns_address)
+        await self._dns.open(self._dns_addresses)
         parts = {
             "service proxy": self._proxy.run,
             "names": self._names.run,
@@ -119,7 +127,7 @@ class NetworkAgent:
             servers = parse_resolv_conf(RESOLV_CONF.read_text()).servers
         except OSError:
             return []
-        return [s for s in servers if s != self._dns_address and _is_address(s)]
+        return [s for s in servers if s not in self._dns_addresses and _is_address(s)]
 
 
 def _is_address(text: str) -> bool:

@@ -205,6 +205,14 @@ class NodeProcess:
             api_port=api_port,
             dns_address=cluster.dns_address,
             load_balancer_range=cluster.load_balancer_range,
+            inside_address6=self._node.inside_address6,
+            node_address6=self._node.address6,
+            pod_range6=self._node.pod_cidr6,
+            cluster_range6=cluster.pod_cidr6,
+            service_range6=cluster.service_cidr6,
+            segment_range6="" if self._node.apart else cluster.segment_range6,
+            dns_address6=cluster.dns_address6,
+            load_balancer_range6=cluster.load_balancer_range6,
             cni=cni_places(self._node),
         )
 
@@ -251,6 +259,7 @@ class NodeProcess:
             cgroup_root=node_cgroup(cluster, node),
             static_folder=str(self._folder / "manifests"),
             node_ip=node.address,
+            node_ip6=node.address6,
             server_port=node.kubelet_port,
             cluster_domain=cluster.domain,
             cluster_dns=(cluster.dns_address,),
@@ -262,6 +271,7 @@ class NodeProcess:
             lease_seconds=max(1, round(cluster.node_monitor_grace_seconds)),
             lease_renew_seconds=cluster.node_monitor_grace_seconds / SIGNS_OF_LIFE,
             pod_cidr=node.pod_cidr,
+            pod_cidr6=node.pod_cidr6,
             first_user_id=first_id(node.pod_cidr),
         )
 

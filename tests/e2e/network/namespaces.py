@@ -18,6 +18,10 @@ CLONE_NEWNET = 0x40000000
 ANSWER_SECONDS = 15
 
 
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 class Namespace:
     """Runs functions inside a network namespace of its own."""
 
@@ -42,7 +46,7 @@ class Namespace:
 
     def serve(self, address: str, port: int, greeting: bytes) -> socket.socket:
         """Greet every TCP connection to this address with the greeting and the caller's address, until closed."""
-        server = self.call(lambda: socket.create_server((address, port)))
+        server = self.call(lambda: socket.create_server((address, port), family=family_of(address)))
 
         def answer() -> None:
             while True:
@@ -58,7 +62,7 @@ class Namespace:
 
     def serve_udp(self, address: str, port: int, greeting: bytes) -> socket.socket:
         def make() -> socket.socket:
-            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made = socket.socket(family_of(address), socket.SOCK_DGRAM)
             made.bind((address, port))
             return made
 
@@ -90,7 +94,7 @@ class Namespace:
 
     def fetch_udp(self, address: str, port: int) -> str:
         def ask() -> str:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+            with socket.socket(family_of(address), socket.SOCK_DGRAM) as connection:
                 connection.settimeout(3)
                 connection.connect((address, port))
                 connection.send(b"hello")

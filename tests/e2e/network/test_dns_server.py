@@ -61,7 +61,7 @@ async def open_somewhere(server: DnsServer, world: World) -> None:
     for _ in range(50):
         world.port = free_port()
         try:
-            await server.open(ADDRESS, world.port)
+            await server.open([ADDRESS], world.port)
         except OSError:
             continue
         return

@@ -50,7 +50,7 @@ def test_a_second_range_makes_a_cluster_dual_stack() -> None:
     assert (node.pod_cidr, node.pod_cidr6) == ("10.100.3.0/24", "fd00:42:0:3::/64")
     assert (node.address6, node.inside_address6) == ("fd00:42:0:fe::4", "fd00:42:0:fe::4")
     ranges.apply(cluster, given, new=False)
-    with pytest.raises(CommandError, match="has 10.100.0.0/16,fd00:42::/56 and .* for its whole life"):
+    with pytest.raises(CommandError, match=r"has 10\.100\.0\.0/16,fd00:42::/56 and .* for its whole life"):
         ranges.apply(cluster, parsed("--cluster-cidr", "10.100.0.0/16"), new=False)
 
 

@@ -16,6 +16,8 @@ from carob.network.dns import messages
 from carob.network.dns.messages import MAX_TCP_BYTES, SERVER_FAILURE, Question
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from carob.network.dns.forward import Forwarder
     from carob.network.dns.zone import Answer, Zone
 
@@ -35,16 +37,18 @@ class DnsServer:
         self._packets: dict[bytes, bytes] = {}
         self._generation = zone.generation
         self._group: TaskGroup | None = None
-        self._transport: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
+        self._transports: list[asyncio.DatagramTransport] = []
+        self._servers: list[asyncio.Server] = []
         self._connections = 0
 
-    async def open(self, address: str, port: int = PORT) -> None:
-        """Listen on both. Raises: OSError, and then on neither."""
+    async def open(self, addresses: Sequence[str], port: int = PORT) -> None:
+        """Listen on these, UDP and TCP. Raises: OSError, and then on none."""
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, port))
         try:
-            self._server = await asyncio.start_server(self._serve, address, port)
+            for address in addresses:
+                transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, port))
+                self._transports.append(transport)
+                self._servers.append(await asyncio.start_server(self._serve, address, port))
         except OSError:
             self.close()
             raise
@@ -60,16 +64,13 @@ class DnsServer:
 
     def close(self) -> None:
         """Stop listening; idempotent."""
-        if self._transport is not None:
-            self._transport.close()
-        if self._server is not None:
-            self._server.close()
+        for transport in self._transports:
+            transport.close()
+        for server in self._servers:
+            server.close()
 
-    def received(self, data: bytes, client: Any) -> None:
-        """A question over UDP."""
-        transport = self._transport
-        if transport is None:
-            return
+    def received(self, data: bytes, client: Any, transport: asyncio.DatagramTransport) -> None:
+        """A question over UDP, which came by `transport`."""
         kept = self._kept(data)
         if kept is not None:
             transport.sendto(data[:2] + kept, client)
@@ -81,17 +82,19 @@ class DnsServer:
         if answer is None:
             assert isinstance(question, Question)
             if self._group is not None:
-                self._group.spawn(self._answer_later(question, data, client), "dns question")
+                self._group.spawn(self._answer_later(question, data, client, transport), "dns question")
             return
         if isinstance(question, Question):
             answer = messages.fit(answer, question.room_bytes)
             self._keep(data, answer)
         transport.sendto(answer, client)
 
-    async def _answer_later(self, question: Question, data: bytes, client: Any) -> None:
+    async def _answer_later(
+        self, question: Question, data: bytes, client: Any, transport: asyncio.DatagramTransport
+    ) -> None:
         answer = messages.fit(await self._elsewhere(question, data), question.room_bytes)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(answer, client)
+        if not transport.is_closing():
+            transport.sendto(answer, client)
 
     def _answer_now(self, question: Question | bytes) -> bytes | None:
         """The answer if nobody else must be asked."""
@@ -164,8 +167,12 @@ class _Udp(asyncio.DatagramProtocol):
     def __init__(self, server: DnsServer) -> None:
         self._server = server
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
     def datagram_received(self, data: bytes, address: Any) -> None:
-        self._server.received(data, address)
+        self._server.received(data, address, self._transport)
 
     def error_received(self, error: Exception) -> None:
         _log.debug("%s", error)

@@ -48,6 +48,21 @@ def dashed(address: str) -> str:
     return address.replace(".", "-").replace(":", "-")
 
 
+def _address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Whose reverse name it is."""
+    try:
+        if name.endswith(".in-addr.arpa"):
+            return ipaddress.IPv4Address(".".join(reversed(name.removesuffix(".in-addr.arpa").split("."))))
+        if name.endswith(".ip6.arpa"):
+            digits = "".join(reversed(name.removesuffix(".ip6.arpa").split(".")))
+            # a name of fewer labels is a whole range's
+            return ipaddress.IPv6Address(bytes.fromhex(digits)) if len(name) == _REVERSE6_LENGTH else None
+    except ValueError:
+        pass
+    return None
+
+
+_REVERSE6_LENGTH = len(ipaddress.IPv6Address("::").reverse_pointer)
 _DASHED = re.compile(r"(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})")
 
 
@@ -100,14 +115,8 @@ class Zone:
         """Whether only this zone knows the name."""
         if name == self.domain or name.endswith(f".{self.domain}"):
             return True
-        if not name.endswith(".in-addr.arpa"):
-            return False
-        parts = name.removesuffix(".in-addr.arpa").split(".")
-        try:
-            address = ipaddress.ip_address(".".join(reversed(parts)))
-        except ValueError:
-            return False
-        return name in self._names or any(address in one for one in self._ranges)
+        address = _address_of(name)
+        return address is not None and (name in self._names or any(address in one for one in self._ranges))
 
     def lookup(self, name: str, kind: str) -> Answer:
         """The answer for a name that `covers` said yes to. `kind` may be ANY."""
@@ -144,8 +153,15 @@ class Zone:
             return
         label, _, namespace = name.removesuffix(suffix).partition(".")
         found = _DASHED.fullmatch(label)
-        if found and namespace and "." not in namespace and all(int(part) < 256 for part in found.groups()):
+        if not namespace or "." in namespace:
+            return
+        if found and all(int(part) < 256 for part in found.groups()):
             yield Record(name, "A", ".".join(str(int(part)) for part in found.groups()))
+        elif not found and "%" not in label:
+            try:
+                yield Record(name, "AAAA", str(ipaddress.IPv6Address(label.replace("-", ":"))))
+            except ValueError:
+                return
 
     def _extra(self, records: Iterable[Record]) -> tuple[Record, ...]:
         """The addresses of what SRV records lead to."""

@@ -1,0 +1,267 @@
+"""A dual-stack node with real packets: what holds in IPv4 holds in IPv6."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from namespaces import Namespace, stop
+from test_packets import LAYOUT, Mapping, Request, World, _connect_outside, _loopback_up
+
+from carob.host import netlink
+from carob.host.nftables import open_nftables, table_names
+from carob.network.node import remove_everything
+from carob.network.second_family import SETTINGS
+from carob.network.services import ANY_NODE6, Backends, Endpoint, ServicePort
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not SETTINGS.exists(), reason="needs a kernel with IPv6"),
+]
+
+DUAL = replace(
+    LAYOUT,
+    dns_address="10.43.0.10",
+    inside_address6="fd00:42::1",
+    pod_range6="fd00:42::/64",
+    cluster_range6="fd00:42::/56",
+    service_range6="fd00:43::/108",
+    segment_range6="fd00:42:0:fe::/64",
+    dns_address6="fd00:43::a",
+    load_balancer_range6="fd00:42:0:ff::/64",
+)
+NODE_OUTER, OUTSIDE = "2001:db8::1", "2001:db8::2"
+WEB = ServicePort("fd00:43::77", "tcp", 80)
+UDP = ServicePort("fd00:43::77", "udp", 53)
+NODE_WEB = ServicePort(ANY_NODE6, "tcp", 30080)
+EXTERNAL = ServicePort("2001:db8:7::7", "tcp", 80)
+
+
+class DualWorld(World):
+    def pod(self, request: Request) -> tuple[Namespace, str]:
+        """A Pod and its second address."""
+        network = self.network
+        assert network is not None
+        pod = Namespace()
+        self.made.append(pod)
+        pod.call(_loopback_up)
+        _, address = pod.call(lambda: network.pods.attach(request))
+        return pod, address
+
+    def servers_of(self, count: int) -> tuple[list[Namespace], tuple[Endpoint, ...]]:
+        """Pods that tell who they are on TCP 8080 and UDP 5353."""
+        pods, endpoints = [], []
+        for number in range(count):
+            pod, address = self.pod(Request(f"server-{number}"))
+            greeting = f"pod{number}".encode()
+            self.servers += [pod.serve(address, 8080, greeting), pod.serve_udp(address, 5353, greeting)]
+            pods.append(pod)
+            endpoints.append(Endpoint(address, 8080))
+        return pods, tuple(endpoints)
+
+    def apply(self, changes: dict[ServicePort, Backends | None]) -> None:
+        assert self.network is not None
+        self.network.services.apply(changes)
+
+
+def give_addresses(world: World) -> None:
+    """IPv6 on the wire between the node and the outside host, which sends all that it does not know to the node."""
+
+    def give(address: str, gateway: str = "") -> None:
+        with netlink.Netlink() as here:
+            link = here.link("eth0")
+            assert link is not None
+            here.send(netlink.replace_address(link.index, address, 64))
+            if gateway:
+                here.send(netlink.replace_route("2001:db8:7::", 48, index=link.index, gateway=gateway))
+
+    world.node.call(lambda: give(NODE_OUTER))
+    world.outside.call(lambda: give(OUTSIDE, NODE_OUTER))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[DualWorld]:
+    world = DualWorld(tmp_path)
+    _connect_outside(world)
+    give_addresses(world)
+    world.start(DUAL)
+    yield world
+    for server in world.servers:
+        stop(server)
+    if world.network is not None:
+        world.network.close()
+    for namespace in (*world.made, world.outside, world.node):
+        namespace.close()
+
+
+def test_pods_reach_each_other_the_node_and_the_world(world: DualWorld) -> None:
+    one, first = world.pod(Request("sandbox-1"))
+    two, second = world.pod(Request("sandbox-2"))
+    assert (first, second) == ("fd00:42::2", "fd00:42::3")
+    world.servers += [
+        two.serve(second, 80, b"two"),
+        two.serve("10.42.0.3", 80, b"two"),
+        world.node.serve("fd00:42::1", 6443, b"api"),
+        world.outside.serve(OUTSIDE, 80, b"world"),
+    ]
+    assert one.fetch(second, 80) == f"two {first}"
+    assert one.fetch("10.42.0.3", 80) == "two 10.42.0.2"
+    assert world.node.fetch(second, 80) == "two fd00:42::1"
+    assert one.fetch("fd00:42::1", 6443) == f"api {first}"
+    # the outside host has no route to Pods: it must see the node
+    assert one.fetch(OUTSIDE, 80) == f"world {NODE_OUTER}"
+    with pytest.raises(OSError, match="unreachable"):
+        one.fetch("fd00:42::6", 80)
+
+
+def test_services_spread_connections_and_change(world: DualWorld) -> None:
+    (first, *_), endpoints = world.servers_of(3)
+    world.apply({WEB: Backends(endpoints)})
+    client, address = world.pod(Request("client"))
+    for caller, seen in ((client, address), (world.node, "fd00:42::1")):
+        answers = Counter(caller.fetch(WEB.address, 80) for _ in range(60))
+        assert {text.split()[1] for text in answers} == {seen}
+        assert len(answers) == 3
+    assert {first.fetch(WEB.address, 80).split()[0] for _ in range(40)} == {"pod0", "pod1", "pod2"}
+    world.apply({WEB: Backends(endpoints[:1])})
+    assert first.fetch(WEB.address, 80) == "pod0 fd00:42::1", "a Pod reaches itself"
+    world.apply({WEB: Backends(endpoints, sticky_seconds=100)})
+    assert len({client.fetch(WEB.address, 80) for _ in range(20)}) == 1
+
+
+def test_a_service_without_endpoints_refuses_at_once(world: DualWorld) -> None:
+    world.apply({WEB: Backends(), NODE_WEB: Backends(), EXTERNAL: Backends(), UDP: Backends()})
+    client, _ = world.pod(Request("client"))
+    for caller, address, port in (
+        (client, WEB.address, 80),
+        (world.node, WEB.address, 80),
+        (client, WEB.address, 81),
+        (client, "fd00:42::1", 30080),
+        (world.outside, NODE_OUTER, 30080),
+        (world.outside, EXTERNAL.address, 80),
+    ):
+        with pytest.raises(ConnectionRefusedError):
+            caller.fetch(address, port)
+    world.apply({WEB: None, UDP: None})
+    with pytest.raises(TimeoutError):
+        client.fetch(WEB.address, 80, timeout=0.3)
+
+
+def test_clients_outside_reach_node_ports_and_external_addresses(world: DualWorld) -> None:
+    (pod, _), endpoints = world.servers_of(2)
+    four = (Endpoint("10.42.0.2", 8080),)
+    world.servers.append(pod.serve("10.42.0.2", 8080, b"four"))
+    world.apply({NODE_WEB: Backends(endpoints), ServicePort("", "tcp", 30080): Backends(four)})
+    assert world.outside.fetch(NODE_OUTER, 30080).split()[1] == OUTSIDE
+    assert world.outside.fetch("198.51.100.1", 30080) == "four 198.51.100.2"
+    assert pod.fetch("fd00:42::1", 30080).startswith("pod")
+    assert world.node.fetch(NODE_OUTER, 30080).startswith("pod")
+    world.apply({EXTERNAL: Backends(endpoints, outside=endpoints[1:], sources=("2001:db8::/64", "fd00:42::/56"))})
+    assert {world.outside.fetch(EXTERNAL.address, 80) for _ in range(10)} == {f"pod1 {OUTSIDE}"}
+    world.apply({EXTERNAL: Backends(endpoints, sources=("2001:db8:99::/64",))})
+    with pytest.raises(TimeoutError):
+        world.outside.fetch(EXTERNAL.address, 80, timeout=0.3)
+
+
+def test_datagrams_go_on_to_who_is_left(world: DualWorld) -> None:
+    _, endpoints = world.servers_of(2)
+    here, there = (Endpoint(one.address, 5353) for one in endpoints)
+    client, _ = world.pod(Request("client"))
+    world.apply({UDP: Backends((here,))})
+
+    def open_socket() -> socket.socket:
+        made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        made.settimeout(5)
+        made.connect((UDP.address, 53))
+        return made
+
+    with client.call(open_socket) as asking:
+        asking.send(b"hello")
+        assert asking.recv(100).startswith(b"pod0")
+        world.apply({UDP: Backends((there,))})
+        asking.send(b"hello")
+        assert asking.recv(100).startswith(b"pod1")
+
+
+def test_host_ports_lead_to_the_family_that_was_asked(world: DualWorld) -> None:
+    both, only6, only4 = Mapping(8080, 80), Mapping(8081, 80, host_ip="::"), Mapping(8082, 80, host_ip="0.0.0.0")
+    one = Mapping(8083, 80, host_ip=NODE_OUTER)
+    pod, address = world.pod(Request("sandbox-1", (both, only6, only4, one)))
+    world.servers += [pod.serve(address, 80, b"six"), pod.serve("10.42.0.2", 80, b"four")]
+    for port in (8080, 8081, 8083):
+        assert world.outside.fetch(NODE_OUTER, port) == f"six {OUTSIDE}"
+    for port in (8080, 8082):
+        assert world.outside.fetch("198.51.100.1", port) == "four 198.51.100.2"
+    for where, port in ((NODE_OUTER, 8082), ("198.51.100.1", 8081), ("fd00:42::1", 8083)):
+        with pytest.raises(ConnectionRefusedError):
+            world.outside.fetch(where, port) if where != "fd00:42::1" else pod.fetch(where, port)
+    assert pod.fetch("fd00:42::1", 8080) == "six fd00:42::1", "a Pod reaches itself"
+    assert world.network is not None
+    world.network.pods.detach(Request("sandbox-1"))
+    with pytest.raises(ConnectionRefusedError):
+        world.outside.fetch(NODE_OUTER, 8080)
+
+
+def traces() -> object:
+    """What a cluster could leave in the namespace of the calling thread."""
+    nftables = open_nftables()
+    try:
+        tables = table_names(nftables, "carob-")
+    finally:
+        nftables.close()
+    with netlink.Netlink() as node:
+        return (
+            tables,
+            sorted((a.address, a.index) for a in node.addresses(socket.AF_INET6) if not a.address.startswith("fe80")),
+            sorted((r.destination, r.prefix_length, r.protocol) for r in node.routes(socket.AF_INET6)),
+            (SETTINGS / "all/forwarding").read_text(),
+        )
+
+
+def test_nothing_is_left(tmp_path: Path) -> None:
+    world = DualWorld(tmp_path)
+    try:
+        world.node.call(_loopback_up)
+        before = world.node.call(traces)
+        network = world.start(DUAL)
+        world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
+        world.node.call(lambda: network.lead_services(["fd00:43::/108", "fd00:99::/112"]))
+        assert world.node.call((SETTINGS / "all/forwarding").read_text).strip() == "1"
+        network.close()
+        # a restarted agent remembers what forwarding was before the first one
+        world.start(DUAL).close()
+        world.node.call(lambda: remove_everything(LAYOUT.cluster, tmp_path))
+        assert world.node.call(traces) == before
+    finally:
+        for namespace in (*world.made, world.outside, world.node):
+            namespace.close()
+
+
+def test_a_node_goes_on_listening_to_its_routers(tmp_path: Path) -> None:
+    world = DualWorld(tmp_path)
+    try:
+        _connect_outside(world)
+
+        def hear() -> None:
+            with netlink.Netlink() as node:
+                link = node.link("eth0")
+                assert link is not None
+                node.send(netlink.replace_address(link.index, NODE_OUTER, 64))
+                node.send(netlink.replace_route("::", 0, index=link.index, gateway=OUTSIDE, protocol=9))
+
+        world.node.call(hear)
+        world.start(DUAL).close()
+        assert world.node.call((SETTINGS / "eth0/accept_ra").read_text).strip() == "2"
+        assert world.node.call((SETTINGS / "lo/accept_ra").read_text).strip() == "1"
+    finally:
+        world.outside.close()
+        world.node.close()
