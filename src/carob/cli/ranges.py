@@ -84,6 +84,14 @@ def need_families(cluster: Cluster) -> None:
         )
 
 
+def need_own_network(cluster: Cluster) -> None:
+    """See that carob itself gives a dual-stack cluster's Pods their addresses. Raises: CommandError."""
+    for node in cluster.nodes if cluster.pod_cidr6 else ():
+        flag = "cni-conf-dir" if node.cni_conf_dir else "container-runtime-endpoint" if node.runtime_endpoint else ""
+        if flag:
+            raise CommandError(f"error: --{flag}: not for a dual-stack cluster; name IPv4 ranges only")
+
+
 def _words(range_: str, range6: str) -> str:
     return ",".join(filter(None, (range_, range6)))
 

@@ -125,6 +125,7 @@ def run(arguments: Arguments) -> int:
             node_size.apply_to_all(cluster, arguments)
             cni_options.apply(cluster, arguments)
             runtime_options.apply(cluster, arguments)
+            ranges.need_own_network(cluster)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)

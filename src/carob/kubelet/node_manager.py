@@ -159,7 +159,7 @@ class NodeManager:
         await self._client.patch(
             core_v1.Node,
             self._options.node_name,
-            patch={"status": tree},
+            patch={"status": _replacing_addresses(tree)},
             patch_type="strategic",
             subresource="status",
         )
@@ -266,6 +266,14 @@ class NodeManager:
                 ),
             )
         )
+
+
+def _replacing_addresses(status: dict[str, Any]) -> dict[str, Any]:
+    """Addresses are merged by their type, so two of one type must replace all. Source: `fixupPatchForNodeStatusAddresses`."""
+    addresses = status.get("addresses", [])
+    if len({one["type"] for one in addresses}) == len(addresses):
+        return status
+    return status | {"addresses": [*addresses, {"$patch": "replace"}]}
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

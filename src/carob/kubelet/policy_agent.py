@@ -16,7 +16,7 @@ from carob.api.types import core_v1, networking_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
 from carob.client.informer import Informer
-from carob.kubelet.policy_rules import Peer, compile_policies
+from carob.kubelet.policy_rules import DualPeer, Peer, PeerAddress, compile_policies
 from carob.network.layout import NetworkFailure
 
 if TYPE_CHECKING:
@@ -37,14 +37,16 @@ class Table(Protocol):
 
 
 class PolicyAgent:
-    """`run` until cancelled."""
+    """`run` until cancelled; `dual`: the table knows IPv6 too."""
 
-    def __init__(self, client: Client, table: Table, node: str, clock: Clock) -> None:
+    def __init__(self, client: Client, table: Table, node: str, clock: Clock, *, dual: bool = False) -> None:
         self._table = table
+        self._dual = dual
+        self._kind: type[Peer] = DualPeer if dual else Peer
         self._node = node
         self._clock = clock
         self._policies = Informer(client, networking_v1.NetworkPolicy, clock)
-        self._pods = Informer(client, Peer, clock, name="policy peers")
+        self._pods = Informer(client, self._kind, clock, name="policy peers")
         self._namespaces = Informer(client, core_v1.Namespace, clock, name="policy namespaces")
         self._signal = Signal()
         self._synced = asyncio.Event()
@@ -62,8 +64,10 @@ class PolicyAgent:
         address = next((one for one in addresses if ":" not in one), "")
         if not address or not len(self._policies):
             return
-        peer = codec.decode(Peer, codec.encode(pod))
+        peer = codec.decode(self._kind, codec.encode(pod))
         peer.spec.node_name, peer.status.pod_ip = self._node, address
+        if isinstance(peer, DualPeer):
+            peer.status.pod_ips = tuple(PeerAddress(ip=one) for one in addresses)
         self._early[address] = peer
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
@@ -97,7 +101,7 @@ class PolicyAgent:
     async def _program(self) -> None:
         namespaces = {one.metadata.name: one.metadata.labels for one in self._namespaces.items()}
         waiting, self._waiting = self._waiting, []
-        wanted = compile_policies(self._policies.items(), self._peers(), namespaces, self._node)
+        wanted = compile_policies(self._policies.items(), self._peers(), namespaces, self._node, dual=self._dual)
         while True:
             try:
                 await asyncio.to_thread(self._table.apply, wanted)
@@ -133,4 +137,4 @@ class PolicyAgent:
 
 
 def _seen(pod: Peer) -> object:
-    return pod.metadata.labels, pod.status.pod_ip, pod.spec.node_name
+    return pod.metadata.labels, pod.status.pod_ip, pod.address6, pod.spec.node_name

@@ -1,7 +1,8 @@
 """What NetworkPolicies mean for the Pods of one node.
 
 Pure: objects in, `PolicyRules` out. Source: `networking.k8s.io/v1` NetworkPolicy.
-Differs: IPv4 only; peers on the host's network are met by ipBlock alone.
+Shape: a rule has lines for IPv4 and, in a dual-stack cluster, lines for IPv6; their sets end with a 6.
+Differs: peers on the host's network are met by ipBlock alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from msgspec import Raw, Struct, field
 from carob.api.resources import add_view
 from carob.api.selectors import NOTHING, SelectorError, from_struct
 from carob.api.types import core_v1
-from carob.network.policy import ADDRESSES, NAMED_PORTS, PORTS, RANGES, PolicyRules
+from carob.network.policy import (
+    ADDRESSES,
+    ADDRESSES6,
+    NAMED_PORTS,
+    NAMED_PORTS6,
+    PORTS,
+    RANGES,
+    RANGES6,
+    PolicyRules,
+)
+from carob.network.service_rules import family_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,8 +91,32 @@ class Peer(Struct, kw_only=True, gc=False):
                     return port.container_port
         return 0
 
+    @property
+    def address6(self) -> str:
+        """Its second address; empty in a cluster of one family."""
+        return ""
+
+
+class PeerAddress(Struct, kw_only=True, frozen=True, gc=False):
+    ip: str = ""
+
+
+class DualPeerStatus(PeerStatus, kw_only=True, gc=False):
+    pod_ips: tuple[PeerAddress, ...] = field(default=(), name="podIPs")
+
+
+class DualPeer(Peer, kw_only=True, gc=False):
+    """A Pod of a dual-stack cluster."""
+
+    status: DualPeerStatus = field(default_factory=DualPeerStatus)
+
+    @property
+    def address6(self) -> str:
+        return next((one.ip for one in self.status.pod_ips if ":" in one.ip), "")
+
 
 add_view(Peer, core_v1.Pod)
+add_view(DualPeer, core_v1.Pod)
 
 
 def directions(policy: networking_v1.NetworkPolicy) -> list[str]:
@@ -97,15 +132,24 @@ def compile_policies(
     pods: Iterable[Peer],
     namespaces: Mapping[str, Mapping[str, str]],
     node: str,
+    *,
+    dual: bool = False,
 ) -> PolicyRules:
-    """The rules of a node. Shape: `namespaces` are labels by name."""
-    return _Compiler([pod for pod in pods if pod.counts], namespaces, node).compile(policies)
+    """The rules of a node. Shape: `namespaces` are labels by name. `dual`: the node has IPv6, too."""
+    return _Compiler([pod for pod in pods if pod.counts], namespaces, node, dual=dual).compile(policies)
+
+
+Match = tuple[str, str]
+"""A part of a rule, and the family that it is about: empty for both, `4` or `6`."""
 
 
 class _Compiler:
-    def __init__(self, pods: Sequence[Peer], namespaces: Mapping[str, Mapping[str, str]], node: str) -> None:
+    def __init__(
+        self, pods: Sequence[Peer], namespaces: Mapping[str, Mapping[str, str]], node: str, *, dual: bool
+    ) -> None:
         self._namespaces = namespaces
         self._node = node
+        self._dual = dual
         self._by_namespace: dict[str, list[Peer]] = {}
         for pod in pods:
             self._by_namespace.setdefault(pod.metadata.namespace, []).append(pod)
@@ -120,12 +164,14 @@ class _Compiler:
             for direction in directions(policy):
                 lines = self._direction(policy, direction, here)
                 for pod in here:
-                    selecting.setdefault((direction, pod.status.pod_ip), []).append((_key(policy), lines))
+                    for address in filter(None, (pod.status.pod_ip, pod.address6)):
+                        selecting.setdefault((direction, address), []).append((_key(policy), lines))
         for (direction, address), found in selecting.items():
+            six = family_mark(address)
             chain = f"{direction}-{_short(','.join(key for key, _ in found))}"
             self._rules.chains[chain] = [line for _, lines in found for line in lines] + ["drop"]
-            self._rules.elements[direction, address] = f"jump {chain}"
-            self._rules.elements["itself", f"{address} . {address}"] = ""
+            self._rules.elements[f"{direction}{six}", address] = f"jump {chain}"
+            self._rules.elements[f"itself{six}", f"{address} . {address}"] = ""
         return self._rules
 
     def _select(self, policy: networking_v1.NetworkPolicy) -> list[Peer]:
@@ -151,30 +197,40 @@ class _Compiler:
         ports: Sequence[networking_v1.NetworkPolicyPort],
         here: Sequence[Peer],
     ) -> list[str]:
-        side = "ip saddr" if direction == INGRESS else "ip daddr"
+        side = "saddr" if direction == INGRESS else "daddr"
         found = [pod for peer in peers if peer.ip_block is None for pod in self._peers(peer, namespace)]
-        whom: list[str] = []
+        whom: list[Match] = []
         if not peers:
-            whom.append("")
+            whom.append(("", ""))
         if any(peer.ip_block is None for peer in peers):
             self._set(f"{name}-pods", ADDRESSES, {pod.status.pod_ip for pod in found})
-            whom.append(f"{side} @{name}-pods ")
+            whom.append((f"ip {side} @{name}-pods ", "4"))
+            if self._dual:
+                self._set(f"{name}-pods6", ADDRESSES6, {pod.address6 for pod in found if pod.address6})
+                whom.append((f"ip6 {side} @{name}-pods6 ", "6"))
         blocks = [peer.ip_block for peer in peers if peer.ip_block is not None]
         if blocks:
-            self._set(f"{name}-blocks", RANGES, _blocks(blocks))
-            whom.append(f"{side} @{name}-blocks ")
+            self._set(f"{name}-blocks", RANGES, _blocks(blocks, 4))
+            whom.append((f"ip {side} @{name}-blocks ", "4"))
+            if self._dual:
+                self._set(f"{name}-blocks6", RANGES6, _blocks(blocks, 6))
+                whom.append((f"ip6 {side} @{name}-blocks6 ", "6"))
         # a named port is one of the Pod that is reached
         reached = (
             here if direction == INGRESS else found if peers else [p for g in self._by_namespace.values() for p in g]
         )
-        return [f"{who}{where}return" for who in whom for where in self._ports(name, ports, reached)]
+        ways = self._ports(name, ports, reached)
+        return [f"{who}{where}return" for who, one in whom for where, other in ways if {one, other} != {"4", "6"}]
 
-    def _ports(self, name: str, ports: Sequence[networking_v1.NetworkPolicyPort], reached: Sequence[Peer]) -> list[str]:
+    def _ports(
+        self, name: str, ports: Sequence[networking_v1.NetworkPolicyPort], reached: Sequence[Peer]
+    ) -> list[Match]:
         if not ports:
-            return [""]
-        found: list[str] = []
+            return [("", "")]
+        found: list[Match] = []
         numbers: dict[str, list[tuple[int, int]]] = {}
         named: set[str] = set()
+        named6: set[str] = set()
         has_names = False
         for port in ports:
             protocol = port.protocol or "TCP"
@@ -184,6 +240,8 @@ class _Compiler:
                     number = pod.port(port.port, protocol)
                     if number:
                         named.add(f"{pod.status.pod_ip} . {protocol.lower()} . {number}")
+                    if number and pod.address6:
+                        named6.add(f"{pod.address6} . {protocol.lower()} . {number}")
             elif port.port is None:
                 numbers.setdefault(protocol.lower(), []).append((0, 65535))
             else:
@@ -191,10 +249,13 @@ class _Compiler:
         if numbers:
             keys = {f"{p} . {_span(*one)}" for p, spans in numbers.items() for one in _joined(spans)}
             self._set(f"{name}-ports", PORTS, keys)
-            found.append(f"meta l4proto . th dport @{name}-ports ")
+            found.append((f"meta l4proto . th dport @{name}-ports ", ""))
         if has_names:
             self._set(f"{name}-named", NAMED_PORTS, named)
-            found.append(f"ip daddr . meta l4proto . th dport @{name}-named ")
+            found.append((f"ip daddr . meta l4proto . th dport @{name}-named ", "4"))
+            if self._dual:
+                self._set(f"{name}-named6", NAMED_PORTS6, named6)
+                found.append((f"ip6 daddr . meta l4proto . th dport @{name}-named6 ", "6"))
         return found
 
     def _peers(self, peer: networking_v1.NetworkPolicyPeer, own: str) -> list[Peer]:
@@ -245,21 +306,24 @@ def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _blocks(blocks: Iterable[networking_v1.IPBlock]) -> list[str]:
-    """All addresses of the blocks without their exceptions, as ranges that do not overlap."""
-    left: list[ipaddress.IPv4Network] = []
+def _blocks(blocks: Iterable[networking_v1.IPBlock], version: int) -> list[str]:
+    """All addresses of the blocks of an IP version without their exceptions, as ranges that do not overlap."""
+    left: list[Any] = []
     for block in blocks:
-        if ":" in block.cidr:
+        whole = ipaddress.ip_network(block.cidr, strict=False)
+        if whole.version != version:
             continue
-        parts = [ipaddress.IPv4Network(block.cidr, strict=False)]
+        parts: list[Any] = [whole]
         for text in block.except_:
-            hole = ipaddress.IPv4Network(text, strict=False)
-            parts = [piece for part in parts for piece in _without(part, hole)]
+            hole = ipaddress.ip_network(text, strict=False)
+            if hole.version == version:
+                parts = [piece for part in parts for piece in _without(part, hole)]
         left += parts
     return [str(network) for network in ipaddress.collapse_addresses(left)]
 
 
-def _without(part: ipaddress.IPv4Network, hole: ipaddress.IPv4Network) -> list[ipaddress.IPv4Network]:
+def _without(part: Any, hole: Any) -> list[Any]:
+    """What is left of a range without another one of the same family."""
     if part.subnet_of(hole):
         return []
     return list(part.address_exclude(hole)) if hole.subnet_of(part) else [part]

@@ -75,10 +75,10 @@ table {table} {{
     dnat ip6 to meta l4proto . th dport map @host_ports6
   }}
   chain prerouting {{
-    meta nfproto ipv6 fib daddr type local jump to_host_port6
+    ip6 daddr != ::1 fib daddr type local jump to_host_port6
   }}
   chain output {{
-    meta nfproto ipv6 fib daddr type local jump to_host_port6
+    ip6 daddr != ::1 fib daddr type local jump to_host_port6
   }}
   chain postrouting {{
     ct status dnat ip6 saddr . ip6 daddr @itself6 snat ip6 to {layout.inside_address6}

@@ -340,7 +340,7 @@ table {table} {{
   chain dispatch6 {{
     ip6 daddr . {port} @guarded6 jump strangers6
     ip6 daddr . {port} vmap @services6
-    fib daddr type local {port} vmap @node_services6
+    ip6 daddr != ::1 fib daddr type local {port} vmap @node_services6
   }}
   chain postrouting {{
     ct status dnat ip6 daddr {layout.cluster_range6} ip6 daddr != {layout.pod_range6} ip6 saddr != {layout.pod_range6} oifname != "lo" fib saddr type != local masquerade fully-random

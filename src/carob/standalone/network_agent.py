@@ -68,7 +68,7 @@ class NetworkAgent:
             dual=dual,
         )
         self._health = HealthPorts(kubelet.services, self._slices, self._place)
-        self._policies = PolicyAgent(client, network.policies, node, clock)
+        self._policies = PolicyAgent(client, network.policies, node, clock, dual=dual)
         kubelet.gate.opened_by(self._policies.admit)
         self._routes = NodeRouteAgent(client, network.routes, node, clock)
         self._ranges = ServiceRangeAgent(client, network.lead_services, clock)

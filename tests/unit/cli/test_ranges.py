@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from carob.base.layout import Cluster
+from carob.base.layout import Cluster, NodeLayout
 from carob.cli import ranges
 from carob.cli.errors import CommandError
 from carob.cli.flags import Arguments, Flags
@@ -52,6 +52,13 @@ def test_a_second_range_makes_a_cluster_dual_stack() -> None:
     ranges.apply(cluster, given, new=False)
     with pytest.raises(CommandError, match=r"has 10\.100\.0\.0/16,fd00:42::/56 and .* for its whole life"):
         ranges.apply(cluster, parsed("--cluster-cidr", "10.100.0.0/16"), new=False)
+
+
+def test_plugins_and_other_runtimes_attach_pods_of_one_family() -> None:
+    node = NodeLayout("node-0", "10.42.0.1", "10.42.0.0/24", cni_conf_dir="/etc/cni/net.d")
+    ranges.need_own_network(Cluster("c", "s", "r", "l", nodes=[node]))
+    with pytest.raises(CommandError, match="--cni-conf-dir: not for a dual-stack cluster"):
+        ranges.need_own_network(Cluster("c", "s", "r", "l", nodes=[node], pod_cidr6="fd00:42::/56"))
 
 
 def test_a_small_second_range_has_room_for_fewer_nodes() -> None:

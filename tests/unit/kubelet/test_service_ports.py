@@ -7,7 +7,7 @@ from typing import Any
 from carob.api import codec
 from carob.api.types import core_v1, discovery_v1
 from carob.kubelet.service_ports import Place, listeners, service_of
-from carob.network.services import Backends, Endpoint, ServicePort
+from carob.network.services import ANY_NODE6, Backends, Endpoint, ServicePort
 
 HERE = Place("node-0", "z1")
 CLUSTER, NODE = ServicePort("10.43.0.7", "tcp", 80), ServicePort("", "tcp", 30080)
@@ -123,3 +123,37 @@ def test_hints_keep_traffic_near_if_every_endpoint_has_them() -> None:
         endpoint("10.42.1.2", "node-1", hints={"forNodes": [{"name": "node-1"}]}),
     )
     assert listeners(service(), [nodes], Place("node-1"))[CLUSTER].endpoints == (TWO,)
+
+
+def test_each_family_has_its_own_addresses_and_endpoints() -> None:
+    six = slice_of(endpoint("fd00:42::2"), addressType="IPv6")
+    both = service(
+        None,
+        [{"ip": "10.42.255.1", "ipMode": "VIP"}, {"ip": "fd00:42:0:ff::1", "ipMode": "VIP"}],
+        type="LoadBalancer",
+        clusterIPs=["10.43.0.7", "fd00:43::7"],
+        externalIPs=["192.0.2.7", "2001:db8::7"],
+        loadBalancerSourceRanges=["192.0.2.0/24", "2001:db8::/32"],
+    )
+    four, other = Backends((ONE, TWO)), Backends((Endpoint("fd00:42::2", 8080),))
+    in_four = {
+        CLUSTER: four,
+        NODE: four,
+        ServicePort("192.0.2.7", "tcp", 80): four,
+        ServicePort("10.42.255.1", "tcp", 80): four._replace(sources=("192.0.2.0/24",)),
+    }
+    in_six = {
+        ServicePort("fd00:43::7", "tcp", 80): other,
+        ServicePort(ANY_NODE6, "tcp", 30080): other,
+        ServicePort("2001:db8::7", "tcp", 80): other,
+        ServicePort("fd00:42:0:ff::1", "tcp", 80): other._replace(sources=("2001:db8::/32",)),
+    }
+    assert listeners(both, [BOTH, six], HERE) == in_four
+    assert listeners(both, [BOTH, six], HERE, dual=True) == in_four | in_six
+    single = service(type="NodePort", externalIPs=["2001:db8::7"])
+    assert set(listeners(single, [BOTH, six], HERE, dual=True)) == {CLUSTER, NODE}
+    only_six = service(clusterIP="fd00:43::7", clusterIPs=["fd00:43::7"], type="NodePort")
+    assert set(listeners(only_six, [six], HERE, dual=True)) == set(in_six) - {
+        ServicePort("2001:db8::7", "tcp", 80),
+        ServicePort("fd00:42:0:ff::1", "tcp", 80),
+    }

@@ -12,7 +12,7 @@ from carob.api.types import core_v1, discovery_v1
 from carob.kubelet.dns_records import records_of
 from carob.network.dns import messages
 from carob.network.dns.messages import Question
-from carob.network.dns.zone import Answer, Record, Zone
+from carob.network.dns.zone import Answer, Record, Zone, reverse_name
 
 DOMAIN = "cluster.local"
 
@@ -194,3 +194,22 @@ def test_kept_answers_grow_old() -> None:
     assert dnslib.DNSRecord.parse(messages.aged(packed, 5)).rr[0].ttl == 15
     reply.header.rcode = 2
     assert messages.time_to_live(bytes(reply.pack()), 30) == 0
+
+
+def test_a_second_family_has_names_and_addresses_too() -> None:
+    zone = Zone(DOMAIN, ["10.43.0.0/16", "fd00:43::/108"])
+    zone.put(
+        "a",
+        [
+            Record("web.cluster.local", "AAAA", "fd00:43::7"),
+            Record(reverse_name("fd00:43::7"), "PTR", "web.cluster.local"),
+        ],
+    )
+    assert zone.lookup(reverse_name("fd00:43::7"), "PTR").records[0].data == "web.cluster.local"
+    assert zone.covers(reverse_name("fd00:43::8")), "ours, though nobody has it"
+    assert not zone.covers(reverse_name("2001:db8::1"))
+    for strange in ("ip6.arpa", "x.ip6.arpa", "7.0.ip6.arpa", "g" + reverse_name("fd00:43::8")[1:]):
+        assert not zone.covers(strange)
+    (found,) = zone.lookup("fd00-42--7.shop.pod.cluster.local", "AAAA").records
+    assert found.data == "fd00:42::7"
+    assert zone.lookup("fd00-zz.shop.pod.cluster.local", "AAAA").code == 3
