@@ -1,8 +1,9 @@
 """Pods a second from their creation to their binding, on simulated nodes, through the API with commits on disk.
 
-`python -m bench.scheduling --nodes 1000 --pods 5000 basic anti-affinity` prints a line a workload. The Pods are created
-by this process while the scheduler works, as upstream's scheduler_perf does; they never start, so that nothing but
-creating and scheduling is measured. Needs no root.
+`python -m bench.scheduling` prints a line for each workload and size of the cluster (some 45 minutes);
+`python -m bench.scheduling --nodes 500 1000 --pods 5000 basic anti-affinity` some of them. The Pods are created by this
+process while the scheduler works, as upstream's scheduler_perf does; they never start, so that nothing but creating and
+scheduling is measured. Needs no root.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ CLIENTS = 16
 LIMIT_SECONDS = 300.0
 CHURN_SECONDS = 0.2
 SCALE_NODES, SCALE_PODS = 5000, 150_000
+SIZES = {500: 2500, 1000: 5000, 5000: 10_000}
+"""How many Pods are timed where there are so many nodes."""
+BACKLOG = 5000
 
 
 class Load:
@@ -131,6 +135,7 @@ class Placed(Watcher):
 class Rates(NamedTuple):
     """Pods a second of wall time, and of the server's processor time: the second hardly depends on who else works."""
 
+    pods: int
     rate: float
     rate_by_cpu: float
 
@@ -150,7 +155,7 @@ async def measure(bench: Bench, workload: Workload, nodes: int, pods: int) -> Ra
     if workload.before is not None:
         await load.until_placed([workload.before(n) for n in range(4 * nodes)])
     if workload.backlog is not None:
-        await load.create([workload.backlog(n) for n in range(pods)])
+        await load.create([workload.backlog(n) for n in range(BACKLOG)])
     count = min(pods, workload.most_each_node * nodes) if workload.most_each_node else pods
     server = bench.pids()["server"]
     before = cpu_seconds(server)
@@ -158,7 +163,7 @@ async def measure(bench: Bench, workload: Workload, nodes: int, pods: int) -> Ra
     seconds = await load.until_placed([workload.make(n) for n in range(count)])
     if churn is not None:
         churn.cancel()
-    return Rates(count / seconds, count / (cpu_seconds(server) - before))
+    return Rates(count, count / seconds, count / (cpu_seconds(server) - before))
 
 
 async def _churn(load: Load) -> None:
@@ -180,31 +185,36 @@ def main() -> None:
     """Run the workloads that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.scheduling", description=__doc__)
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=f"some of {', '.join(WORKLOADS)}")
-    parser.add_argument("--nodes", type=int)
-    parser.add_argument("--pods", type=int)
+    parser.add_argument("--nodes", type=int, nargs="+", help=f"default: {', '.join(map(str, SIZES))}")
+    parser.add_argument("--pods", type=int, help="how many are timed; by default it depends on the number of nodes")
     parser.add_argument("--scale", action="store_true", help="the scale run instead: 5,000 nodes, 150,000 Pods")
     arguments = parser.parse_args()
     if arguments.scale:
-        scale.run(Load, arguments.nodes or SCALE_NODES, arguments.pods or SCALE_PODS)
+        scale.run(Load, (arguments.nodes or [SCALE_NODES])[0], arguments.pods or SCALE_PODS)
         return
-    nodes, pods = arguments.nodes or 1000, arguments.pods or 5000
     for name in arguments.workloads:
-        workload = WORKLOADS[name]
-        with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
-            bench = Bench(Path(folder), f"bench-{os.getpid()}")
-            flags = ("--nodes", "0", "--simulated-nodes", str(nodes), "--simulated-start", "24h")
-            try:
-                bench.up(*flags, "--simulated-capacity", f"cpu={workload.cpu}", "--wait", "300s")
-                server = bench.pids()["server"]
-                found = uvloop.run(measure(bench, workload, nodes, pods))
-                memory = memory_bytes(server, "Pss") / 1e6
-                print(
-                    f"{name:24} {nodes:6,} nodes {found.rate:8,.0f} Pods/s "
-                    f"{found.rate_by_cpu:8,.0f} Pods/server CPU s {memory:6,.0f} MB",
-                    flush=True,
-                )
-            finally:
-                bench.down()
+        for nodes in arguments.nodes or SIZES:
+            run(name, nodes, arguments.pods or SIZES.get(nodes, 5 * nodes))
+
+
+def run(name: str, nodes: int, pods: int) -> None:
+    """One workload on a cluster of its own."""
+    workload = WORKLOADS[name]
+    with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
+        bench = Bench(Path(folder), f"bench-{os.getpid()}")
+        flags = ("--nodes", "0", "--simulated-nodes", str(nodes), "--simulated-start", "24h")
+        try:
+            bench.up(*flags, "--simulated-capacity", f"cpu={workload.cpu}", "--wait", "300s")
+            server = bench.pids()["server"]
+            found = uvloop.run(measure(bench, workload, nodes, pods))
+            memory = memory_bytes(server, "Pss") / 1e6
+            print(
+                f"{name:24} {nodes:6,} nodes {found.pods:7,} Pods {found.rate:8,.0f} Pods/s "
+                f"{found.rate_by_cpu:8,.0f} Pods/server CPU s {memory:6,.0f} MB",
+                flush=True,
+            )
+        finally:
+            bench.down()
 
 
 if __name__ == "__main__":

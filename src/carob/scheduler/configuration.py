@@ -20,19 +20,9 @@ from carob.api.durations import parse_duration
 from carob.api.validation import field
 from carob.scheduler import config_checks as checks
 from carob.scheduler import config_types as types
-from carob.scheduler.profiles import (
-    DEFAULT,
-    DEFAULT_NAME,
-    FILTERS,
-    LEAST,
-    POST_FILTERS,
-    SILENT,
-    SYSTEM_SPREAD,
-    WEIGHTS,
-    Configuration,
-    FitStrategy,
-    Profile,
-)
+from carob.scheduler.plugin_points import PointsError, expand
+from carob.scheduler.plugin_table import DEFAULTS, ENQUEUE, FILTER, POST, PRE, SCORE
+from carob.scheduler.profiles import DEFAULT, DEFAULT_NAME, LEAST, SYSTEM_SPREAD, Configuration, FitStrategy, Profile
 
 if TYPE_CHECKING:
     from carob.api.validation.field import Cause
@@ -144,7 +134,7 @@ def _profile(wrong: list[Cause], tree: types.ProfileTree, path: str, percentage:
     name = tree.scheduler_name if tree.scheduler_name is not None else DEFAULT_NAME
     if not name:
         wrong.append(field.required(f"{path}.schedulerName"))
-    disabled, weights, post, own = _plugins(tree.plugins or types.PluginsTree(), f"{path}.plugins", find)
+    plugins = _plugins(tree.plugins or types.PluginsTree(), f"{path}.plugins", name, find)
     own_percentage = tree.percentage_of_nodes_to_score
     more: dict[str, Any] = {}
     for i, one in enumerate(tree.plugin_config or []):
@@ -159,12 +149,8 @@ def _profile(wrong: list[Cause], tree: types.ProfileTree, path: str, percentage:
             more |= _ARGUMENTS[one.name](args) if one.name in _ARGUMENTS else {}
     return Profile(
         name=name,
-        disabled_filters=disabled,
-        post_filters=post,
-        weights=weights,
         percentage_of_nodes=_or(own_percentage, _or(percentage, 0)),
-        own_filters=tuple(own["filter"].items()),
-        own_scores=tuple(own["score"].items()),
+        **plugins,
         **more,
     )
 
@@ -173,56 +159,34 @@ def _or(value: int | None, usual: int) -> int:
     return usual if value is None else value
 
 
-def _plugins(
-    plugins: types.PluginsTree, path: str, find: Find
-) -> tuple[frozenset[str], dict[str, int], frozenset[str], dict[str, dict[str, Any]]]:
-    """Disabled filters, weights of the scores, who may speak when nothing fits, and the user's functions."""
-    disabled: set[str] = set()
-    post = set(POST_FILTERS)
-    weights = dict(WEIGHTS)
-    own: dict[str, dict[str, Any]] = {"filter": {}, "score": {}}
-    empty = types.PluginSetTree()
-    for point, where in (
-        ("multiPoint", plugins.multi_point or empty),
-        ("filter", plugins.filter or empty),
-        ("postFilter", plugins.post_filter or empty),
-        ("score", plugins.score or empty),
-    ):
-        everywhere = point == "multiPoint"
-        for one in where.disabled or []:
-            every = one.name == "*"
-            if everywhere or point == "filter":
-                disabled |= set(FILTERS) if every else {one.name}
-            if everywhere or point == "score":
-                for gone in list(weights) if every else [one.name]:
-                    weights.pop(gone, None)
-            if everywhere or point == "postFilter":
-                post -= set(POST_FILTERS) if every else {one.name}
-        for i, one in enumerate(where.enabled or []):
-            name, weight = one.name, one.weight or 0
-            here = f"{path}.{point}.enabled[{i}]"
-            if weight < 0:
-                raise ConfigurationError(f"{here}.weight: Invalid value: {weight}: must be a whole number of 0 or more")
-            if everywhere or point == "filter":
-                disabled.discard(name)
-            if (everywhere or point == "score") and name in WEIGHTS:
-                weights[name] = weight or WEIGHTS[name]
-            if (everywhere or point == "postFilter") and name in POST_FILTERS:
-                post.add(name)
-            if name not in FILTERS and name not in WEIGHTS and name not in SILENT and name not in POST_FILTERS:
-                _own(own, point, name, here, find)
-                if name in own["score"]:
-                    weights[name] = weight or 1
-    return frozenset(disabled), weights, frozenset(post), own
+def _plugins(tree: types.PluginsTree, path: str, profile: str, find: Find) -> dict[str, Any]:
+    """What a profile makes of its plugins. Raises: ConfigurationError."""
+    own: dict[str, dict[str, Any]] = {FILTER: {}, SCORE: {}}
+
+    def points_of(name: str) -> tuple[str, ...]:
+        for group, found in own.items():
+            made = find(group, name)
+            if made is not None:
+                found[name] = made
+        return tuple(group for group, found in own.items() if name in found)
+
+    try:
+        points = expand(tree, path, profile, points_of)
+    except PointsError as error:
+        raise ConfigurationError(str(error)) from error
+    return {
+        "disabled_filters": frozenset(_of_point(FILTER) - points[FILTER].keys()),
+        "disabled_before": frozenset(_of_point(PRE) - points[PRE].keys()),
+        "post_filters": frozenset(points[POST]),
+        "weights": points[SCORE],
+        "heeds_gates": "SchedulingGates" in points[ENQUEUE],
+        "own_filters": tuple((name, made) for name, made in own[FILTER].items() if name in points[FILTER]),
+        "own_scores": tuple((name, made) for name, made in own[SCORE].items() if name in points[SCORE]),
+    }
 
 
-def _own(own: dict[str, dict[str, Any]], point: str, name: str, path: str, find: Find) -> None:
-    for group in ("filter", "score") if point == "multiPoint" else (point,):
-        made = find(group, name) if group in own else None
-        if made is not None:
-            own[group][name] = made
-    if name not in own["filter"] and name not in own["score"]:
-        raise ConfigurationError(f'{path}.name: Invalid value: "{name}": no plugin and no entry point of this name')
+def _of_point(point: str) -> set[str]:
+    return {name for name, points in DEFAULTS.items() if point in points}
 
 
 def _fit(args: types.NodeResourcesFitArgs) -> dict[str, Any]:

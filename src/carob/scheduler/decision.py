@@ -62,7 +62,7 @@ def decide(pod: PodInfo, snapshot: Snapshot, *, keep: bool = True) -> NodeInfo |
     if hopeless is not None:
         return hopeless
     names = node_affinity.named_nodes(pod)
-    if names is not None and node_affinity.NAME not in snapshot.profile(pod).disabled_filters:
+    if names is not None and node_affinity.NAME not in snapshot.profile(pod).disabled_before:
         return _among_named(pod, snapshot, names)
     promised = snapshot.nominations.node_of(pod.key)
     if promised:
@@ -78,11 +78,12 @@ def without_nodes(pod: PodInfo, snapshot: Snapshot) -> Unschedulable | None:
     nodes = len(snapshot.nodes())
     if not nodes:
         return Unschedulable(NO_NODES)
-    if pod.volumes is not None and pod.volumes.refusal:
+    silent = snapshot.profile(pod).disabled_before
+    if pod.volumes is not None and pod.volumes.refusal and BINDING not in silent:
         return _refused(nodes, BINDING, pod.volumes.refusal)
     if pod.devices is not None and pod.devices.refusal:
         return _refused(nodes, DEVICES, pod.devices.refusal)
-    if node_affinity.named_nodes(pod) == frozenset():
+    if node_affinity.named_nodes(pod) == frozenset() and node_affinity.NAME not in silent:
         return _refused(nodes, node_affinity.NAME, node_affinity.CONFLICT)
     return None
 

@@ -28,6 +28,7 @@ from carob.scheduler.eviction import evict
 from carob.scheduler.filter.node_resources_fit import NAME as FIT
 from carob.scheduler.fitting import rejection_of
 from carob.scheduler.nodes import NodeInfo
+from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.pods import PodInfo
 from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.selecting_informers import SelectingInformers
@@ -177,7 +178,7 @@ class SchedulingLoop:
         elif not self._snapshot.is_assumed(key):
             pod = PodInfo(new)
             self._heed_promise(pod, old)
-            self._queue.add(pod)
+            self._queue.add(pod, heed_gates=self._snapshot.profile(pod).heeds_gates)
             self._signal.set()
 
     def _heed_promise(self, pod: PodInfo, old: PodView | None) -> None:
@@ -312,7 +313,8 @@ class SchedulingLoop:
             return
         self._snapshot.assume(pod, found.name)
         self._happenings.moved(pod)
-        plan = pod.volumes.plan(found) if pod.volumes is not None else None
+        binds = pod.volumes is not None and BINDING not in self._snapshot.profile(pod).disabled_filters
+        plan = pod.volumes.plan(found) if pod.volumes is not None and binds else None
         if plan is not None:
             self._storage.assume(plan, found.name)
         devices = pod.devices.plan(found) if pod.devices is not None and not pod.devices.empty else None

@@ -1,6 +1,6 @@
 """What a Pod's claims ask of a node: volumes that lie somewhere, volumes that are still to be chosen or made.
 
-Pure, over one look at the claims, volumes and classes. Source: scheduler plugins VolumeBinding and VolumeRestrictions
+Pure, over one look at the claims, volumes and classes. Source: scheduler plugin VolumeBinding
 (`volumebinding/{binder,volume_binding}.go`); the words are upstream's.
 """
 
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
     from carob.scheduler.volume_limits import VolumeLimits
 
 BINDING = "VolumeBinding"
-RESTRICTIONS = "VolumeRestrictions"
 _CONFLICT = Rejection(BINDING, ("node(s) had volume node affinity conflict",))
 _NOTHING = Rejection(BINDING, ("node(s) didn't find available persistent volumes to bind",))
 _NO_SPACE = Rejection(BINDING, ("node(s) did not have enough free storage",))
 _NO_VOLUME = Rejection(BINDING, ("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",))
-_ONE_POD = Rejection(
-    RESTRICTIONS,
-    ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",),
-    resolvable=True,
-)
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
@@ -66,8 +60,6 @@ class PodVolumes(Struct):
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Why the node cannot have the Pod; None if it can."""
-        if self.busy:
-            return _ONE_POD
         for volume in self.bound:
             if volume is None:
                 return _NO_VOLUME

@@ -11,45 +11,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from carob.api.types import core_v1
+from carob.scheduler.plugin_table import DEFAULT_WEIGHTS, DEFAULTS, SCORE
 
 if TYPE_CHECKING:
     from carob.scheduler.config_types import ExtenderTree
 
 DEFAULT_NAME = "default-scheduler"
-FILTERS = (
-    "NodeUnschedulable",
-    "NodeName",
-    "TaintToleration",
-    "NodeAffinity",
-    "NodePorts",
-    "NodeResourcesFit",
-    "NodeVolumeLimits",
-    "VolumeBinding",
-    "VolumeZone",
-    "PodTopologySpread",
-    "InterPodAffinity",
-    "DynamicResources",
-)
 # Source: scheduler `getDefaultPlugins`.
-WEIGHTS = {
-    "TaintToleration": 3,
-    "NodeAffinity": 2,
-    "PodTopologySpread": 2,
-    "InterPodAffinity": 2,
-    "DynamicResources": 2,
-    "NodeResourcesFit": 1,
-    "NodeResourcesBalancedAllocation": 1,
-    "ImageLocality": 1,
-}
-# plugins of upstream's that have no part of their own here: naming them changes nothing
-SILENT = frozenset(
-    [
-        "PrioritySort",
-        "DefaultBinder",
-        "SchedulingGates",
-        "VolumeRestrictions",
-    ]
-)
+WEIGHTS = {name: DEFAULT_WEIGHTS.get(name, 1) for name, points in DEFAULTS.items() if SCORE in points}
 LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
 LONGEST_EXTENDER_WAIT_SECONDS = 5.0
 """Where the configuration says nothing. Source: DefaultExtenderTimeout."""
@@ -79,6 +48,9 @@ class Profile(Struct, frozen=True):
 
     name: str = DEFAULT_NAME
     disabled_filters: frozenset[str] = frozenset()
+    disabled_before: frozenset[str] = frozenset()
+    """Filters that say nothing of a Pod before any node is looked at (`preFilter`)."""
+    heeds_gates: bool = True
     post_filters: frozenset[str] = frozenset(POST_FILTERS)
     weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     percentage_of_nodes: int = 0

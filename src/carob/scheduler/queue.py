@@ -75,9 +75,9 @@ class SchedulingQueue:
         """The Pod of this key, if it waits or is in flight."""
         return self._waiting.get(key)
 
-    def add(self, pod: PodInfo) -> None:
+    def add(self, pod: PodInfo, *, heed_gates: bool = True) -> None:
         """A Pod without a node came, or changed: try it (a changed one after its pause), unless it is gated."""
-        gated = bool(pod.view.spec.scheduling_gates)
+        gated = heed_gates and bool(pod.view.spec.scheduling_gates)
         waiting = self._waiting.get(pod.key)
         if waiting is None or waiting.pod.uid != pod.uid:
             self.delete(pod.key)

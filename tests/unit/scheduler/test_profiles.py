@@ -11,7 +11,9 @@ from worlds import node_view, pod, snapshot
 from carob.scheduler.configuration import API_VERSION, KIND, ConfigurationError, read
 from carob.scheduler.decision import Unschedulable, decide, nodes_to_find
 from carob.scheduler.nodes import NodeInfo
+from carob.scheduler.pod_volumes import PodVolumes
 from carob.scheduler.pods import PodInfo
+from carob.scheduler.profiles import DEFAULT, Profile
 from carob.scheduler.queue import SchedulingQueue
 from carob.scheduler.score import balanced_allocation, inter_pod_affinity
 from carob.scheduler.score.resources_fit import curve, rate
@@ -129,7 +131,8 @@ def test_another_name_is_another_profile() -> None:
         ({}, "no KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1"),
         (
             config(plugins={"score": {"enabled": [{"name": "Nix"}]}}),
-            'profiles[0].plugins.score.enabled[0].name: Invalid value: "Nix": no plugin and no entry point of this name',
+            'profiles[0].plugins.score.enabled[0].name: Invalid value: "Nix": ScorePlugin "Nix" does not exist, '
+            "nor an entry point of this name",
         ),
         (
             config(**strategy("Odd")),
@@ -150,6 +153,124 @@ def test_mistakes_are_named(tree: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read(tree, find)
     assert str(caught.value) == words
+
+
+def at(point: str, **sets: Any) -> dict[str, Any]:
+    """A profile that enables and disables the plugins of these names at a point."""
+    return {"plugins": {point: {key: [{"name": name} for name in names] for key, names in sets.items()}}}
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        (
+            at("multiPoint", enabled=["Nix"]),
+            'multiPoint.enabled[0].name: Invalid value: "Nix": PreFilterPlugin "Nix" does not exist, '
+            "nor an entry point of this name",
+        ),
+        (
+            at("reserve", enabled=["ImageLocality"]),
+            'reserve.enabled[0].name: Invalid value: "ImageLocality": '
+            'plugin "ImageLocality" does not extend ReservePlugin plugin',
+        ),
+        (
+            at("preBind", enabled=["OddNodes"]),
+            'preBind.enabled[0].name: Invalid value: "OddNodes": plugin "OddNodes" does not extend PreBindPlugin plugin',
+        ),
+        (
+            at("score", enabled=["ByNumber", "ByNumber"]),
+            'score.enabled[1].name: Invalid value: "ByNumber": plugin "ByNumber" already registered as "ScorePlugin"',
+        ),
+        (
+            at("queueSort", disabled=["*"]),
+            'queueSort: only one queue sort plugin required for profile with scheduler name "mine", but got 0',
+        ),
+        (
+            at("bind", disabled=["DefaultBinder"]),
+            'bind: at least one bind plugin is needed for profile with scheduler name "mine"',
+        ),
+        (
+            at("preFilter", disabled=["NodeResourcesFit"]),
+            'preFilter.disabled: Invalid value: "NodeResourcesFit": what it does at filter needs what it does at '
+            "preFilter: disable both, or neither",
+        ),
+        (
+            at("preScore", disabled=["*"]),
+            'preScore.disabled: Invalid value: "TaintToleration": what it does at score needs what it does at preScore: '
+            "disable both, or neither",
+        ),
+        (
+            at("preBind", disabled=["VolumeBinding"]),
+            'preBind.disabled: Invalid value: "VolumeBinding": what it does at filter needs what it does at preBind: '
+            "disable both, or neither",
+        ),
+    ],
+)
+def test_plugins_that_cannot_work_so_are_named(profile: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(config(schedulerName="mine", **profile), find)
+    assert str(caught.value) == f"profiles[0].plugins.{words}"
+
+
+def only(profile: dict[str, Any]) -> Profile:
+    (found,) = read(config(**profile), find).profiles.values()
+    return found
+
+
+def test_plugins_are_where_upstream_has_them() -> None:
+    assert only({}) == DEFAULT
+    # what is enabled anew without a weight has the weight 1, whatever it had before
+    assert only(at("multiPoint", enabled=["TaintToleration"])).weights["TaintToleration"] == 1
+    assert only(at("score", enabled=["NodeAffinity"])).weights["NodeAffinity"] == 1
+    assert only({}).weights["NodeAffinity"] == 2
+    # one that is enabled everywhere can be disabled at one point, and what is named at a point stays there
+    mixed = at("multiPoint", disabled=["ImageLocality"], enabled=["ByNumber"])
+    mixed["plugins"] |= at("score", disabled=["PodTopologySpread"], enabled=["ImageLocality"])["plugins"]
+    weights = only(mixed).weights
+    assert (weights["ImageLocality"], weights["ByNumber"]) == (1, 1)
+    assert "PodTopologySpread" not in weights
+    assert not only(mixed).disabled_filters
+    alone = at("multiPoint", disabled=["*"], enabled=["PrioritySort", "DefaultBinder", "NodeName"])
+    assert only(alone).disabled_filters >= {"NodeResourcesFit", "InterPodAffinity"}
+    assert "NodeName" not in only(alone).disabled_filters
+    assert only(alone).weights == {}
+    assert not only(alone).post_filters
+    # their feature gates are closed
+    assert only(at("multiPoint", enabled=["GangScheduling", "NodeDeclaredFeatures"])) == DEFAULT
+
+
+def test_gates_are_heeded_unless_that_is_disabled() -> None:
+    gated = pod("x", schedulingGates=[{"name": "example.com/wait"}])
+    for profile, heeds in (({}, True), (at("preEnqueue", disabled=["SchedulingGates"]), False)):
+        assert only(profile).heeds_gates is heeds
+        queue = SchedulingQueue()
+        queue.add(gated, heed_gates=heeds)
+        assert (queue.pop(0.0) is None) is heeds
+
+
+def test_what_filters_say_before_any_node_can_be_disabled() -> None:
+    names = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [names]}}
+    told = {}
+    for point in ("preFilter", "filter"):
+        world = world_with(at(point, disabled=["NodeAffinity"]), nodes=2)
+        found = decide(pod("full", {"cpu": "99"}, affinity={"nodeAffinity": required}), world)
+        assert isinstance(found, Unschedulable)
+        told[point] = found.message.partition(". ")[0]
+    assert told == {
+        "preFilter": "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector",
+        "filter": "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity]",
+    }
+    for profile, fits in (({}, False), (at("multiPoint", disabled=["VolumeBinding"]), True)):
+        world = world_with(profile, nodes=1)
+        claiming = pod("x")
+        claiming.volumes = PodVolumes(refusal="pod has unbound immediate PersistentVolumeClaims")
+        assert isinstance(decide(claiming, world), NodeInfo) is fits
+    for profile, fits in (({}, False), (at("multiPoint", disabled=["VolumeRestrictions"]), True)):
+        world = world_with(profile, nodes=1)
+        claiming = pod("x")
+        claiming.volumes = PodVolumes(busy=True)
+        assert isinstance(decide(claiming, world), NodeInfo) is fits
 
 
 def args(name: str, **more: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from carob.scheduler.filter import (
     pod_topology_spread,
     taint_toleration,
     volume_binding,
+    volume_restrictions,
     volume_zone,
 )
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _INDIFFERENT = (node_unschedulable, node_name, taint_toleration, node_affinity)
 _LOCAL = (*_INDIFFERENT, node_ports, node_resources_fit)
 _FAR_SIGHTED = (
+    volume_restrictions,
     node_volume_limits,
     volume_binding,
     volume_zone,

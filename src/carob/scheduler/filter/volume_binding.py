@@ -1,4 +1,4 @@
-"""VolumeRestrictions and VolumeBinding: nobody else uses what one Pod may use, and the node reaches the Pod's volumes."""
+"""VolumeBinding: the node reaches the Pod's volumes, or they can be had there."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def prepare(pod: PodInfo, snapshot: Snapshot) -> Check | None:
-    """Source: scheduler plugins VolumeRestrictions, VolumeBinding. Shape: `pod.volumes` is a look of this very turn."""
+    """Source: scheduler plugin VolumeBinding. Shape: `pod.volumes` is a look of this very turn."""
     return pod.volumes.rejection if pod.volumes is not None else None
