@@ -51,7 +51,7 @@ GROUPS = {
     "resource": "resource.k8s.io",
     "meta": "meta.k8s.io",
 }
-MODULES = [f"{g}/v1" for g in GROUPS] + ["autoscaling/v2"]
+MODULES = [f"{g}/v1" for g in GROUPS] + ["autoscaling/v2", "certificates/v1beta1"]
 
 SPECIAL = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "Quantity",

@@ -187,10 +187,10 @@ class World:
             await road.close()
 
 
-def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
+def in_world(folder: Path, body: Callable[[World], Awaitable[None]], options: ApiServerOptions | None = None) -> None:
     async def main() -> None:
         clock, randomness = SystemClock(), SystemRandomness()
-        api = ApiServer(MemoryStore(), ApiServerOptions(), clock, randomness)
+        api = ApiServer(MemoryStore(), options or ApiServerOptions(), clock, randomness)
         await api.start()
         transport = MemoryTransport(api.handle, ADMIN)
         client = Client(transport)

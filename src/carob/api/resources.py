@@ -537,6 +537,11 @@ BUILT_IN: tuple[Resource, ...] = (
     ),
 )
 
+# kinds behind feature gates that v1.36 has closed (`features.py`)
+GATED: tuple[Resource, ...] = (
+    Resource("certificates.k8s.io", "v1beta1", "ClusterTrustBundle", "clustertrustbundles", namespaced=False),
+)
+
 
 class ResourceTable:
     """The rows that one server serves, by every name that a client may use; custom resources come and go."""
@@ -609,5 +614,5 @@ def add_view(view: type[Any], kind: type[Any] | Resource) -> None:
     _VIEWS[view] = resource_of(kind) if isinstance(kind, type) else kind
 
 
-_BY_STRUCT = {(row.module, row.kind): row for row in BUILT_IN}
+_BY_STRUCT = {(row.module, row.kind): row for row in (*BUILT_IN, *GATED)}
 _VIEWS: dict[type[Any], Resource] = {}

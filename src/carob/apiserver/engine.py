@@ -45,7 +45,13 @@ class Engine:
     """All stored resources over one store."""
 
     def __init__(
-        self, store: Store, table: ResourceTable, admission: Admission, clock: Clock, randomness: Randomness
+        self,
+        store: Store,
+        table: ResourceTable,
+        admission: Admission,
+        clock: Clock,
+        randomness: Randomness,
+        gates: frozenset[str] = frozenset(),
     ) -> None:
         self._objects = Objects(store, table)
         self._store = store if store.shared else None
@@ -59,6 +65,7 @@ class Engine:
             randomness,
             Presenters(clock),
             Deadlines(clock),
+            gates,
         )
 
     async def start(self) -> None:

@@ -53,6 +53,7 @@ SELECTABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "replicasets"): ("status.replicas",),
     ("batch", "jobs"): ("status.successful",),
     ("certificates.k8s.io", "certificatesigningrequests"): ("spec.signerName",),
+    ("certificates.k8s.io", "clustertrustbundles"): ("spec.signerName",),
     ("resource.k8s.io", "resourceslices"): ("spec.nodeName", "spec.driver"),
 }
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from carob.api.features import USUAL as USUAL_FEATURES
+from carob.api.features import Features
 from carob.apiserver.admission.pod_security_rules import USUAL as USUAL_SECURITY
 from carob.apiserver.admission.pod_security_rules import PodSecurityRules
 from carob.apiserver.authn.jwt_issuers import USUAL, AuthenticationRules
@@ -58,6 +60,8 @@ class ApiServerOptions(Struct, frozen=True):
     """Whose tokens are believed besides our own, and where the anonymous may speak."""
     admission_plugins: tuple[str, ...] = ()
     """Plugins that are off unless they are named here: OwnerReferencesPermissionEnforcement."""
+    features: Features = USUAL_FEATURES
+    """Feature gates that are open, and group versions that are on besides the usual."""
     watches_limit: int = WATCHES_LIMIT
     """How many watches there may be at one time; further ones are told to come back."""
     pod_security: PodSecurityRules = USUAL_SECURITY

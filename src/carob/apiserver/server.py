@@ -82,13 +82,13 @@ class ApiServer:
 
     def __init__(self, store: Store, options: ApiServerOptions, clock: Clock, randomness: Randomness) -> None:
         self.options = options
-        self.table = ResourceTable((*BUILT_IN, *METRICS_ROWS))
+        self.table = ResourceTable((*BUILT_IN, *options.features.rows(), *METRICS_ROWS))
         self.metrics = Metrics()
         self.discovery = Discovery(self.table, f"{options.advertise_address}:{options.port}")
         self._clock = clock
         self._randomness = randomness
         self._admission = AdmissionChain()
-        self.engine = Engine(store, self.table, self._admission, clock, randomness)
+        self.engine = Engine(store, self.table, self._admission, clock, randomness, options.features.gates)
         self._store = store
         self._servers: ServerEndpoints | None = None
         self._stage = "starting"
@@ -118,7 +118,9 @@ class ApiServer:
         key = SigningKey(options.service_account_key_pem) if options.service_account_key_pem else None
         self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
         self._authenticator = self._make_authenticator(reader)
-        self.authorizer = Authorizer(NodeAuthorizer(reader, policy.node_rules()), RbacAuthorizer(reader))
+        self.authorizer = Authorizer(
+            NodeAuthorizer(reader, policy.node_rules(options.features.gates)), RbacAuthorizer(reader)
+        )
         ledger = QuotaLedger(reader, self.engine, BUILT_IN, self._clock)
         quota = QuotaAdmission(reader, ledger)
         self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota, options, self.table))

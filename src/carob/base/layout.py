@@ -260,6 +260,11 @@ class Cluster(Description):
         return self.server_dir / "admission-plugins"
 
     @property
+    def features_file(self) -> Path:
+        """Feature gates and group versions that the user switched on."""
+        return self.server_dir / "features.json"
+
+    @property
     def file(self) -> Path:
         return Path(self.state_dir) / "cluster.json"
 

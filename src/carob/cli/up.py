@@ -28,6 +28,7 @@ from carob.cli import (
     authentication,
     clusters,
     cni_options,
+    features,
     listening,
     node_config,
     node_size,
@@ -77,6 +78,7 @@ def add_flags(flags: Flags) -> None:
     cni_options.add_flags(flags)
     authentication.add_flags(flags)
     admission_config.add_flags(flags)
+    features.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -99,6 +101,7 @@ def run(arguments: Arguments) -> int:
     kubelet = node_config.read(arguments)
     issuers = authentication.read(arguments)
     security, plugins = admission_config.read(arguments), admission_config.plugins(arguments)
+    switched = features.read(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -130,6 +133,7 @@ def run(arguments: Arguments) -> int:
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)
             admission_config.put(cluster, security, plugins)
+            features.put(cluster, switched)
         running = start_parts(cluster, progress, deadline, lambda: _write_kubeconfig(cluster))
     if running:
         progress.note(f'Cluster "{cluster.name}" is running already.')

@@ -60,6 +60,8 @@ class ControllerOptions(Struct, frozen=True):
     """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
     node_ranges: Sequence[Ranges] = ()
     """Of what nodes are given their Pod ranges, one of each; empty: nobody gives any."""
+    publish_trust_bundle: bool = False
+    """Whether ClusterTrustBundles are served, and one is to tell who signs the API server's certificate."""
 
 
 class Controllers:
@@ -151,6 +153,12 @@ class Controllers:
             token_secrets = TokenSecretController(client, accounts, key_file, certificate.encode(), clock)
             parts["token secrets"] = token_secrets.run
             informers += token_secrets.informers
+        if options.publish_trust_bundle:
+            from carob.controllers.trust_bundles import TrustBundlePublisher
+
+            publisher = TrustBundlePublisher(client, certificate, clock)
+            parts["trust bundle publisher"] = publisher.run
+            informers.append(publisher.bundles)
         async with TaskGroup() as group:
             group.spawn(node_events.run(), "node events")
             group.spawn(service_events.run(), "service events")

@@ -1,6 +1,7 @@
-"""ConfigMaps and Secrets that Pods of this node use: fetched on first use, watched while a Pod uses them.
+"""ConfigMaps, Secrets and the like that Pods of this node use: fetched on first use, watched while a Pod uses them.
 
-One informer an object, limited to its name, because that is all a node may read. An object stays watched for a while
+One informer an object, limited to its name, because that is all a node may read of most kinds; of ClusterTrustBundles one
+a name or signer. An object stays watched for a while
 after its last Pod has gone, since the next Pod often wants the same. Touches the API only.
 
 Source: kubelet `util/manager/watch_based_manager.go`.
@@ -56,14 +57,23 @@ class ReferencedObjects:
 
         Raises: TimeoutError when the API does not answer.
         """
-        key = (kind.__name__, namespace, name)
+        informer = await self._synced(kind, namespace, f"metadata.name={name}", user)
+        return informer.get(f"{namespace}/{name}" if namespace else name)
+
+    async def select(self, kind: type[Any], field_selector: str, user: str) -> list[Any]:
+        """The objects of the whole cluster whose fields match, as `get` otherwise. Raises: TimeoutError."""
+        informer = await self._synced(kind, "", field_selector, user)
+        return list(informer.items())
+
+    async def _synced(self, kind: type[Any], namespace: str, field_selector: str, user: str) -> Informer[Any]:
+        key = (kind.__name__, namespace, field_selector)
         watched = self._watched.get(key)
         if watched is None or watched.task.done():
-            watched = self._watched[key] = self._watch(kind, namespace, name, key)
+            watched = self._watched[key] = self._watch(kind, key)
         watched.users.add(user)
         async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
             await watched.informer.wait_synced()
-        return watched.informer.get(f"{namespace}/{name}" if namespace else name)
+        return watched.informer
 
     def release(self, user: str, keep: Iterable[Key] = ()) -> None:
         """The Pod no longer uses anything but `keep`."""
@@ -75,15 +85,16 @@ class ReferencedObjects:
         for key in unused[: max(0, len(unused) - MAX_UNUSED)]:
             self._watched.pop(key).task.cancel()
 
-    def _watch(self, kind: type[Any], namespace: str, name: str, key: Key) -> _Watched:
+    def _watch(self, kind: type[Any], key: Key) -> _Watched:
         assert self._group is not None, "open() comes first"
+        _, namespace, field_selector = key
         informer: Informer[Any] = Informer(
             self._client,
             kind,
             self._clock,
             namespace=namespace,
-            field_selector=f"metadata.name={name}",
-            name=f"{kind.__name__}/{namespace}/{name}",
+            field_selector=field_selector,
+            name="/".join(key),
         )
         watched = _Watched(informer, self._group.spawn(informer.run(), f"watch {'/'.join(key)}"))
         informer.subscribe(lambda _key, old, new: self._tell(key, old, new))

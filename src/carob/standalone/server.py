@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from carob.api import codec
+from carob.api.features import Features
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
 from carob.apiserver.admission.pod_security_rules import PodSecurityRules
@@ -145,6 +146,7 @@ class ServerProcess:
             authentication=self._authentication(),
             pod_security=self._pod_security(),
             admission_plugins=self._admission_plugins(),
+            features=self._features(),
             # where no node of ours is, nobody makes routes to Pods
             pods_through_nodes=not self._cluster.nodes,
             node_config={
@@ -167,6 +169,11 @@ class ServerProcess:
         """What is on besides the usual."""
         file = self._cluster.admission_plugins_file
         return tuple(file.read_text().split()) if file.exists() else ()
+
+    def _features(self) -> Features:
+        """What is on besides the usual."""
+        file = self._cluster.features_file
+        return msgspec.json.decode(file.read_bytes(), type=Features) if file.exists() else Features()
 
     def _pod_security(self) -> PodSecurityRules:
         """The usual levels and who is exempt."""
@@ -221,6 +228,7 @@ class ServerProcess:
                 load_balancer_range=self._cluster.load_balancer_range,
                 node_monitor_grace_seconds=self._cluster.node_monitor_grace_seconds,
                 node_ranges=self._node_ranges(),
+                publish_trust_bundle=any(row.kind == "ClusterTrustBundle" for row in self._features().rows()),
             ),
         )
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carob.api.resources import TABLE
+from carob.api.resources import GATED, TABLE
 from carob.api.selectors import parse_fields
 from carob.api.status import ApiError
 from carob.apiserver import field_selectors, keys, list_options, negotiation
@@ -178,7 +178,7 @@ def test_the_index_reads_the_fields_that_selectors_name() -> None:
 
 @pytest.mark.parametrize("name", sorted(field_selectors.SELECTABLE))
 def test_an_object_without_the_fields_has_their_zero_values(name: tuple[str, str]) -> None:
-    found = next(r for r in TABLE if (r.group, r.plural) == name)
+    found = next(r for r in (*TABLE, *GATED) if (r.group, r.plural) == name)
     index = field_selectors.indexer(found)(b'{"metadata":{}}')
     assert set(index.fields) <= {"", "0", "false"}
     assert len(index.fields) == len(field_selectors.selectable(found))

@@ -99,7 +99,7 @@ def test_what_is_missing_is_told_unless_optional() -> None:
 def test_a_token_belongs_to_the_one_user_who_reads_it(users: list[int], owner: int | None, mode: int) -> None:
     made = [{"name": f"c{u}", "image": "i", "securityContext": {"runAsUser": u}} for u in users]
     given = pod(containers=made or [{"name": "c", "image": "i"}])
-    (file,) = payloads.token_file(given, "token", "secret", 0o644, None).values()
+    (file,) = payloads.own_file(given, "token", "secret", 0o644, None).values()
     assert (file.owner, file.mode) == (owner, mode)
 
 

@@ -37,6 +37,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "networking_v1": ("networking", "addresses"),
     "discovery_v1": ("addresses",),
     "certificates_v1": ("certificates",),
+    "certificates_v1beta1": ("trust_bundles",),
     "flowcontrol_v1": ("flowcontrol",),
     "apiregistration_v1": ("server",),
     "admissionregistration_v1": ("webhooks", "policies"),

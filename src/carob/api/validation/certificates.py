@@ -71,7 +71,7 @@ def _spec(out: list[Cause], spec: certificates_v1.CertificateSigningRequestSpec)
         words = "the legacy signerName is not allowed via this API version"
         out.append(field.invalid("spec.signerName", spec.signer_name, words))
     else:
-        _signer_name(out, "spec.signerName", spec.signer_name)
+        signer_name(out, "spec.signerName", spec.signer_name)
     seconds = spec.expiration_seconds
     if seconds is not None and seconds < SHORTEST_SECONDS:
         words = f"may not specify a duration less than {SHORTEST_SECONDS} seconds (10 minutes)"
@@ -96,7 +96,8 @@ def _not_a_request(encoded: str) -> str:
     return ""
 
 
-def _signer_name(out: list[Cause], path: str, name: str) -> None:
+def signer_name(out: list[Cause], path: str, name: str) -> None:
+    """`example.com/name`: who signs."""
     domain, slash, rest = name.partition("/")
     if not name:
         out.append(field.required(path))

@@ -1,6 +1,7 @@
-"""CertificateApproval, CertificateSigning and CertificateSubjectRestriction: who may approve and sign for which signer.
+"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest: who may approve, sign
+and attest for which signer.
 
-Source: kubernetes `plugin/pkg/admission/certificates/{approval,signing,subjectrestriction}`.
+Source: kubernetes `plugin/pkg/admission/certificates/{approval,signing,subjectrestriction,ctbattest}`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from carob.api.x509 import request_subject
 from carob.apiserver.admission.refusals import creates, refused
@@ -52,11 +55,8 @@ class CertificateRequests:
 
     def _require(self, attributes: Attributes, verb: str) -> None:
         signer = attributes.old.spec.signer_name
-        domain = signer.partition("/")[0]
-        for name in (signer, f"{domain}/*"):
-            asked = Question(verb, REQUESTS.group, "signers", "", "", name)
-            if self._authorizer.allows(attributes.user, asked):
-                return
+        if _may(self._authorizer, attributes, verb, signer):
+            return
         raise refused(attributes, f'user not permitted to {verb} requests with signerName "{signer}"')
 
     @staticmethod
@@ -70,6 +70,56 @@ class CertificateRequests:
             return  # validation has said it
         if _SUPERUSERS in organizations:
             raise refused(attributes, f"use of {_CLIENT_SIGNER} signer with {_SUPERUSERS} group is not allowed")
+
+
+class TrustBundleAttest:
+    """Who says what a signer's authorities are must be allowed to `attest` for it."""
+
+    name = "ClusterTrustBundleAttest"
+    phases = ("validate",)
+    handles = frozenset((("certificates.k8s.io", "clustertrustbundles"),))
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    def admit(self, attributes: Attributes) -> None:
+        """Nothing: the final object is judged."""
+
+    def validate(self, attributes: Attributes) -> None:
+        """Refuse a bundle for a signer that the user may not attest for."""
+        if (attributes.resource.group, attributes.resource.plural) not in self.handles:
+            return
+        if attributes.operation not in (Operation.CREATE, Operation.UPDATE):
+            return
+        signer = attributes.obj.spec.signer_name
+        if not signer or _only_for_the_collector(attributes):
+            return
+        if not _may(self._authorizer, attributes, "attest", signer):
+            raise refused(attributes, f'user not permitted to attest for signerName "{signer}"')
+
+
+def _may(authorizer: Authorizer, attributes: Attributes, verb: str, signer: str) -> bool:
+    """For the signer itself, or for every signer of its domain."""
+    names = (signer, f"{signer.partition('/')[0]}/*")
+    questions = (Question(verb, REQUESTS.group, "signers", "", "", name) for name in names)
+    return any(authorizer.allows(attributes.user, asked) for asked in questions)
+
+
+def _only_for_the_collector(attributes: Attributes) -> bool:
+    """Whether an update changes nothing but owners and finalizers."""
+    if attributes.operation is not Operation.UPDATE:
+        return False
+    new, old = attributes.obj, attributes.old
+    settled = {
+        "owner_references": [],
+        "finalizers": [],
+        "resource_version": "",
+        "managed_fields": old.metadata.managed_fields,
+    }
+    return bool(
+        new.spec == old.spec
+        and msgspec.structs.replace(new.metadata, **settled) == msgspec.structs.replace(old.metadata, **settled)
+    )
 
 
 def _signs(attributes: Attributes) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.apiserver.admission import owner_references
-from carob.apiserver.admission.certificates import CertificateRequests
+from carob.apiserver.admission.certificates import CertificateRequests, TrustBundleAttest
 from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction
@@ -60,6 +60,7 @@ def default_plugins(
         ClaimResize(reader),
         RuntimeClassAdmission(reader),
         CertificateRequests(authorizer),
+        TrustBundleAttest(authorizer),
         DefaultIngressClass(reader),
         RoleEscalation(authorizer),
         *wanted,

@@ -18,7 +18,7 @@ from carob.api import codec
 from carob.api.types.rbac_v1 import PolicyRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 GROUP = "rbac.authorization.k8s.io"
 BOOTSTRAP_LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
@@ -63,9 +63,19 @@ def _binding(kind: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
     return _object(kind, name, {}, subjects=subjects, roleRef=reference)
 
 
-def cluster_roles() -> Iterator[dict[str, Any]]:
+def _facts(section: str, gates: Iterable[str]) -> dict[str, Any]:
+    """The facts of a section by name, with what open feature gates add: names, and rules of names that are there."""
+    facts: dict[str, Any] = dict(_data()[section])
+    for gate in gates:
+        for name, more in _data()["gated"].get(gate, {}).get(section, {}).items():
+            known = facts.get(name)
+            facts[name] = more if known is None else {**known, "rules": [*known["rules"], *more["rules"]]}
+    return facts
+
+
+def cluster_roles(gates: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
     """Every ClusterRole; those that aggregate others have their rules already."""
-    all_facts = _data()["clusterRoles"]
+    all_facts = _facts("clusterRoles", gates)
     for name, facts in all_facts.items():
         fields: dict[str, Any] = {"rules": _rules_of(name, all_facts)}
         if "aggregates" in facts:
@@ -85,9 +95,9 @@ def _rules_of(name: str, all_facts: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def cluster_role_bindings() -> Iterator[dict[str, Any]]:
+def cluster_role_bindings(gates: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
     """Every ClusterRoleBinding."""
-    for name, facts in _data()["clusterRoleBindings"].items():
+    for name, facts in _facts("clusterRoleBindings", gates).items():
         yield _binding("ClusterRoleBinding", name, facts)
 
 
@@ -109,7 +119,7 @@ def role_bindings() -> Iterator[dict[str, Any]]:
             yield tree
 
 
-def node_rules() -> list[PolicyRule]:
+def node_rules(gates: Iterable[str] = ()) -> list[PolicyRule]:
     """What every node may do besides what it is related to: the rules of `system:node`."""
-    lines = _data()["clusterRoles"]["system:node"]["rules"]
+    lines = _facts("clusterRoles", gates)["system:node"]["rules"]
     return [codec.from_tree(PolicyRule, rule(line)) for line in lines]

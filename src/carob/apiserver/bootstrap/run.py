@@ -89,8 +89,9 @@ class Bootstrap:
         yield from objects.config_maps(options, now)
         yield objects.identity_lease(options, new_uid(self._randomness), now)
         yield from objects.priority_classes()
-        yield from policy.cluster_roles()
-        yield from policy.cluster_role_bindings()
+        gates = options.features.gates
+        yield from policy.cluster_roles(gates)
+        yield from policy.cluster_role_bindings(gates)
         yield from policy.roles()
         yield from policy.role_bindings()
         yield from objects.priority_levels()

@@ -29,6 +29,8 @@ class Backend(Struct):
     randomness: Randomness
     presenters: Presenters
     deadlines: Deadlines
+    gates: frozenset[str]
+    """Feature gates that are open."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -82,6 +82,7 @@ def context_of(
         dry_run=dry_run,
         subresource=subresource,
         manager=manager,
+        gates=backend.gates,
         shared=shared,
         give_back=shared_claims(backend, backend.strategies.of(row)).give_back if shared else None,
     )

@@ -60,6 +60,7 @@ CREATE_ON_UPDATE = {
 
 CONDITIONAL_UPDATE = {
     ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("certificates.k8s.io", "clustertrustbundles"),
     ("apiregistration.k8s.io", "apiservices"),
     ("coordination.k8s.io", "leases"),
     ("node.k8s.io", "runtimeclasses"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from carob.api.features import CLUSTER_TRUST_BUNDLE_PROJECTION
 from carob.api.qos import qos_class
 from carob.api.status import bad_request
 from carob.api.types import core_v1, meta_v1
@@ -26,6 +27,7 @@ class PodStrategy(Strategy):
         """Pending, with the class that its resources give it."""
         obj.metadata.generation = 1
         _clean(obj.spec)
+        _drop_projections(obj.spec, context.gates)
         obj.status = core_v1.PodStatus(phase="Pending", qos_class=qos_class(obj))
         if obj.spec.affinity is not None or obj.spec.topology_spread_constraints:
             _match_label_keys(obj)
@@ -73,6 +75,18 @@ def _clean(spec: core_v1.PodSpec) -> None:
             container.lifecycle.stop_signal = None
             if container.lifecycle == core_v1.Lifecycle():
                 container.lifecycle = None
+
+
+def _drop_projections(spec: core_v1.PodSpec, gates: frozenset[str]) -> None:
+    """Sources of volumes whose gate is closed. A Pod that has them keeps them: volumes do not change.
+
+    Source: `pkg/api/pod/util.go` (dropDisabledClusterTrustBundleProjection, dropDisabledPodCertificateProjection).
+    """
+    for volume in spec.volumes:
+        for source in volume.projected.sources if volume.projected is not None else ():
+            if CLUSTER_TRUST_BUNDLE_PROJECTION not in gates:
+                source.cluster_trust_bundle = None
+            source.pod_certificate = None
 
 
 def _both_addresses(status: core_v1.PodStatus) -> None:

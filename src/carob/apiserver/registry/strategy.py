@@ -43,6 +43,8 @@ class WriteContext(Struct):
     subresource: str = ""
     manager: str = ""
     """Who owns what this write changes; empty until the request has said so."""
+    gates: frozenset[str] = frozenset()
+    """Feature gates that are open."""
     owned: bool = False
     """True where the object's managedFields are settled already, as an apply leaves them."""
     warnings: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from carob.api.human import human_duration
 from carob.apiserver.tables.text import NONE, age
 
 if TYPE_CHECKING:
-    from carob.api.types import certificates_v1, coordination_v1, flowcontrol_v1, rbac_v1
+    from carob.api.types import certificates_v1, certificates_v1beta1, coordination_v1, flowcontrol_v1, rbac_v1
 
 
 def _binding(obj: rbac_v1.RoleBinding | rbac_v1.ClusterRoleBinding, now: float) -> list[Any]:
@@ -45,6 +45,10 @@ def _certificate_word(obj: certificates_v1.CertificateSigningRequest) -> str:
     if "Failed" in kinds:
         word += ",Failed"
     return word + ",Issued" if obj.status.certificate else word
+
+
+def _trust_bundle(obj: certificates_v1beta1.ClusterTrustBundle, now: float) -> list[Any]:
+    return [obj.metadata.name, obj.spec.signer_name or NONE]
 
 
 def _lease(obj: coordination_v1.Lease, now: float) -> list[Any]:
@@ -84,6 +88,7 @@ def _priority_level(obj: flowcontrol_v1.PriorityLevelConfiguration, now: float) 
 CELLS = {
     "certificatesigningrequests.certificates.k8s.io": _signing_request,
     "clusterrolebindings.rbac.authorization.k8s.io": _binding,
+    "clustertrustbundles.certificates.k8s.io": _trust_bundle,
     "flowschemas.flowcontrol.apiserver.k8s.io": _flow_schema,
     "leases.coordination.k8s.io": _lease,
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": _priority_level,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from carob.api.status import ApiError
-from carob.api.types import core_v1
+from carob.api.types import certificates_v1beta1, core_v1
 from carob.kubelet.failures import VolumeFailure
 from carob.kubelet.volumes import payloads
 
@@ -101,7 +101,7 @@ class ContentReader:
         if source.service_account_token is not None:
             wanted = source.service_account_token
             token = await self._tokens.get(pod, wanted.audience, wanted.expiration_seconds)
-            files = payloads.token_file(pod, wanted.path, token.text, mode, fs_group(pod))
+            files = payloads.own_file(pod, wanted.path, token.text, mode, fs_group(pod))
             return Contents(files, token.renew_at)
         if source.config_map is not None:
             return Contents(await self._config_map(pod, source.config_map, mode))
@@ -111,7 +111,20 @@ class ContentReader:
             return Contents(payloads.secret_files(secret.name, found, secret.items, secret.optional, mode))
         if source.downward_api is not None:
             return Contents(payloads.downward_files(pod, source.downward_api.items, mode, facts))
+        if source.cluster_trust_bundle is not None:
+            bundle = source.cluster_trust_bundle
+            text = payloads.trust_anchors(bundle, await self._bundles(bundle, pod.metadata.uid))
+            return Contents(payloads.own_file(pod, bundle.path, text, mode, fs_group(pod)))
         raise payloads.Missing("this kind of projection is not supported")
+
+    async def _bundles(
+        self, wanted: core_v1.ClusterTrustBundleProjection, user: str
+    ) -> list[certificates_v1beta1.ClusterTrustBundle]:
+        kind = certificates_v1beta1.ClusterTrustBundle
+        if wanted.name is not None:
+            found = await self._objects.get(kind, "", wanted.name, user)
+            return [] if found is None else [found]
+        return await self._objects.select(kind, f"spec.signerName={wanted.signer_name}", user)
 
 
 def is_api_backed(volume: core_v1.Volume) -> bool:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from carob.api import pem
+from carob.api.selectors import from_struct
 from carob.kubelet.fields import Facts, pod_field, resource_field
 from carob.kubelet.volumes.atomic_writer import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from carob.api.types import core_v1
+    from carob.api.types import certificates_v1beta1, core_v1
 
 DEFAULT_MODE = 0o644
-TOKEN_MODE = 0o600
+OWN_MODE = 0o600
 
 
 class Missing(Exception):
@@ -76,17 +78,37 @@ def downward_files(
     return out
 
 
-def token_file(pod: core_v1.Pod, path: str, token: str, mode: int, fs_group: int | None) -> dict[str, File]:
-    """A service account token: readable by the one user that all containers run as, else by everybody.
+def own_file(pod: core_v1.Pod, path: str, text: str, mode: int, fs_group: int | None) -> dict[str, File]:
+    """A token or a bundle: readable by the one user that all containers run as, else by everybody.
 
     Source: `projected.go` (collectData) and KEP-1205: mode 0600 and the user's, when there is exactly one.
     """
     user = _only_user(pod)
     if fs_group is not None:
-        return {_clean(path): File(token.encode(), TOKEN_MODE)}
+        return {_clean(path): File(text.encode(), OWN_MODE)}
     if user is not None:
-        return {_clean(path): File(token.encode(), TOKEN_MODE, owner=user)}
-    return {_clean(path): File(token.encode(), mode)}
+        return {_clean(path): File(text.encode(), OWN_MODE, owner=user)}
+    return {_clean(path): File(text.encode(), mode)}
+
+
+def trust_anchors(
+    wanted: core_v1.ClusterTrustBundleProjection, bundles: Iterable[certificates_v1beta1.ClusterTrustBundle]
+) -> str:
+    """The certificates of the chosen bundles, each once, in an order that stays. Raises: Missing.
+
+    Source: kubelet `clustertrustbundle_manager.go`; a selector that is not there chooses nothing, an empty one all.
+    """
+    chosen = list(bundles)
+    if wanted.name is None:
+        selector = from_struct(wanted.label_selector)
+        chosen = [one for one in chosen if selector.matches(one.metadata.labels)]
+    if not chosen and not wanted.optional:
+        if wanted.name is None:
+            raise Missing("combination of signerName and labelSelector matched zero ClusterTrustBundles")
+        words = f'clustertrustbundle.certificates.k8s.io "{wanted.name}" not found'
+        raise Missing(f"while getting ClusterTrustBundle: {words}")
+    anchors = {block.content for one in chosen for block in pem.blocks(one.spec.trust_bundle)}
+    return "".join(pem.encode(pem.CERTIFICATE, one) for one in sorted(anchors))
 
 
 def _only_user(pod: core_v1.Pod) -> int | None:
