@@ -16,7 +16,7 @@ from carob.scheduler.configuration import API_VERSION, KIND, ConfigurationError,
 from carob.scheduler.profiles import Configuration
 from tests.api.test_scheduling import World, in_world, placed
 from tests.fakes.certificates import make_certificates
-from tests.fakes.extender import ExtenderServer
+from tests.fakes.extender import Answer, ExtenderServer
 
 
 def configured(*extenders: dict[str, Any]) -> Configuration:
@@ -137,6 +137,50 @@ def test_one_that_fails_is_said_and_may_be_ignored(answer: Any, words: str) -> N
         extender = {"urlPrefix": server.url, "filterVerb": "filter", "nodeCacheCapable": True}
         in_world(fails, configured(extender))
         in_world(is_ignored, configured(extender | {"ignorable": True}))
+
+
+def test_who_explains_asks_them_too() -> None:
+    def keep(body: Any) -> Any:
+        chosen = [name for name in body["NodeNames"] if name != "node-0"]
+        why = "node(s) were out of luck"
+        # the second Pod has no luck anywhere, and nobody says why of one node
+        if body["Pod"]["metadata"]["name"] == "unlucky":
+            return {"NodeNames": [], "FailedNodes": {"node-1": why, "node-2": why}}
+        return {"NodeNames": chosen, "FailedNodes": {"node-0": why}}
+
+    def weigh(body: Any) -> Any:
+        return [{"Host": name, "Score": 10 if name == "node-2" else 1} for name in body["NodeNames"]]
+
+    async def body(world: World) -> None:
+        await three_nodes(world)
+        await world.pod("web", cpu="1")
+        assert (await world.until("web", placed)).spec.node_name == "node-2"
+        for _ in range(2):
+            found = await world.explain("default", "web")
+            assert (found["node"], found["rank"], found["chosen"], found["message"]) == ("node-2", 1, "node-2", "")
+            assert (found["filters"][-1], found["idle"][-1]) == (title, other)
+            assert [one["node"] for one in found["nodes"]] == ["node-2", "node-1", "node-0"]
+            assert [one["scores"].get(title) for one in found["nodes"]] == [500, 50, None]
+            # as if it had no node: its own place is as empty as the other one
+            assert found["nodes"][0]["total"] == found["nodes"][1]["total"] + 450
+            assert found["nodes"][2]["rejections"] == {title: ("node(s) were out of luck",)}
+        await world.pod("unlucky")
+        said = await world.message("unlucky")
+        found = await world.explain("default", "unlucky")
+        assert (found["chosen"], found["message"]) == ("", said)
+        whys = {one["node"]: one["rejections"][title] for one in found["nodes"]}
+        assert whys["node-0"] == ("rejected, without a reason",)
+        answers["filter"] = lambda body: {"Error": "no idea"}
+        found = await world.explain("default", "web")
+        assert (found["chosen"], found["message"]) == ("", "no idea")
+        assert len(found["nodes"]) == 3
+
+    answers: dict[str, Answer] = {"filter": keep, "prioritize": weigh}
+    with ExtenderServer(answers) as server:
+        title, other = f"extender {server.url}", "extender http://elsewhere"
+        verbs = {"filterVerb": "filter", "prioritizeVerb": "prioritize", "weight": 5, "nodeCacheCapable": True}
+        gpu = {"managedResources": [{"name": "example.com/gpu"}], "urlPrefix": "http://elsewhere"}
+        in_world(body, configured({"urlPrefix": server.url} | verbs, gpu | verbs))
 
 
 def test_it_chooses_the_victims() -> None:

@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carob.client.rest import Client
+    from carob.scheduler.extenders import Extenders
     from carob.scheduler.snapshot import Snapshot
 
 
 async def explain(
-    client: Client, snapshot: Snapshot, look: Callable[[PodInfo], None], namespace: str, name: str, profile: str
+    client: Client,
+    snapshot: Snapshot,
+    look: Callable[[PodInfo], None],
+    extenders: Extenders | None,
+    namespace: str,
+    name: str,
+    profile: str,
 ) -> dict[str, Any]:
     """The report of one Pod; of one that has a node as if it had none. `profile`: another one's view of it.
 
@@ -36,13 +43,9 @@ async def explain(
         raise bad_request(f'no profile of the scheduler is called "{judge}": supported values: {known}')
     pod = PodInfo(view)
     look(pod)
-    counted = snapshot.placed(pod.key)
-    if counted is None:
+    if extenders is not None:
+        from carob.scheduler.extended_report import report_with
+
+        return tree_of(pod, placed, judge, await report_with(extenders, pod, snapshot))
+    with snapshot.without(pod.key):
         return tree_of(pod, placed, judge, report(pod, snapshot))
-    where = snapshot.where(pod.key)
-    with snapshot.trying():
-        snapshot.lift(pod.key)
-        try:
-            return tree_of(pod, placed, judge, report(pod, snapshot))
-        finally:
-            snapshot.put(counted, where)

@@ -29,9 +29,18 @@ NO_CANDIDATES = "no candidate node for preemption"
 
 
 async def decide_with(
-    extenders: Extenders, asked: list[Extender], whole: core_v1.Pod, pod: PodInfo, snapshot: Snapshot
+    extenders: Extenders,
+    asked: list[Extender],
+    whole: core_v1.Pod,
+    pod: PodInfo,
+    snapshot: Snapshot,
+    *,
+    keep: bool = True,
 ) -> NodeInfo | Unschedulable:
-    """The best node for the Pod. Raises: ExtenderError when one that may not be ignored failed."""
+    """The best node for the Pod, if it had none. Raises: ExtenderError when one that may not be ignored failed.
+
+    `keep`: the search for the next Pod goes on from where this one ended; not where nothing is to come of it.
+    """
     hopeless = without_nodes(pod, snapshot)
     if hopeless is not None:
         return hopeless
@@ -41,13 +50,15 @@ async def decide_with(
         if left:
             return promised
     nodes = list(snapshot.nodes())
-    rejections, feasible, looked_at = _own_verdicts(pod, nodes, snapshot)
+    with snapshot.without(pod.key):
+        rejections, feasible, looked_at = _own_verdicts(pod, nodes, snapshot)
     left, more = await extenders.filter(asked, whole, feasible)
     if not left:
         for position, node in enumerate(nodes):
             rejections[position] = more.get(node.name) or rejections[position]
-        return await _none(extenders, asked, whole, pod, snapshot, nodes, rejections)
-    snapshot.next_start = looked_at
+        return await _none(extenders, asked, whole, pod, snapshot, nodes, rejections, keep=keep)
+    if keep:
+        snapshot.next_start = looked_at
     # whoever went meanwhile is no place any more
     left = [node for node in left if snapshot.get(node.name) is node]
     if len(left) == 1:
@@ -56,7 +67,8 @@ async def decide_with(
     left = [node for node in left if snapshot.get(node.name) is node]
     if not left:
         return Unschedulable("the nodes went while extenders were asked", frozenset())
-    totals = scores.totals(pod, left, snapshot)
+    with snapshot.without(pod.key):
+        totals = scores.totals(pod, left, snapshot)
     totals = [total + theirs.get(node.name, 0) for total, node in zip(totals, left, strict=True)]
     return left[totals.index(max(totals))]
 
@@ -89,11 +101,17 @@ async def _none(
     snapshot: Snapshot,
     nodes: list[NodeInfo],
     rejections: list[Rejection | None],
+    *,
+    keep: bool,
 ) -> Unschedulable:
     counts = counted(rejections)
     made: Nomination | NoPreemption | None = None
     if may_preempt(pod, snapshot) and nodes == snapshot.nodes():
-        found = candidates(pod, snapshot, rejections, counts)
+        candidate = snapshot.next_candidate
+        with snapshot.without(pod.key):
+            found = candidates(pod, snapshot, rejections, counts)
+        if not keep:
+            snapshot.next_candidate = candidate
         if isinstance(found, NoPreemption):
             made = found
         else:

@@ -28,7 +28,7 @@ from carob.transport.http import Request
 from carob.transport.tls import client_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from carob.base.clock import Clock
     from carob.client.rest import Client
@@ -256,6 +256,9 @@ class Extenders:
         self.nodes: Informer[core_v1.Node] | None = None
         if any(not one.sees_names and (one.filters or one.prioritizes) for one in self._all):
             self.nodes = Informer(client, core_v1.Node, clock, name="extenders' nodes")
+
+    def __iter__(self) -> Iterator[Extender]:
+        return iter(self._all)
 
     async def close(self) -> None:
         """Give all connections back."""

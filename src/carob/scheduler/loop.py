@@ -134,7 +134,7 @@ class SchedulingLoop:
         """Why the Pod goes where it goes, or would if a profile of that name judged it. Raises: ApiError."""
         from carob.scheduler.explain import explain
 
-        return await explain(self._client, self._snapshot, self._look, namespace, name, profile)
+        return await explain(self._client, self._snapshot, self._look, self._extenders, namespace, name, profile)
 
     # what the informers tell
 

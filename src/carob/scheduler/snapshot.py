@@ -197,6 +197,20 @@ class Snapshot:
         assert self._trying
         self._take_away(key)
 
+    @contextmanager
+    def without(self, key: str) -> Iterator[None]:
+        """Within it the Pod of this key is on no node; nothing else may happen meanwhile."""
+        counted, where = self.placed(key), self.where(key)
+        if counted is None:
+            yield
+            return
+        with self.trying():
+            self.lift(key)
+            try:
+                yield
+            finally:
+                self.put(counted, where)
+
     def placed(self, key: str) -> PodInfo | None:
         """The Pod as it is counted on its node; None if it is on none."""
         name = self._where.get(key)
