@@ -18,9 +18,12 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from carob.base.log import get_logger, pairs
 from carob.host import cgroup_v1, cgroup_v2
 from carob.host.pressure import Pressure
-from carob.host.types import Host
+from carob.host.types import MS_BIND, Host
+
+_log = get_logger("host.cgroup")
 
 
 class CgroupLimits(Struct, kw_only=True, frozen=True):
@@ -139,8 +142,10 @@ _LETTING_GO_TRIES, _LETTING_GO_SECONDS = 200, 0.02
 def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
     """Mount the v1 hierarchies that a hybrid machine lacks; names of the claimed controllers.
 
-    crun 1.8 refuses a hybrid machine whose cgroup2 still has controllers: with `live` those are taken from it too.
-    Call it in a private mount namespace only: the hierarchies go with it. On v1 and v2 machines it does nothing.
+    crun 1.8 refuses a hybrid machine whose cgroup2 still has controllers: with `live` those are taken from it too. Those
+    that groups of another program have by cgroup2 stay there, hidden from whoever looks from here: containers live
+    without their limits. Call it in a private mount namespace only: hierarchies and hiding go with it. On v1 and v2
+    machines it does nothing.
     """
     layout = detect(host)
     if layout.mode != "hybrid":
@@ -152,11 +157,16 @@ def claim_hybrid(host: Host, *, live: bool = True) -> list[str]:
     if live:
         wanted += _unclaimed(host, layout)
     missing = [name for name in dict.fromkeys(wanted) if name not in layout.v1]
-    for name in missing:
+    in_use = host.read(f"{layout.unified}/cgroup.subtree_control").split() if missing and live else []
+    claimed = [name for name in missing if name not in in_use]
+    for name in claimed:
         point = claimed_point(layout, name)
         host.mkdir(point)
         _mount_hierarchy(host, name, point)
-    return missing
+    if len(claimed) < len(missing):
+        _log.warning("groups of another program have controllers by cgroup2: %s", pairs(unlimited=" ".join(in_use)))
+        host.mount("/dev/null", f"{layout.unified}/cgroup.controllers", flags=MS_BIND)
+    return claimed
 
 
 def _unclaimed(host: Host, layout: Layout) -> list[str]:

@@ -54,13 +54,16 @@ V2_FILES = {
 }
 
 
+_UNIFIED = {"cgroup.procs": "1", "cgroup.controllers": "misc", "cgroup.subtree_control": ""}
+
+
 def v1_host(unified: bool = False) -> FakeHost:
     lines = [mount_line(n, f"/sys/fs/cgroup/{c}", "cgroup", c) for n, c in enumerate(V1, 30)]
     files = {f"/sys/fs/cgroup/{c}/cgroup.procs": "1" for c in V1}
     files |= {"/sys/fs/cgroup/cpuset/cpuset.cpus": "0-3\n", "/sys/fs/cgroup/cpuset/cpuset.mems": "0\n"}
     if unified:
         lines.append(mount_line(50, "/sys/fs/cgroup/unified", "cgroup2", "nsdelegate"))
-        files |= {f"/sys/fs/cgroup/unified/{n}": t for n, t in (("cgroup.procs", "1"), ("cgroup.controllers", "misc"))}
+        files |= {f"/sys/fs/cgroup/unified/{n}": t for n, t in _UNIFIED.items()}
     files["/proc/thread-self/mountinfo"] = "\n".join(lines)
     files["/proc/self/cgroup"] = "1:cpu,cpuacct:/\n2:perf_event:/\n0::/\n"
 
@@ -317,6 +320,15 @@ def test_a_hybrid_machines_lonely_controllers_are_claimed() -> None:
     assert claim_hybrid(host) == ["perf_event", "misc"]
     assert ("mount", ("misc", "/sys/fs/cgroup/misc", "cgroup", 0, "misc")) in host.calls
     assert claim_hybrid(v1_host(unified=True), live=False) == ["perf_event"]
+
+
+def test_what_another_programs_groups_have_is_left_to_them_and_hidden_from_crun() -> None:
+    host = v1_host(unified=True)
+    host.files["/sys/fs/cgroup/unified/cgroup.subtree_control"] = "misc\n"
+    assert claim_hybrid(host) == ["perf_event"]
+    mounts = [words for verb, words in host.calls if verb == "mount"]
+    assert [words[1] for words in mounts] == ["/sys/fs/cgroup/perf_event", "/sys/fs/cgroup/unified/cgroup.controllers"]
+    assert mounts[1][0] == "/dev/null"
 
 
 class Moving(FakeHost):
