@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from heapq import merge
 from typing import TYPE_CHECKING
 
 from carob.apiserver.field_selectors import indexer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from carob.api.resources import Resource
+
+# Where an object is in the order of keys.
+_Place = tuple[str, str]
 
 _METADATA = b'"metadata":{'
 
@@ -259,6 +263,41 @@ class ResourceCache:
                     return found, (entry if remaining else None), remaining
         return found, None, 0
 
+    def page_as_of(
+        self, revision: int, namespace: str, start: str, limit: int, matches: Callable[[Entry], bool] | None
+    ) -> tuple[list[Entry], Entry | None, int] | None:
+        """As `page`, of the objects as they were at a past revision; None when recent changes do not reach back to it."""
+        changes = self.ring.after(revision)
+        if changes is None:
+            return None
+        before: dict[_Place, Entry | None] = {}
+        for change in changes:
+            if not namespace or change.new.namespace == namespace:
+                before.setdefault(_place(change.new.namespace, change.new.name), change.old)
+        since = _place(*start.split("/", 1)) if "/" in start else _place(namespace, start) if start else ("", "")
+        is_there = {place: self.get(place[0][:-1], place[1]) is not None for place in before}
+        lost = sorted(p for p, old in before.items() if old is not None and not is_there[p] and p >= since)
+        found: list[Entry] = []
+        for place in merge(self._places(namespace, start), lost):
+            entry = before[place] if place in before else self.get(place[0][:-1], place[1])
+            if entry is None or (matches is not None and not matches(entry)):
+                continue
+            found.append(entry)
+            if len(found) == limit:
+                behind = f"{entry.namespace}/{entry.name}\0" if not namespace and entry.namespace else f"{entry.name}\0"
+                remaining = sum(len(names.order) - first for names, first in self._spans(namespace, behind))
+                remaining += sum(one > place for one in lost)
+                remaining -= sum(p > place and is_there[p] for p, old in before.items() if old is None)
+                return found, (entry if remaining else None), remaining
+        return found, None, 0
+
+    def _places(self, namespace: str, start: str) -> Iterator[_Place]:
+        """Where the objects from `start` on are, in order."""
+        for names, first in self._spans(namespace, start):
+            within = _namespace_order(names.by_name[names.order[0]].namespace)
+            for position in range(first, len(names.order)):
+                yield within, names.order[position]
+
     def _spans(self, namespace: str, start: str) -> Iterator[tuple[_Names, int]]:
         """The namespaces from `start` on, each with the position of the first name in it."""
         if namespace or not self.row.namespaced:
@@ -276,3 +315,7 @@ class ResourceCache:
 def _namespace_order(namespace: str) -> str:
     # keys compare with the slash behind the namespace: "a-b/x" sorts before "a/x"
     return namespace + "/"
+
+
+def _place(namespace: str, name: str) -> _Place:
+    return _namespace_order(namespace), name

@@ -100,6 +100,50 @@ def test_pages_join_to_the_whole(places: list[tuple[str, str]], limit: int) -> N
     assert seen == cache.entries()
 
 
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(NAMES, NAMES), unique=True, max_size=20),
+    st.lists(st.tuples(st.booleans(), NAMES, NAMES), max_size=30),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_pages_show_the_state_that_their_list_began_with(
+    places: list[tuple[str, str]], writes: list[tuple[bool, str, str]], limit: int, one_namespace: bool
+) -> None:
+    """Writes come before every page: those that make, change, and remove."""
+    cache = filled(*places)
+    begun = len(places)
+    namespace = places[0][0] if one_namespace and places else ""
+    whole = cache.entries(namespace)
+    seen: list[Entry] = []
+    start = ""
+    nothing = True, "", ""
+    todo = iter([*writes, *((False, *place) for place in places)])
+    revision = begun
+    while True:
+        for removes, in_namespace, name in (next(todo, nothing), next(todo, nothing)):
+            revision += 1
+            cache.apply(in_namespace, name, None if removes else value(name, in_namespace), revision)
+        page = cache.page_as_of(begun, namespace, start, limit, None)
+        assert page is not None
+        found, last, remaining = page
+        seen += found
+        assert remaining == len(whole) - len(seen)
+        if last is None:
+            break
+        start = f"{last.name}\0" if namespace else f"{last.namespace}/{last.name}\0"
+    assert seen == whole
+
+
+def test_what_recent_changes_do_not_reach_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.watch_cache.RING_EVENTS", 2)
+    cache = filled(("d", "a"), ("d", "b"), ("d", "c"), ("d", "e"))
+    assert cache.page_as_of(1, "", "", 9, None) is None
+    page = cache.page_as_of(2, "", "", 9, None)
+    assert page is not None
+    assert [entry.name for entry in page[0]] == ["a", "b"]
+
+
 def test_a_change_knows_the_state_before() -> None:
     cache = filled(("d", "p"))
     first = cache.get("d", "p")

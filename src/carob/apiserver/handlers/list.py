@@ -110,7 +110,9 @@ def find(backend: Backend, info: RequestInfo, options: ListOptions, selection: S
         revision, start = list_options.decode_continue(options.continue_)
         if revision < 0 or cache.revision <= revision <= now:
             return _page(cache, selection, start, limit, revision if revision > 0 else now)
-        return _past(backend, cache, selection, start, limit, revision, expired_token=True)
+        compacted = backend.objects.store.compacted_revision
+        recent = _recent(cache, selection, start, limit, revision) if compacted <= revision < now else None
+        return recent or _past(backend, cache, selection, start, limit, revision, expired_token=True)
     revision = options.revision or 0
     exact = options.match == list_options.EXACT or (limit > 0 and not options.match and revision > 0)
     if revision > now:
@@ -140,10 +142,22 @@ def _page(cache: ResourceCache, selection: Selection, start: str, limit: int, re
     if not limit and not start:
         entries = cache.entries(selection.namespace)
         return Listed(entries if matches is None else [entry for entry in entries if matches(entry)], revision)
-    found, last, remaining = cache.page(selection.namespace, start, limit, matches)
+    return _listed(cache, selection, revision, cache.page(selection.namespace, start, limit, matches))
+
+
+def _recent(cache: ResourceCache, selection: Selection, start: str, limit: int, revision: int) -> Listed | None:
+    """A page as of a revision that few changes have followed, as happens to long lists of what is written to; or None."""
+    page = cache.page_as_of(revision, selection.namespace, start, limit, selection.matches)
+    return _listed(cache, selection, revision, page) if page is not None else None
+
+
+def _listed(
+    cache: ResourceCache, selection: Selection, revision: int, page: tuple[list[Entry], Entry | None, int]
+) -> Listed:
+    found, last, remaining = page
     if last is None:
         return Listed(found, revision)
-    return Listed(found, revision, _relative(cache, selection, last), remaining if matches is None else None)
+    return Listed(found, revision, _relative(cache, selection, last), None if selection.matches else remaining)
 
 
 def _relative(cache: ResourceCache, selection: Selection, entry: Entry) -> str:
