@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from carob.api import codec
 from carob.api.claims import claim_name
 from carob.scheduler.pod_terms import NO_TERMS, terms_of
-from carob.scheduler.requests import CPU, MEMORY, pod_requests, pod_requests_for_scoring
+from carob.scheduler.requests import pod_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from carob.scheduler.devices.pod_devices import PodDevices
     from carob.scheduler.pod_volumes import PodVolumes
-    from carob.scheduler.requests import Amounts
     from carob.scheduler.views import PodView
 
 ANY_ADDRESS = "0.0.0.0"
@@ -70,10 +67,7 @@ class PodInfo:
         self.namespace = metadata.namespace
         self.key = f"{metadata.namespace}/{metadata.name}"
         self.priority = spec.priority or 0
-        self.requests: Mapping[str, int] = _shared(pod_requests(view))
-        scored = pod_requests_for_scoring(view)
-        self.scored_cpu = scored.get(CPU, 0)
-        self.scored_memory = scored.get(MEMORY, 0)
+        self.requests, self.scored_cpu, self.scored_memory = pod_size(view)
         self.ports = _used_ports(view)
         self.group = _group(view)
         self.started = intern(view.status.start_time or "")
@@ -162,16 +156,8 @@ class PodInfo:
         )
 
 
-_amounts: dict[tuple[tuple[str, int], ...], Amounts] = {}
 _groups: dict[Group, Group] = {}
 MAX_SHARED = 4096
-
-
-def _shared(amounts: Amounts) -> Mapping[str, int]:
-    """One mapping for all Pods that ask for the same, as most do."""
-    if len(_amounts) >= MAX_SHARED:
-        _amounts.clear()
-    return _amounts.setdefault(tuple(amounts.items()), amounts)
 
 
 def _used_ports(view: PodView) -> tuple[UsedPort, ...]:

@@ -6,13 +6,14 @@ Source: component-helpers `resource.PodRequests`; KEP-753 (sidecars), KEP-2837 (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from sys import intern
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from carob.api import quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from carob.scheduler.views import ContainerStatusView, ContainerView, PodView
 
@@ -23,7 +24,21 @@ CPU, MEMORY, EPHEMERAL_STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "po
 DEFAULT_CPU_MILLICORES = 100
 DEFAULT_MEMORY_BYTES = 200 << 20
 
+MAX_REMEMBERED = 4096
+
 Amounts = dict[str, int]
+
+
+class Size(NamedTuple):
+    """What a Pod occupies, and what it counts as when nodes are compared. Never changed: Pods alike share one."""
+
+    requests: Mapping[str, int]
+    scored_cpu: int
+    scored_memory: int
+
+
+_Asked = tuple[tuple[tuple[tuple[str, str], ...], str | None], ...]
+_known: dict[tuple[_Asked, _Asked], Size] = {}
 
 
 def amounts(quantities: Mapping[str, str]) -> Amounts:
@@ -32,6 +47,36 @@ def amounts(quantities: Mapping[str, str]) -> Amounts:
         intern(name): quantity.cpu_millicores(value) if name == CPU else quantity.whole(value)
         for name, value in quantities.items()
     }
+
+
+def pod_size(pod: PodView) -> Size:
+    """How large the Pod is; worked out once for all whose containers ask for the same."""
+    spec, status = pod.spec, pod.status
+    if (
+        spec.overhead
+        or spec.resources is not None
+        or any(s.allocated_resources or s.resources is not None for s in status.container_statuses)
+        or any(s.allocated_resources or s.resources is not None for s in status.init_container_statuses)
+    ):
+        return _size(pod)
+    key = _asked(spec.containers), _asked(spec.init_containers)
+    known = _known.get(key)
+    if known is None:
+        if len(_known) >= MAX_REMEMBERED:
+            _known.clear()
+        known = _known[key] = _size(pod)
+    return known
+
+
+def _asked(containers: Sequence[ContainerView]) -> _Asked:
+    return tuple(
+        [(tuple(c.resources.requests.items()) if c.resources is not None else (), c.restart_policy) for c in containers]
+    )
+
+
+def _size(pod: PodView) -> Size:
+    scored = pod_requests_for_scoring(pod)
+    return Size(pod_requests(pod), scored.get(CPU, 0), scored.get(MEMORY, 0))
 
 
 def pod_requests(pod: PodView) -> Amounts:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from worlds import pod_view
 
-from carob.scheduler.requests import pod_requests, pod_requests_for_scoring
+from carob.scheduler.requests import pod_requests, pod_requests_for_scoring, pod_size
 
 
 def container(cpu: str, memory: str = "", **more: Any) -> dict[str, Any]:
@@ -49,11 +49,16 @@ SIDECAR = {"restartPolicy": "Always"}
 )
 def test_requests_of_a_pod(spec: dict[str, Any], expected: dict[str, int]) -> None:
     assert pod_requests(pod_view(**spec)) == expected
+    scored = pod_requests_for_scoring(pod_view(**spec))
+    for _ in "worked out", "remembered":
+        assert pod_size(pod_view(**spec)) == (expected, scored["cpu"], scored["memory"])
 
 
 def test_a_resize_under_way_takes_the_larger() -> None:
     status = {"containerStatuses": [{"name": "main", "allocatedResources": {"cpu": "3"}}]}
     assert pod_requests(pod_view(requests={"cpu": "1"}, status=status)) == {"cpu": 3000}
+    assert pod_size(pod_view(requests={"cpu": "1"})).requests == {"cpu": 1000}
+    assert pod_size(pod_view(requests={"cpu": "1"}, status=status)).requests == {"cpu": 3000}
 
 
 @pytest.mark.parametrize(
