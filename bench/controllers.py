@@ -156,7 +156,8 @@ def measure_rest(bench: Bench, values: dict[str, float], seconds: float) -> None
 
 
 def measure_restart(bench: Bench, values: dict[str, float]) -> None:
-    """Kill the server; from the start of the next one until its controllers have answered a change with a Pod."""
+    """Kill the server; from the start of the next one until its controllers have answered a change with a Pod, and until
+    that Pod has been scheduled and runs."""
     pid = bench.pids()["server"]
     os.kill(pid, signal.SIGKILL)
     while Path(f"/proc/{pid}").exists():
@@ -165,26 +166,32 @@ def measure_restart(bench: Bench, values: dict[str, float]) -> None:
     started = time.perf_counter()
     process = subprocess.Popen([*up, *FLAGS], env=bench.environment, stdout=subprocess.DEVNULL)
     try:
-        values["restart_30k_seconds"] = uvloop.run(_until_in_step(bench)) - started
+        in_step, runs = uvloop.run(_until_in_step(bench))
     finally:
         process.wait()
+    values["restart_30k_seconds"] = in_step - started
+    values["restart_30k_running_seconds"] = runs - started
 
 
-async def _until_in_step(bench: Bench) -> float:
+async def _until_in_step(bench: Bench) -> tuple[float, float]:
+    """When a new replica's Pod had been made, and when it was available."""
     client, transport = client_of(bench)
-    patch = {"spec": {"replicas": MANY // DEPLOYMENTS + 1}}
+    name, wanted = "many-000", MANY // DEPLOYMENTS + 1
     async with asyncio.timeout(LIMIT_SECONDS):
         while True:
             try:
-                await client.patch(apps_v1.Deployment, "many-000", "default", patch=patch)
+                wanted = ((await client.get(apps_v1.Deployment, name, "default")).spec.replicas or 0) + 1
+                await client.patch(apps_v1.Deployment, name, "default", patch={"spec": {"replicas": wanted}})
                 break
             except (ApiError, OSError):
                 # nobody listens yet: no event tells a client when somebody does
                 await asyncio.sleep(0.01)
-    await until(client, apps_v1.Deployment, complete("many-000", MANY // DEPLOYMENTS + 1))
-    now = time.perf_counter()
+    await until(client, apps_v1.Deployment, lambda one: one.metadata.name == name and one.status.replicas == wanted)
+    in_step = time.perf_counter()
+    await until(client, apps_v1.Deployment, complete(name, wanted))
+    runs = time.perf_counter()
     await transport.close()
-    return now
+    return in_step, runs
 
 
 async def time_replacement(bench: Bench, values: dict[str, float]) -> None:

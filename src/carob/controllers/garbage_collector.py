@@ -100,7 +100,7 @@ class GarbageCollector:
                 self._enqueue_dependents(old.metadata.uid)
                 self._enqueue_owners(old)
             return
-        if new.metadata.owner_references or new.waits_for_dependents or new.orphans_dependents:
+        if new.waits_for_dependents or new.orphans_dependents or not self._is_solid(new):
             self._queue.add(kind.work_key(key))
         if new.waits_for_dependents:
             self._enqueue_dependents(new.metadata.uid)
@@ -132,6 +132,17 @@ class GarbageCollector:
         key = f"{obj.metadata.namespace}/{reference.name}" if kind.row.namespaced else reference.name
         owner = kind.informer.get(key)
         return kind, owner if owner is not None and owner.metadata.uid == reference.uid else None
+
+    def _is_solid(self, obj: Owned) -> bool:
+        """Whether our copies show all of its owners, and none that waits for its end: then there is nothing to judge.
+
+        So it is for nearly every change of a Pod. Should an owner go or begin to wait, its dependents are told.
+        """
+        for reference in obj.metadata.owner_references:
+            found = self._find(obj, reference)
+            if found is None or found[1] is None or found[1].waits_for_dependents:
+                return False
+        return True
 
     async def _sync(self, work_key: str) -> None:
         number, _, key = work_key.partition(" ")

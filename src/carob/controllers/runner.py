@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class Controllers:
         self._clock = clock
         self._randomness = randomness
         self._options = options
+        self.has_pods = asyncio.Event()
+        """Set once they know every Pod: by far the longest of their lists."""
 
     async def _later(self, run: Callable[[], Awaitable[None]]) -> None:
         """Let go first what the cluster's first Pod waits for."""
@@ -173,3 +176,5 @@ class Controllers:
                 group.spawn(informer.run(), f"informer {informer.name}")
             for name, run in parts.items():
                 group.spawn(supervise(name, run, clock), name)
+            await pods.wait_synced()
+            self.has_pods.set()

@@ -77,6 +77,11 @@ async def _explain(scheduler: Scheduler, info: RequestInfo, request: Request, us
     return Response(body=codec.encode(found))
 
 
+async def _after(first: asyncio.Event, run: Callable[[], Awaitable[None]]) -> None:
+    await first.wait()
+    await run()
+
+
 class ServerProcess:
     """One `carob server`."""
 
@@ -238,6 +243,10 @@ class ServerProcess:
         simulated = self._simulated_nodes(client("system:carob"))
         if simulated is not None:
             parts.append(("simulated nodes", simulated.run))
+        if not store.shared:
+            # each reads all Pods once: one after another, the first one has them in a third of the time
+            wait = partial(_after, controllers.has_pods)
+            parts = [(name, run if name == "controllers" else partial(wait, run)) for name, run in parts]
         if store.shared:
             from carob.standalone.election import Election
 
