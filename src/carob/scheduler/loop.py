@@ -14,12 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.api.types import policy_v1
 from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
-from carob.client.informer import Informer
 from carob.scheduler.binding import Binder
-from carob.scheduler.budgets import budget_of
 from carob.scheduler.conditions import SCHEDULER_ERROR, UNSCHEDULABLE, condition_patch
 from carob.scheduler.decision import Unschedulable, decide
 from carob.scheduler.devices.inventory import Devices
@@ -27,6 +24,7 @@ from carob.scheduler.devices.pod_devices import NAME as DEVICES
 from carob.scheduler.eviction import evict
 from carob.scheduler.filter.node_resources_fit import NAME as FIT
 from carob.scheduler.fitting import rejection_of
+from carob.scheduler.hearing import Hearing
 from carob.scheduler.nodes import NodeInfo
 from carob.scheduler.pod_volumes import BINDING
 from carob.scheduler.pods import PodInfo
@@ -34,7 +32,6 @@ from carob.scheduler.queue import Place, SchedulingQueue, Waiting
 from carob.scheduler.selecting_informers import SelectingInformers
 from carob.scheduler.snapshot import Snapshot
 from carob.scheduler.storage import BindingFailed, Storage
-from carob.scheduler.views import NamespaceView, NodeView, PodView, compact, slim
 from carob.scheduler.voice import Voice
 from carob.scheduler.wakeups import Happenings, sort_of
 
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
 
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
+    from carob.client.informer import Informer
     from carob.client.rest import Client
     from carob.scheduler.devices.pod_devices import DevicePlan
     from carob.scheduler.extenders import Extender, Extenders
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
     from carob.scheduler.profiles import Configuration
     from carob.scheduler.room import Nomination
 
-LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 MAX_REQUESTS = 64
 """Bindings and status patches under way at once."""
 TURN_PODS = 32
@@ -78,10 +75,7 @@ class SchedulingLoop:
         self._requests = 0
         self._timer: asyncio.Task[None] | None = None
         self._voice = Voice(client, clock, randomness, profiles)
-        self._pods = Informer(client, PodView, clock, field_selector=LIVING_PODS, name="scheduler pods")
-        self._nodes = Informer(client, NodeView, clock, name="scheduler nodes")
-        self._namespaces = Informer(client, NamespaceView, clock, name="scheduler namespaces")
-        self._budgets = Informer(client, policy_v1.PodDisruptionBudget, clock, name="scheduler budgets")
+        self._hearing = Hearing(client, clock, self._snapshot, self._queue, self._happenings, self._signal)
         self._storage = Storage(client, clock, self._storage_changed)
         self._storage_woke = False
         self._selecting = SelectingInformers(client, clock, self._snapshot.selecting)
@@ -96,15 +90,8 @@ class SchedulingLoop:
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        self._nodes.subscribe(self._node_changed)
-        self._pods.subscribe(self._pod_changed)
-        self._namespaces.subscribe(self._namespace_changed)
-        self._budgets.subscribe(self._budget_changed)
         informers: tuple[Informer[Any], ...] = (
-            self._namespaces,
-            self._nodes,
-            self._pods,
-            self._budgets,
+            *self._hearing.informers,
             *self._storage.informers,
             *self._selecting.informers,
             *self._devices.informers,
@@ -136,63 +123,7 @@ class SchedulingLoop:
 
         return await explain(self._client, self._snapshot, self._look, self._extenders, namespace, name, profile)
 
-    # what the informers tell
-
-    def _node_changed(self, key: str, old: NodeView | None, new: NodeView | None) -> None:
-        if new is None:
-            self._snapshot.remove_node(key)
-            self._happenings.topology()
-            self._signal.set()
-            return
-        compact(new)
-        self._snapshot.set_node(new)
-        if old is None or _node_matters(old, new):
-            self._happenings.topology()
-            self._touch(key)
-
-    def _namespace_changed(self, key: str, old: NamespaceView | None, new: NamespaceView | None) -> None:
-        labels = new.metadata.labels if new is not None else None
-        if old is not None and labels == old.metadata.labels:
-            return
-        self._snapshot.set_namespace(key, labels)
-        self._happenings.topology()
-        self._signal.set()
-
-    def _budget_changed(self, key: str, old: object, new: object) -> None:
-        self._snapshot.budgets = tuple(budget_of(one) for one in self._budgets.items())
-
-    def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
-        if new is None:
-            self._queue.delete(key)
-            self._touch(self._snapshot.nominations.withdraw(key))
-            left = self._snapshot.placed(key)
-            if left is not None:
-                self._happenings.moved(left)
-            self._touch(self._snapshot.remove_pod(key))
-            return
-        if new.spec.node_name:
-            self._queue.delete(key)
-            self._pod_is_placed(new)
-        elif not self._is_ours(new):
-            slim(new)  # another scheduler's, and on no node: nothing of it counts yet
-        elif not self._snapshot.is_assumed(key):
-            pod = PodInfo(new)
-            self._heed_promise(pod, old)
-            self._queue.add(pod, heed_gates=self._snapshot.profile(pod).heeds_gates)
-            self._signal.set()
-
-    def _heed_promise(self, pod: PodInfo, old: PodView | None) -> None:
-        """Others may say where a Pod should be, an autoscaler for instance. What we said ourselves comes back late."""
-        nominations = self._snapshot.nominations
-        before = old.status.nominated_node_name if old is not None else ""
-        now, known = pod.view.status.nominated_node_name, nominations.node_of(pod.key)
-        if now == before:
-            return
-        if now and not known:
-            nominations.promise(pod, now)
-            self._touch(now)
-        elif not now and known == before:
-            self._touch(nominations.withdraw(pod.key))
+    # what the informers of claims and devices tell
 
     def _storage_changed(self) -> None:
         """A Pod that waits for its claims may fit now."""
@@ -203,31 +134,6 @@ class SchedulingLoop:
         """A Pod that waits for devices may fit now."""
         self._devices_woke = True
         self._signal.set()
-
-    def _pod_is_placed(self, new: PodView) -> None:
-        key = f"{new.metadata.namespace}/{new.metadata.name}"
-        if self._snapshot.confirm(key, new):
-            slim(new)
-            return
-        info = PodInfo(new)
-        slim(new)
-        # most changes of a running Pod are none to us
-        if self._snapshot.replace_same(info):
-            return
-        self._snapshot.nominations.withdraw(info.key)
-        self._happenings.moved(info)
-        if self._snapshot.set_pod(info):
-            self._touch(new.spec.node_name)
-        self._signal.set()
-
-    def _is_ours(self, pod: PodView) -> bool:
-        return pod.spec.scheduler_name in self._voice.recorders
-
-    def _touch(self, node_name: str) -> None:
-        """The node may fit more Pods than before."""
-        if node_name:
-            self._happenings.node(node_name)
-            self._signal.set()
 
     # deciding
 
@@ -354,7 +260,7 @@ class SchedulingLoop:
         if nomination is None:
             nominated = None if found.keep else ""
             if not found.keep:
-                self._touch(self._snapshot.nominations.withdraw(pod.key))
+                self._hearing.touch(self._snapshot.nominations.withdraw(pod.key))
             self._say_why(pod, UNSCHEDULABLE, found.message, group, nominated)
             return
         self._snapshot.nominations.promise(pod, nomination.node)
@@ -382,7 +288,7 @@ class SchedulingLoop:
             _log.warning("cannot make room for %s on %s: %s", pod.key, nomination.node, error)
             for victim in nomination.victims:
                 self._snapshot.stay(victim)
-            self._touch(self._snapshot.nominations.withdraw(pod.key))
+            self._hearing.touch(self._snapshot.nominations.withdraw(pod.key))
             self._queue.retry(waiting)
         finally:
             self._requests -= 1
@@ -475,7 +381,7 @@ class SchedulingLoop:
     ) -> None:
         pod = waiting.pod
         self._happenings.moved(pod)
-        self._touch(self._snapshot.forget(pod))
+        self._hearing.touch(self._snapshot.forget(pod))
         if isinstance(error, BindingFailed):
             self._queue.retry(waiting)
             if waiting.place is Place.BACKING_OFF:
@@ -488,7 +394,7 @@ class SchedulingLoop:
                 self._queue.delete(pod.key)
             return
         _log.warning("cannot bind %s: %s", pod.key, error)
-        view = self._pods.get(pod.key)
+        view = self._hearing.pod(pod.key)
         if view is not None and view.metadata.uid == pod.uid and not view.spec.node_name:
             # it may have changed while its binding was under way
             waiting.pod = PodInfo(view)
@@ -511,13 +417,3 @@ class SchedulingLoop:
         finally:
             self._requests -= 1
             self._signal.set()
-
-
-def _node_matters(old: NodeView, new: NodeView) -> bool:
-    """Whether a change of a node could make a Pod fit; its heartbeats do not."""
-    return (
-        old.status.allocatable != new.status.allocatable
-        or old.metadata.labels != new.metadata.labels
-        or old.spec.taints != new.spec.taints
-        or old.spec.unschedulable != new.spec.unschedulable
-    )
