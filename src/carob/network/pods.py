@@ -149,32 +149,41 @@ class PodNetwork:
                 raise NetworkFailure(f"{POD_INTERFACE} of sandbox {request.sandbox_id} vanished")
             self._set_up_node_side(request, lease)
             limits = [bucket_of(request.annotations, direction) for direction in (EGRESS, INGRESS)]
-            gateway, pods = self._layout.inside_address, self._layout.pod_network
-            routes = [
-                netlink.replace_route("0.0.0.0", 0, index=link.index, gateway=gateway, onlink=True, mtu=self._mtu)
-            ]
-            if not any(limits):
-                # a bucket that fills slowly is for small packets
-                near = str(pods.network_address), pods.prefixlen
-                routes.append(netlink.replace_route(*near, index=link.index, gateway=gateway, onlink=True))
-            inside.send(
-                netlink.set_up(link.index),
-                netlink.replace_address(link.index, lease.address, 32),
-                netlink.replace_neighbour(link.index, gateway, self._layout.host_mac),
-                *routes,
-            )
+            # a bucket that fills slowly is for small packets
+            large = not any(limits)
+            inside.send(netlink.set_up(link.index), *self._inside(link.index, lease, large=large))
             if self._layout.dual:
-                inside.send(*self._second_inside(link.index, lease))
+                inside.send(*self._second_inside(link.index, lease, large=large))
+            # the node's end was up before it had anybody to talk to; until the kernel has time for the change, it loses
+            # what it is to send. Who asks for its state gets the change done first (since Linux 6.8).
+            self._node.link(self._layout.interface_name(request.sandbox_id))
             # what each end may send: the Pod, and the node to the Pod
             _limit(inside, link.index, limits[0])
 
-    def _second_inside(self, index: int, lease: Lease) -> list[netlink.Message]:
+    def _inside(self, index: int, lease: Lease, *, large: bool) -> list[netlink.Message]:
+        """The Pod's side; `large`: with a way to its neighbours that takes large packets."""
+        gateway = self._layout.inside_address
+        return [
+            netlink.replace_address(index, lease.address, 32),
+            netlink.replace_neighbour(index, gateway, self._layout.host_mac),
+            *self._ways(index, gateway, "0.0.0.0/0", self._layout.pod_range if large else ""),
+        ]
+
+    def _second_inside(self, index: int, lease: Lease, *, large: bool) -> list[netlink.Message]:
         """The Pod's side in IPv6."""
         gateway = self._layout.inside_address6
         return [
             netlink.replace_address(index, self._layout.address6_of(lease.address), 128),
             netlink.replace_neighbour(index, gateway, self._layout.host_mac),
-            netlink.replace_route("::", 0, index=index, gateway=gateway, onlink=True),
+            *self._ways(index, gateway, "::/0", self._layout.pod_range6 if large else ""),
+        ]
+
+    def _ways(self, index: int, gateway: str, everywhere: str, near: str) -> list[netlink.Message]:
+        """Routes to everywhere, which say how large a packet may be, and to the neighbours, if any."""
+        sizes = {everywhere: self._mtu} | ({near: 0} if near else {})
+        return [
+            netlink.replace_route(network, int(length), index=index, gateway=gateway, onlink=True, mtu=mtu)
+            for (network, _, length), mtu in ((range_.partition("/"), mtu) for range_, mtu in sizes.items())
         ]
 
     def _second_outside(self, index: int, lease: Lease) -> list[netlink.Message]:

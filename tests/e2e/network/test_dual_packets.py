@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ DUAL = replace(
     dns_address6="fd00:43::a",
     load_balancer_range6="fd00:42:0:ff::/64",
 )
+IPV6_MTU = 24
 NODE_OUTER, OUTSIDE = "2001:db8::1", "2001:db8::2"
 WEB = ServicePort("fd00:43::77", "tcp", 80)
 UDP = ServicePort("fd00:43::77", "udp", 53)
@@ -105,6 +107,18 @@ def world(tmp_path: Path) -> Iterator[DualWorld]:
         world.network.close()
     for namespace in (*world.made, world.outside, world.node):
         namespace.close()
+
+
+def test_packets_are_large_from_pod_to_pod_alone(world: DualWorld) -> None:
+    one, _ = world.pod(Request("sandbox-1"))
+    _, address = world.pod(Request("sandbox-2"))
+
+    def largest_packet(target: str) -> int:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            asking.connect((target, 9))
+            return asking.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)
+
+    assert [one.call(partial(largest_packet, target)) for target in (address, OUTSIDE)] == [65535, 1500]
 
 
 def test_pods_reach_each_other_the_node_and_the_world(world: DualWorld) -> None:

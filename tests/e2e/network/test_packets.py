@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,25 @@ def _sent_as_it_came(sender: Namespace, receiver: Namespace, target: str) -> boo
                     got += part
             thread.join()
     return bytes(got) == data
+
+
+@pytest.mark.skipif(
+    tuple(map(int, os.uname().release.split(".")[:2])) < (6, 8), reason="such a kernel cannot be asked to hurry"
+)
+def test_the_first_packet_to_a_new_pod_arrives(world: World) -> None:
+    _network(world).close()
+    network = world.start(NetworkLayout(cluster="packets", pod_range="10.42.0.0/26"))
+    with world.node.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sending:
+        for number in range(30):
+            pod, request = Namespace(), Request(f"sandbox-{number}")
+            with pod.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listening:
+                listening.bind(("0.0.0.0", 9))
+                (address,) = pod.call(partial(network.pods.attach, request))
+                sending.sendto(b"hello", (address, 9))
+                listening.settimeout(ANSWER_SECONDS)
+                assert listening.recv(100) == b"hello"
+            network.pods.detach(request)
+            pod.close()
 
 
 def test_the_node_side_of_a_pod_is_named(world: World) -> None:
