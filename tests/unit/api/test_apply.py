@@ -129,7 +129,7 @@ def test_what_is_no_set_is_refused(bad: bytes) -> None:
 
 
 def test_owners_come_back_as_they_went() -> None:
-    one = Owner('m"1', "Update", "v1", "status", "2026-01-01T00:00:00Z", {"f:data": {"f:a": {}}})
+    one = Owner('m"1', "Update", '\0"', "st\0", "2026-01-01T00:00:00Z", {"f:data": {"f:a": {}}})
     data = encoded([one])
     assert encoded(decoded(data)) == data
     assert encoded([]) == encoded(decoded(encoded([])))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carob.api import codec, resource_claims
+from carob.api.status import ApiError
 from carob.api.types import resource_v1
 from carob.base.clock import parse_rfc3339
 from carob.controllers.devices.decisions import (
@@ -176,7 +177,7 @@ def test_a_generated_claim_goes_before_its_ended_pod_does(owner: str, pods: dict
 
 
 def test_a_user_that_is_no_pod_is_not_understood() -> None:
-    with pytest.raises(ValueError, match="unsupported ReservedFor entry"):
+    with pytest.raises(ApiError, match="unsupported ReservedFor entry"):
         of(claim(users=[{"apiGroup": "example.com", "resource": "things", "name": "x", "uid": "y"}]))
 
 

@@ -90,10 +90,9 @@ class Owner:
         """The entry's JSON, its fields in upstream's order."""
         data = bytes(self._bytes) or field_sets.dumped(self.fields)
         time = f'"time":"{self.time}",' if self.time else ""
+        version = orjson.dumps(self.api_version).decode()  # a client's, which may hold anything
         manager = f'"manager":{orjson.dumps(self.manager).decode()},' if self.manager else ""
-        head = (
-            f'{{{manager}"operation":"{self.operation}","apiVersion":"{self.api_version}",{time}"fieldsType":"FieldsV1"'
-        )
+        head = f'{{{manager}"operation":"{self.operation}","apiVersion":{version},{time}"fieldsType":"FieldsV1"'
         tail = f',"subresource":{orjson.dumps(self.subresource).decode()}}}' if self.subresource else "}"
         return b'%b,"fieldsV1":%b%b' % (head.encode(), data, tail.encode())
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from carob.api import resource_claims
+from carob.api.status import bad_request
 from carob.api.types import meta_v1, resource_v1
 from carob.client.informer import key_of
 
@@ -183,12 +184,12 @@ def plan_for_claim(
 ) -> ClaimPlan:
     """Shape: `is_gone` says whether a user has ended, or is another one by now; `pod_of` is asked by `namespace/name`.
 
-    Raises: ValueError for a user that is no Pod.
+    Raises: ApiError for a user that is no Pod: it is told, and looked at again later.
     """
     users = claim.status.reserved_for
     for user in users:
         if user.api_group or user.resource != "pods":
-            raise ValueError(f"unsupported ReservedFor entry: {user}")
+            raise bad_request(f"unsupported ReservedFor entry: {user}")
     valid = [user for user in users if not is_gone(user)]
     ours = resource_claims.FINALIZER in claim.metadata.finalizers
     delete = not valid and _is_left_over(claim, pod_of)
