@@ -38,6 +38,8 @@ class Judge:
         self._transport = transport
         self.faults: list[str] = []
         self.codes: Counter[int] = Counter()
+        self.slowest = (0.0, "")
+        """Seconds, and which request it was; watches, which end when they are to, do not count."""
 
     async def schemas(self) -> Tree:
         """The component schemas of every OpenAPI v3 document."""
@@ -73,10 +75,13 @@ class Judge:
             self._blame(wanted, f"no answer: {error}")
             return
         self.codes[status] += 1
+        took = time.monotonic() - began
+        if took > self.slowest[0] and "watch" not in wanted.target:
+            self.slowest = (took, f"{wanted.method} {wanted.target} ({len(wanted.body)} bytes): {status}")
         # a HEAD has no words
         honest = any(words in body for words in _HONEST) or (status == 503 and wanted.method == "HEAD")
         if status >= 500 and not honest:
-            self._blame(wanted, f"{status} after {time.monotonic() - began:.2f} s: {body[:500]!r}")
+            self._blame(wanted, f"{status} after {took:.2f} s: {body[:500]!r}")
         packed = body.startswith(b"\x1f\x8b")
         if media == "application/json" and body and not packed and "watch" not in wanted.target:
             try:

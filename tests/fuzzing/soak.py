@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from carob.api.resources import BUILT_IN
 from carob.apiserver.pki import Pki
@@ -23,12 +25,16 @@ from carob.transport.tls import client_context
 from tests.fuzzing.judge import NAMESPACE, Judge
 from tests.fuzzing.requests import Requests, Wanted
 
+if TYPE_CHECKING:
+    from carob.api.resources import Resource
+
 CLIENTS = 4
 PIECE = 5000
 # the first requests load code, fill caches and make the allocator's pools
 WARM_UP_PIECES = 8
 GROWTH = 1.25
-_KEPT = frozenset(
+# Where the cluster's own objects are among those that requests made.
+_OTHERS_TOO = frozenset(
     (
         "namespaces",
         "nodes",
@@ -54,14 +60,45 @@ def resident_kib(pid: int) -> int:
     raise LookupError(pid)
 
 
-async def empty(judge: Judge) -> None:
-    """Delete what the requests made."""
-    background = {"content-type": "application/json"}
-    for row in BUILT_IN:
-        if row.stored and "deletecollection" in row.verbs and row.plural not in _KEPT:
-            path = row.path(NAMESPACE if row.namespaced else None)
-            query = "?propagationPolicy=Background&gracePeriodSeconds=0"
-            await judge.ask(Wanted("DELETE", path + query, background, b""))
+_ROWS = [row for row in BUILT_IN if row.stored and "delete" in row.verbs]
+_AT_ONCE = "?propagationPolicy=Background&gracePeriodSeconds=0"
+
+
+async def names(judge: Judge, row: Resource) -> set[str]:
+    """The objects of a kind that is not emptied as a whole."""
+    _, _, body = await judge.ask(Wanted("GET", row.path(NAMESPACE if row.namespaced else None), {}, b""))
+    return {item["metadata"]["name"] for item in json.loads(body)["items"]}
+
+
+async def own_names(judge: Judge) -> dict[str, set[str]]:
+    """What is the cluster's own, by plural."""
+    return {row.plural: await names(judge, row) for row in _ROWS if row.plural in _OTHERS_TOO}
+
+
+async def bound(judge: Judge) -> None:
+    """A ReplicaSet of two thousand million Pods is a right request, and no test of anything but patience."""
+    quota = {"metadata": {"name": "bound"}, "spec": {"hard": {"pods": "300"}}}
+    body = json.dumps(quota).encode()
+    path = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
+    await judge.ask(Wanted("POST", path, {"content-type": "application/json"}, body))
+
+
+async def empty(judge: Judge, own: dict[str, set[str]]) -> int:
+    """Delete what the requests made, and say how many objects are left."""
+    json_body = {"content-type": "application/json"}
+    for row in _ROWS:
+        path = row.path(NAMESPACE if row.namespaced else None)
+        if row.plural in own:
+            for name in await names(judge, row) - own[row.plural]:
+                await judge.ask(Wanted("DELETE", f"{path}/{quote(name)}{_AT_ONCE}", json_body, b""))
+        elif "deletecollection" in row.verbs:
+            await judge.ask(Wanted("DELETE", path + _AT_ONCE, json_body, b""))
+    await bound(judge)
+    _, _, page = await judge.ask(Wanted("GET", "/metrics", {}, b""))
+    return sum(int(line.split()[-1]) for line in page.decode().splitlines() if line.startswith(_COUNTED))
+
+
+_COUNTED = "apiserver_storage_objects{"
 
 
 async def soak(cluster: Cluster, pid: int, count: int, seed: int) -> list[str]:
@@ -77,17 +114,21 @@ async def soak(cluster: Cluster, pid: int, count: int, seed: int) -> list[str]:
     schemas = await judge.schemas()
     await judge.prepare()
     streams = [Requests(seed * CLIENTS + number, schemas) for number in range(CLIENTS)]
+    await bound(judge)
+    own = await own_names(judge)
     sizes: list[int] = []
     began = time.monotonic()
     for piece in range(max(1, count // PIECE)):
         await asyncio.gather(*(judge.run(one, PIECE // CLIENTS) for one in streams))
-        await empty(judge)
+        left = await empty(judge, own)
         sizes.append(resident_kib(pid))
         done = (piece + 1) * PIECE
         print(
-            f"{done} requests, {done / (time.monotonic() - began):.0f}/s, {sizes[-1] / 1024:.1f} MiB, {dict(judge.codes)}",
+            f"{done} requests, {done / (time.monotonic() - began):.0f}/s, {sizes[-1] / 1024:.1f} MiB, "
+            f"{left} objects left, {dict(sorted(judge.codes.items()))}",
             flush=True,
         )
+    print(f"slowest: {judge.slowest[0]:.2f} s, {judge.slowest[1]}")
     await transport.close()
     faults = judge.faults
     if len(sizes) > 2 * WARM_UP_PIECES:
