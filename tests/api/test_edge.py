@@ -199,6 +199,30 @@ def test_a_body_that_is_too_large(with_server: WithServer) -> None:
     with_server(body)
 
 
+@pytest.mark.parametrize(
+    "media", ["application/json", "application/yaml", "application/merge-patch+json", "application/apply-patch+yaml"]
+)
+def test_a_body_of_too_many_values(with_server: WithServer, media: str) -> None:
+    """It would be decoded, defaulted and validated for seconds, while nobody else is answered."""
+
+    async def body(api: Asker) -> None:
+        maps = "/api/v1/namespaces/default/configmaps"
+        method, target = ("PATCH", f"{maps}/x?fieldManager=me") if "patch" in media else ("POST", maps)
+        tree: dict[str, Any] = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}}
+        few = tree | {"data": {"k": '",[{\\' * 100_000}}
+        await api.ask("POST", maps, tree)
+        many = tree | {"data": [{}] * 100_000}
+        status, answer = await api.ask(method, target, many, headers={"content-type": media})
+        assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")
+        words = "Request entity is too large: The allowed maximum of values in a body is 100000"
+        assert answer["message"] == words
+        await api.ask("DELETE", f"{maps}/x")
+        status, _ = await api.ask("POST", maps, few)
+        assert status == 201  # marks in texts are none
+
+    with_server(body)
+
+
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
 GROUP = "rbac.authorization.k8s.io"
 

@@ -5,6 +5,7 @@ Answers API concepts, "Alternate representations of resources" and "Kubernetes P
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import sys
@@ -20,6 +21,7 @@ from carob.api import cbor, codec, protobuf, schema
 from carob.api.resources import BUILT_IN, Resource
 from carob.api.types import core_v1
 from carob.apiserver import encodings, request_info, watch_cache
+from carob.apiserver.yaml_text import to_yaml
 from carob.transport.http import Chunk, Request, Response
 from tests.api.test_edge import Asker, WithServer, options, with_server  # noqa: F401 - fixtures
 from tests.fakes.engine_world import DEPLOYMENTS, MAPS, PODS, FakeSink, World, config_map, deployment, in_world, pod
@@ -30,7 +32,12 @@ import recorded
 CASES = recorded.load("defaulting")["cases"]
 PB = "application/vnd.kubernetes.protobuf"
 CBOR = "application/cbor"
+YAML = "application/yaml"
 AS_PARTIAL = "as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def many_labels(number: int) -> dict[str, Any]:
+    return {"name": f"m{number}", "labels": {f"l{one}": "v" * 60 for one in range(300)}}
 
 
 def received(sink: FakeSink) -> bytes:
@@ -240,19 +247,56 @@ def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithSer
 
 @pytest.mark.parametrize("size", [10, 30_000])
 def test_a_long_list_is_whole_in_each_encoding(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("carob.apiserver.handlers.list.ENCODED_SLICE_ITEMS", 3)
     monkeypatch.setattr("carob.apiserver.presenters.SEGMENT_ITEMS", 4)
 
     async def body(world: World) -> None:
         for number in range(10):
             await world.made(MAPS, config_map(f"m{number}", k="v" * size))
         _, tree = await world.ask("GET", MAPS)
-        for media in (PB, CBOR):
+        for media in (PB, CBOR, YAML):
             answer = await world.respond("GET", MAPS, None, {"accept": media})
             assert (answer.segments is not None) is (size > 1000)
             raw = answer.body or b"".join(answer.segments or ())
             assert len(raw) == (answer.length or len(raw))
-            assert (message(raw, "core/v1.ConfigMapList") if media == PB else cbor.decode(raw)) == tree
+            if media == YAML:
+                assert raw == to_yaml(tree)
+            else:
+                assert (message(raw, "core/v1.ConfigMapList") if media == PB else cbor.decode(raw)) == tree
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("media", [PB, CBOR, YAML, f"{YAML};as=Table;v=v1;g=meta.k8s.io"])
+def test_others_have_their_turns_while_a_long_list_is_made(media: str) -> None:
+    async def body(world: World) -> None:
+        for number in range(10):
+            await world.made(MAPS, config_map(f"m{number}", k="v" * 60_000) | {"metadata": many_labels(number)})
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.get_running_loop().create_task(other())
+        await world.respond("GET", MAPS, None, {"accept": media})
+        task.cancel()
+        assert turns >= 2
+
+    in_world(body)
+
+
+def test_a_table_in_yaml_is_the_same_in_pieces() -> None:
+    async def body(world: World) -> None:
+        for number in range(3):
+            await world.made(MAPS, config_map(f"m{number}", k="v\nrows: []\n"))
+        form = "as=Table;v=v1;g=meta.k8s.io"
+        _, tree = await world.ask("GET", f"{MAPS}?includeObject=Object", None, {"accept": f"application/json;{form}"})
+        answer = await world.respond("GET", f"{MAPS}?includeObject=Object", None, {"accept": f"{YAML};{form}"})
+        assert answer.body == to_yaml(tree)
+        answer = await world.respond("GET", f"{MAPS}?labelSelector=a", None, {"accept": YAML})
+        assert yaml.safe_load(answer.body)["items"] == []
 
     in_world(body)
 

@@ -2,7 +2,7 @@
 
 Pure. Shape of what is written, as upstream writes it: the tag of self-described CBOR in front, texts as byte strings,
 bytes (`data` of a Secret) as themselves under the tag of base64. What is read may have texts as texts, too.
-`decode` never raises anything but CborError, whatever the bytes are. The library is imported when the first body comes.
+`decode` never raises anything but CborError and ApiError, whatever the bytes are. The library is imported when the first body comes.
 
 Source: KEP-4222; apimachinery `runtime/serializer/cbor/internal/modes`.
 """
@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from carob.api import schema
+from carob.api.body_limits import check_cbor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +36,10 @@ class CborError(ValueError):
 
 
 def decode(body: bytes) -> Any:
-    """The JSON tree of one data item. Raises: CborError."""
+    """The JSON tree of one data item. Raises: CborError; ApiError 413."""
     import cbor2
 
+    check_cbor(body)
     stream = io.BytesIO(body)
     decoder = cbor2.CBORDecoder(
         stream,

@@ -13,8 +13,12 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 500
 UNEXPECTED_END = "unexpected end of JSON input"
-_SPACE = " \t\r\n"
-_STRING = re.compile(r'[^"\\\x00-\x1f]*')
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DIGITS = re.compile(r"[0-9]*")
+# as far as a text is one that Go takes: long ones are passed in one step
+_STRING = re.compile(
+    r"""[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+""",
+)
 _NUMBER_NEXT = {
     "start": {"-": "sign", "0": "zero", "digit": "whole"},
     "sign": {"0": "zero", "digit": "whole"},
@@ -26,6 +30,7 @@ _NUMBER_NEXT = {
     "exp_sign": {"0": "exp_digit", "digit": "exp_digit"},
     "exp_digit": {"0": "exp_digit", "digit": "exp_digit"},
 }
+_RUNS = frozenset(("whole", "fraction", "exp_digit"))
 _NUMBER_WORDS = {
     "sign": "in numeric literal",
     "point": "after decimal point in numeric literal",
@@ -113,8 +118,9 @@ class _Scanner:
         return self._text[self._position] if self._position < len(self._text) else ""
 
     def _next_visible(self) -> str:
-        while self._peek() and self._peek() in _SPACE:
-            self._position += 1
+        match = _SPACE.match(self._text, self._position)
+        assert match is not None
+        self._position = match.end()
         return self._peek()
 
     def end(self) -> None:
@@ -214,6 +220,10 @@ class _Scanner:
                 return
             state = following
             self._position += 1
+            if state in _RUNS:
+                match = _DIGITS.match(self._text, self._position)
+                assert match is not None
+                self._position = match.end()
 
     def _literal(self, word: str) -> None:
         for expected in word[1:]:

@@ -1,6 +1,6 @@
 """Protobuf bodies of the Kubernetes API to JSON trees and back, driven by a table of wire facts.
 
-Pure. `decode` never raises anything but ProtobufError, whatever the bytes are. Zero values of fields that are no
+Pure. `decode` never raises anything but ProtobufError and ApiError, whatever the bytes are. Zero values of fields that are no
 pointers are left out, as in JSON.
 
 Source: apimachinery `runtime/serializer/protobuf` (the envelope) and the published field numbers (protobuf_table.json).
@@ -18,6 +18,7 @@ import orjson
 
 from carob.api import protobuf_writing as writing
 from carob.api import schema
+from carob.api.body_limits import MAX_VALUES, too_many_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,10 +111,10 @@ def decode_event(raw: bytes) -> tuple[str, bytes]:
 def decode(body: bytes, struct: type[Any]) -> dict[str, Any]:
     """The JSON tree of an enveloped object; its kind and apiVersion are the envelope's.
 
-    Raises: ProtobufError.
+    Raises: ProtobufError; ApiError 413.
     """
-    api_version, kind, raw = envelope(body)
-    tree = decode_message(raw, _message_name(api_version, kind, struct))
+    api_version, kind, raw = envelope(_bounded(body))
+    tree = decode_message(_bounded(raw), _message_name(api_version, kind, struct))
     out: dict[str, Any] = {}
     if kind and struct.__struct_fields__[0] == "kind":
         out["kind"] = kind
@@ -132,6 +133,16 @@ def _message_name(api_version: str, kind: str, struct: type[Any]) -> str:
     if name not in schema.wire_table():
         raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
     return name
+
+
+class _Bounded(bytes):
+    """A large body, and how many fields of it have been read."""
+
+    fields_read = 0
+
+
+def _bounded(body: bytes) -> bytes:
+    return _Bounded(body) if len(body) > MAX_VALUES else body
 
 
 class _Reader:
@@ -159,6 +170,7 @@ class _Reader:
 
     def fields(self) -> Iterator[tuple[int, int | tuple[int, int] | bytes]]:
         """Number and value of each: an int, the offsets of a part, or the bytes of a fixed-size number."""
+        bounded = self._body if isinstance(self._body, _Bounded) else None
         while self._position < self._end:
             key = self._varint()
             number, wire = key >> 3, key & 7
@@ -177,6 +189,10 @@ class _Reader:
                 raise ProtobufError(f"proto: illegal wireType {wire}")
             if self._position > self._end or number == 0:
                 raise ProtobufError("unexpected EOF" if number else "proto: illegal tag 0")
+            if bounded is not None:
+                bounded.fields_read += 1
+                if bounded.fields_read > MAX_VALUES:
+                    raise too_many_values()
             yield number, value
 
 

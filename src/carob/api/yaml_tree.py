@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from carob.api.body_limits import MAX_VALUES, too_many_values
 from carob.api.go_json import Pairs
 
-MAX_VALUES = 1_000_000
 MAX_DEPTH = 500
 EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
 
@@ -26,7 +26,7 @@ class YamlError(ValueError):
 def parse(text: bytes | str) -> tuple[Any, list[str]]:
     """The value (objects as `Pairs`) and what is said of duplicate keys, one text or none.
 
-    Raises: YamlError.
+    Raises: YamlError; ApiError 413.
     """
     import yaml
 
@@ -138,6 +138,8 @@ class _Builder:
     def _put(self, value: Any, event: Any, size: int) -> None:
         self._size += size
         if self._size > MAX_VALUES:
+            if not self._anchors:
+                raise too_many_values()
             raise YamlError("yaml: document contains excessive aliasing")
         if not self._stack:
             self._result = value

@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from carob.api import strict
+from carob.api.body_limits import check_json
+from carob.api.status import ApiError
 from carob.apiserver import negotiation
+from carob.apiserver.options import MAX_REQUEST_BODY_BYTES
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
@@ -30,6 +33,16 @@ def text_of(request: Request) -> bytes:
     if b"\\u" in body and (b"\\ud" in body or b"\\uD" in body):
         return _LONE_SURROGATE.sub(rb"\1\\ufffd", body)
     return body
+
+
+def check_size(info: RequestInfo, request: Request) -> None:
+    """Refuse a large body that is too large, or holds too many values. Raises: ApiError 413."""
+    if len(request.body) > MAX_REQUEST_BODY_BYTES:
+        words = f"Request entity too large: limit is {MAX_REQUEST_BODY_BYTES}"
+        raise ApiError(413, "RequestEntityTooLarge", words)
+    # what is no JSON is counted while it is read; what is passed on is not read
+    if info.subresource != "proxy" and "json" in negotiation.media_type(request.headers.get("content-type", "")):
+        check_json(request.body)
 
 
 def media_of(request: Request) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
 
 SEGMENT_ITEMS = 128
+# Of objects that are decoded for Tables, metadata and other versions: some 10 ms.
+CONVERTED_TURN_BYTES = 1 << 20
 # A list up to this size is one body: it leaves in one write.
 SMALL_LIST_BYTES = 64 << 10
 
@@ -41,8 +43,8 @@ class Presenter(Protocol):
     form: Form
     headers_first: bool
     """True for Tables: a watch's first event carries the columns, the others do not."""
-    costly: bool
-    """True where items are made of decoded objects, and not of the bytes as they lie."""
+    turn_bytes: int
+    """How many bytes of objects are made into items in one turn of the loop; 0: any number, for they are taken as they lie."""
     separator: bytes
     """What stands between two items; all but its comma stands before the first one, too."""
 
@@ -79,7 +81,7 @@ class Plain:
 
     def __init__(self, form: Form, row: Resource, stored: Resource) -> None:
         self.form = form
-        self.costly = row is not stored
+        self.turn_bytes = 0 if row is stored else CONVERTED_TURN_BYTES
         self._head = head_of(row)
         self._opening = f'{{"kind":"{row.list_kind}","apiVersion":"{row.api_version}","metadata":'.encode()
         self._convert = None if row is stored else converter(stored, row)
@@ -157,7 +159,7 @@ class Partial:
     """Metadata alone, as garbage collectors and metadata informers want it."""
 
     headers_first = False
-    costly = True
+    turn_bytes = CONVERTED_TURN_BYTES
     separator = b",{"
 
     def __init__(self, form: Form, row: Resource) -> None:
@@ -196,7 +198,7 @@ class TableForm:
     """Rows of cells; `include` says what each row brings along: Metadata, Object or None."""
 
     headers_first = True
-    costly = True
+    turn_bytes = CONVERTED_TURN_BYTES
     separator = b",{"
 
     def __init__(self, form: Form, row: Resource, stored: Resource, include: str, clock: Clock) -> None:
@@ -288,7 +290,7 @@ class Presenters:
         return found
 
     def _made(self, form: Form, row: Resource, stored: Resource, include: str) -> Presenter:
-        if form.media in BINARY:
+        if form.media in (*BINARY, negotiation.YAML):
             return Encoded(form, row, self._made(Form(kind=form.kind, version=form.version), row, stored, include))
         if form.kind == negotiation.TABLE:
             return TableForm(form, row, stored, include, self._clock)

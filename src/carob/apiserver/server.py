@@ -13,10 +13,11 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from carob.api.body_limits import MAX_VALUES
 from carob.api.resources import BUILT_IN, ResourceTable
 from carob.api.status import ApiError, internal
 from carob.api.user import ANONYMOUS
-from carob.apiserver import paths, request_info, resetting
+from carob.apiserver import bodies, paths, request_info, resetting
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
 from carob.apiserver.admission.quota_ledger import QuotaLedger
@@ -47,7 +48,7 @@ from carob.apiserver.negotiation import JSON
 from carob.apiserver.nodes.connections import NodeConnections, SocketDialer
 from carob.apiserver.nodes.pod_streams import PodStreams
 from carob.apiserver.nodes.web_proxies import WebProxies
-from carob.apiserver.options import MAX_REQUEST_BODY_BYTES, ApiServerOptions
+from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.resource_metrics.answers import ResourceMetrics
 from carob.apiserver.resource_metrics.rows import ROWS as METRICS_ROWS
 from carob.apiserver.resource_metrics.sampler import Sampler
@@ -267,8 +268,8 @@ class ApiServer:
                 authorize_creation(self.authorizer, self.engine.reader, user, info, request)
             elif info.query and info.verb == "delete":
                 disruption.authorize(self.authorizer, user, info)
-            if len(request.body) > MAX_REQUEST_BODY_BYTES:
-                raise _too_large()
+            if len(request.body) > MAX_VALUES:
+                bodies.check_size(info, request)
             if info.verb in WRITES:
                 self._in_flight.check(user)
             answer = self._dispatcher.answer(info, request, user)
@@ -383,8 +384,3 @@ def _nothing() -> None:
 def _impersonates(request: Request) -> bool:
     # one search in the joined names is cheaper than asking each name
     return "impersonate-" in " ".join(request.headers)
-
-
-def _too_large() -> ApiError:
-    message = f"Request entity too large: limit is {MAX_REQUEST_BODY_BYTES}"
-    return ApiError(413, "RequestEntityTooLarge", message)

@@ -1,6 +1,7 @@
 """YAML answers, written as upstream's encoder writes them: keys sorted, lists not indented, `"1"` in double quotes.
 
-Pure. PyYAML is imported when the first YAML answer is written.
+Pure. PyYAML is imported when the first YAML answer is written. Its emitter in C, from which Go's was made, is ten times
+as fast as the one in Python, and escapes and breaks the same texts as upstream's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def to_yaml(tree: Any) -> bytes:
 def _dumper() -> Any:
     import yaml
 
-    class Dumper(yaml.SafeDumper):
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
         """Shared trees are written out each time: JSON knows no aliases."""
 
         def ignore_aliases(self, data: Any) -> bool:

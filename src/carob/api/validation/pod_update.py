@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import astuple
+
 from carob.api import qos, restart_rules
 from carob.api.types import core_v1
 from carob.api.validation import field, meta, names, pod_diff, pod_statuses, scheduling
@@ -111,8 +113,9 @@ def _deadline(out: list[Cause], new: int | None, old: int | None) -> bool:
 def _only_added_tolerations(
     out: list[Cause], new: Sequence[core_v1.Toleration], old: Sequence[core_v1.Toleration]
 ) -> None:
+    known = {astuple(replace(one, toleration_seconds=None)) for one in new}
     for toleration in old:
-        if not any(replace(t, toleration_seconds=toleration.toleration_seconds) == toleration for t in new):
+        if astuple(replace(toleration, toleration_seconds=None)) not in known:
             words = "existing toleration can not be modified except its tolerationSeconds"
             out.append(field.forbidden("spec.tolerations", words))
             return

@@ -15,6 +15,7 @@ import orjson
 from carob.api import codec, go_json, schema, strict, yaml_tree
 from carob.api.apply import checks, field_sets, forms, owners, trees
 from carob.api.apply.applying import Applier, before_first_apply, conflict_error
+from carob.api.body_limits import check_json
 from carob.api.status import bad_request, conflict
 from carob.apiserver.conversion import convert_object
 from carob.apiserver.handlers import ownership
@@ -90,6 +91,7 @@ def _in_machine_words(tree: Any) -> Any:
 
 def _read(body: bytes) -> tuple[Any, list[str]]:
     if body[:1] == b"{":
+        check_json(body)
         try:
             tree = orjson.loads(body)
             if not strict.has_duplicates(body, tree):

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from carob.api.status import ApiError, gone
 from carob.apiserver import keys, list_options
-from carob.apiserver.encodings import Encoded
 from carob.apiserver.handlers.freshness import too_large, wait_until
 from carob.apiserver.handlers.get import form_of
 from carob.apiserver.handlers.selection import Selection, select
@@ -20,7 +19,7 @@ from carob.apiserver.presenters import check_list, include_of, list_response
 from carob.store.types import Compacted, FutureRevision, Revision
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from carob.apiserver.handlers.backend import Backend
     from carob.apiserver.list_options import ListOptions
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from carob.transport.http import Request, Response
 
 STORE_PAGE_KEYS = 1000
-# Items of a converted list (Tables, metadata) that are made in one go, and of one in another encoding: about 20 ms.
-SLICE_ITEMS = 500
-ENCODED_SLICE_ITEMS = 150
 
 _EXPIRED_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -75,7 +71,8 @@ def list_objects(backend: Backend, info: RequestInfo, request: Request) -> Respo
     selection = select(row, stored, info.namespace, options.label_selector, options.field_selector)
     listed = find(backend, info, options, selection)
     if isinstance(listed, Listed):
-        if presenter.costly and len(listed.entries) > _slice(presenter):
+        turn = presenter.turn_bytes
+        if turn and sum(entry.size for entry in listed.entries) > turn:
             return _in_slices(presenter, listed)
         return list_response(presenter, listed.entries, listed.metadata())
 
@@ -85,19 +82,26 @@ def list_objects(backend: Backend, info: RequestInfo, request: Request) -> Respo
     return later()
 
 
-def _slice(presenter: Presenter) -> int:
-    return ENCODED_SLICE_ITEMS if isinstance(presenter, Encoded) else SLICE_ITEMS
-
-
 async def _in_slices(presenter: Presenter, listed: Listed) -> Response:
     """Make the items of a long list in slices, so that other requests have their turns."""
     items: list[bytes] = []
-    entries, size = listed.entries, _slice(presenter)
-    for at in range(0, len(entries), size):
-        items += presenter.items(entries[at : at + size])
-        if presenter.costly:
+    for part in _turns(listed.entries, presenter.turn_bytes):
+        items += presenter.items(part)
+        if presenter.turn_bytes:
             await asyncio.sleep(0)
-    return list_response(presenter, entries, listed.metadata(), items)
+    return list_response(presenter, listed.entries, listed.metadata(), items)
+
+
+def _turns(entries: Sequence[Entry], turn_bytes: int) -> Iterator[Sequence[Entry]]:
+    """The entries in parts of about so many bytes; 0: all of them."""
+    start = size = 0
+    for at, entry in enumerate(entries):
+        size += entry.size
+        if size >= turn_bytes > 0:
+            yield entries[start : at + 1]
+            start, size = at + 1, 0
+    if start < len(entries):
+        yield entries[start:]
 
 
 def find(backend: Backend, info: RequestInfo, options: ListOptions, selection: Selection) -> Listed | Awaitable[Listed]:
