@@ -82,6 +82,25 @@ def test_a_namespace_ends_with_its_last_pod_without_waiting(pki: Pki) -> None:
     in_world(pki, body)
 
 
+def test_nodes_that_come_and_go_are_told_of(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        async def told(reason: str) -> str:
+            async with asyncio.timeout(30):
+                async with world.client.watch(core_v1.Event, "default", send_initial_events=True) as events:
+                    async for event in events:
+                        if isinstance(event.object, core_v1.Event) and event.object.reason == reason:
+                            assert event.object.source.component == "node-controller"
+                            return event.object.message
+            raise AssertionError(f"no {reason}")
+
+        await world.node("node-0")
+        assert await told("RegisteredNode") == "Node node-0 event: Registered Node node-0 in Controller"
+        await world.client.delete(core_v1.Node, "node-0")
+        assert await told("RemovingNode") == "Node node-0 event: Removing Node node-0 from Controller"
+
+    in_world(pki, body)
+
+
 def test_pods_of_a_vanished_node_go_after_its_quarantine(pki: Pki) -> None:
     async def body(world: World) -> None:
         await world.node("node-0")

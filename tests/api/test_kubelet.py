@@ -540,6 +540,26 @@ def test_the_node_is_registered_and_lives(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def test_what_happens_to_the_node_is_told_of_it(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.registered()
+        (enforced,) = await world.events("NodeAllocatableEnforced")
+        assert enforced.message == "Updated Node Allocatable limit across pods"
+        for unschedulable, reason in ((True, "NodeNotSchedulable"), (False, "NodeSchedulable")):
+            await world.client.patch(core_v1.Node, NODE, patch={"spec": {"unschedulable": unschedulable}})
+            (event,) = await world.events(reason)
+            assert (event.type, event.message) == ("Normal", f"Node {NODE} status is now: {reason}")
+        await world.stop()
+        earlier = {"status": {"nodeInfo": {"bootID": "an-earlier-boot"}}}
+        await world.client.patch(core_v1.Node, NODE, patch=earlier, subresource="status")
+        await world.start()
+        (event,) = await world.events("Rebooted")
+        assert event.type == "Warning"
+        assert event.message == f"Node {NODE} has been rebooted, boot id: {world.kubelet.node.machine.boot_id}"
+
+    in_world(tmp_path, body)
+
+
 def hooked(**lifecycle: Any) -> list[dict[str, Any]]:
     made = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "lifecycle": lifecycle}
     return [made]

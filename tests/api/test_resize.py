@@ -43,6 +43,13 @@ def test_a_container_is_resized_while_it_runs(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         before = await start(world)
         await change(world, {"cpu": "150m"}, {"cpu": "300m"})
+        begun, done = await world.events("ResizeStarted", "ResizeCompleted")
+        sizes = (
+            '{"containers":[{"name":"hello-ctr","resources":{"limits":{"cpu":"300m","memory":"128Mi"},'
+            '"requests":{"cpu":"150m","memory":"64Mi"}}}],"generation":2}'
+        )
+        assert (begun.type, begun.message) == ("Normal", f"Pod resize started: {sizes}")
+        assert (done.type, done.message) == ("Normal", f"Pod resize completed: {sizes}")
         after = await world.until("hello-pod", lambda pod: told(pod) == ("150m", "150m", "300m"))
         assert after.status.container_statuses[0].restart_count == 0
         assert after.status.container_statuses[0].container_id == before.status.container_statuses[0].container_id
@@ -69,6 +76,10 @@ def test_what_can_never_fit_is_told_and_taken_back(tmp_path: Path) -> None:
         assert (pending.status, pending.reason) == ("True", "Infeasible")
         assert pending.message.startswith("Node didn't have enough capacity: cpu, requested: 999000, capacity: ")
         assert told(pod) == ("100m", "100m", "200m")
+        (refused,) = await world.events("ResizeInfeasible")
+        assert refused.type == "Warning"
+        assert refused.message.startswith('Pod resize Infeasible: {"containers":[')
+        assert refused.message.endswith(f'"generation":2,"error":"{pending.message}"}}')
         await change(world, {"cpu": "100m"}, {"cpu": "200m"})
         await world.until("hello-pod", lambda pod: condition(pod, "PodResizePending") is None)
 
@@ -103,6 +114,9 @@ def test_a_failed_resize_is_told_and_tried_again(tmp_path: Path) -> None:
             lambda pod: (c := condition(pod, "PodResizeInProgress")) is not None and c.reason == "Error",
         )
         assert told(pod) == ("150m", "100m", "200m")
+        (failed,) = await world.events("ResizeError")
+        assert failed.type == "Warning"
+        assert failed.message.endswith(',"generation":2,"error":"no room"}')
 
     in_world(tmp_path, body)
 

@@ -91,8 +91,14 @@ class NodeLifecycle:
     def _node_changed(self, key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
         if new is None:
             self._seen.pop(key, None)
-        else:
-            self._look(key)
+            if old is not None:
+                words = f"Node {key} event: Removing Node {key} from Controller"
+                self._recorder.event(old, "Normal", "RemovingNode", words)
+            return
+        if old is None:
+            words = f"Node {key} event: Registered Node {key} in Controller"
+            self._recorder.event(new, "Normal", "RegisteredNode", words)
+        self._look(key)
 
     def _look(self, name: str) -> None:
         """Remember a sign of life; the first sight of a node counts as one, and starts its timer."""

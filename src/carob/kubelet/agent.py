@@ -118,7 +118,7 @@ class Kubelet:
             self.node.tell_now,
         )
         self._worker.on_start(self._eviction.wake)
-        self._groups = QosGroups(runtime, options, self.node.machine, self._records)
+        self._groups = QosGroups(runtime, options, self.node.machine, self._records, self.node.enforced)
         self._worker.on_sized(self._groups.changed)
         self._rotation = LogRotation(runtime, clock, options, self._all_containers)
 

@@ -96,6 +96,7 @@ class NodeManager:
             await self._register()
         self._event("Starting", "Starting kubelet.")
         async with TaskGroup() as group:
+            self._informer.subscribe(self._schedulable)
             group.spawn(self._informer.run(), "own node")
             group.spawn(self._keep("status", self._tell_status, self._options.status_check_seconds), "node status")
             group.spawn(self._keep("lease", self._renew, self._options.lease_renew_seconds), "node lease")
@@ -151,6 +152,10 @@ class NodeManager:
             self._told = {}
             node = await self._client.get(core_v1.Node, self._options.node_name)
         status = await self._status(node)
+        boot = status.node_info.boot_id
+        if node.status.node_info.boot_id not in ("", boot):
+            words = f"Node {self._options.node_name} has been rebooted, boot id: {boot}"
+            self._event("Rebooted", words, "Warning")
         tree = codec.to_tree(status)
         told = self._told
         now = self._clock.monotonic()
@@ -229,11 +234,22 @@ class NodeManager:
         reason = names[kind][0 if holds else 1]
         self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
 
-    def _event(self, reason: str, message: str) -> None:
+    def _schedulable(self, _key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        """Tell who was cordoned, and who no longer is."""
+        before = old is not None and old.spec.unschedulable
+        if new is not None and new.spec.unschedulable != before:
+            reason = "NodeNotSchedulable" if new.spec.unschedulable else "NodeSchedulable"
+            self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
+
+    def enforced(self) -> None:
+        """All Pods together are held to what the node has for them."""
+        self._event("NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+
+    def _event(self, reason: str, message: str, kind: str = "Normal") -> None:
         # the kubelet speaks of its node by name: upstream puts the name where the uid would be
         name = self._options.node_name
         reference = core_v1.ObjectReference(kind="Node", api_version="v1", name=name, uid=name)
-        self._recorder.event(reference, "Normal", reason, message)
+        self._recorder.event(reference, kind, reason, message)
 
     async def _renew(self) -> None:
         name = self._options.node_name

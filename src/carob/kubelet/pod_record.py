@@ -83,6 +83,8 @@ class PodRecord(Struct):
     pod_size: Resources | None = None
     """What the Pod's cgroup was last set to; None: as its sandbox was made."""
     resize_refusal: Refusal | None = None
+    resizing: int = 0
+    """The Pod's generation whose new sizes are on their way to its containers; 0 for none."""
     resize_error: str = ""
     resize_retry_at: float = 0.0
     """Monotonic."""

@@ -111,6 +111,9 @@ class PodWorker:
             del record.resize_kills[container_id]
         if not due(record):
             record.resize_error = ""
+            if record.resizing and not record.resize_kills:
+                self._tell_resize(record, "completed", "ResizeCompleted", record.resizing)
+                record.resizing = 0
         elif (wait := record.resize_retry_at - self._tools.clock.monotonic()) > 0 and record.resize_error:
             self._queue.add_after(record.uid, wait)
         else:
@@ -120,12 +123,22 @@ class PodWorker:
         others = [r.sized_pod for r in self._records.values() if r.admitted and not r.terminating and r is not record]
         node = self._tools.node()
         refusal = resize.refusal(record.pod, others, node.allocatable)
-        record.resize_refusal = refusal
-        if refusal is None:
+        told, record.resize_refusal = record.resize_refusal, refusal
+        generation = record.pod.metadata.generation
+        if refusal is not None:
+            if refusal != told:
+                words = resize.message(refusal.reason, record.pod, generation, refusal.message)
+                self._tools.events(record).warning(f"Resize{refusal.reason}", words)
+        else:
             record.allocated = wanted
             record.resize_error = ""
+            record.resizing = generation
+            self._tell_resize(record, "started", "ResizeStarted", generation)
             self._on_sized()
             self._room_again(record)
+
+    def _tell_resize(self, record: PodRecord, what: str, reason: str, generation: int) -> None:
+        self._tools.events(record).normal(reason, resize.message(what, record.sized_pod, generation))
 
     def _room_again(self, record: PodRecord) -> None:
         """A Pod that may have become smaller, or goes: others may have waited for that."""

@@ -31,7 +31,7 @@ from carob.kubelet.resources import (
 from carob.runtime.types import Resources, RuntimeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from carob.api.types import core_v1
     from carob.kubelet.machine import Machine
@@ -70,12 +70,19 @@ class QosGroups:
     """`changed` after every change of what Pods are allocated; `run` until cancelled."""
 
     def __init__(
-        self, runtime: Runtime, options: KubeletOptions, machine: Machine, records: Mapping[str, PodRecord]
+        self,
+        runtime: Runtime,
+        options: KubeletOptions,
+        machine: Machine,
+        records: Mapping[str, PodRecord],
+        enforced: Callable[[], None],
     ) -> None:
         self._runtime = runtime
         self._options = options
         self._machine = machine
         self._records = records
+        self._enforced = enforced
+        """Called once, when what the node keeps from its Pods is kept."""
         self._written: dict[str, Resources] = {}
         self._signal = Signal()
 
@@ -86,18 +93,22 @@ class QosGroups:
     async def run(self) -> None:
         """Until cancelled."""
         root = f"{self._options.cgroup_root}/kubepods"
-        await self._write(root, all_pods_size(self._options, self._machine))
+        if await self._write(root, all_pods_size(self._options, self._machine)):
+            self._enforced()
         while True:
             pods = [r.sized_pod for r in self._records.values() if r.admitted and not r.terminating]
             for name, size in group_sizes(pods).items():
                 await self._write(f"{root}/{name}", size)
             await self._signal.wait()
 
-    async def _write(self, path: str, size: Resources) -> None:
+    async def _write(self, path: str, size: Resources) -> bool:
+        """Whether it was written now."""
         if self._written.get(path) == size:
-            return
+            return False
         try:
             await self._runtime.set_group_resources(path, size)
-            self._written[path] = size
         except RuntimeFailure as error:
             _log.warning("cannot size %s", pairs(cgroup=path, error=error))
+            return False
+        self._written[path] = size
+        return True

@@ -6,12 +6,12 @@ Source: KEP-1287; kubelet `allocation/allocation_manager.go`, `kuberuntime_manag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from carob.api import quantity
+from carob.api import codec, quantity
 from carob.api.types import core_v1
 from carob.kubelet.decide import is_sidecar
 from carob.kubelet.resources import pod_requests
@@ -33,6 +33,8 @@ class Refusal(Struct, frozen=True):
 
     reason: str
     message: str
+    generation: int = 0
+    """Of the Pod that was refused."""
 
 
 def sizes_of(pod: core_v1.Pod) -> Sizes:
@@ -99,8 +101,28 @@ def refusal(wanted: core_v1.Pod, others: Iterable[core_v1.Pod], allocatable: Map
                 f"Node didn't have enough resource: {name}, requested: {amount}, used: {used}, capacity: {capacity}"
             )
     if too_large:
-        return Refusal(INFEASIBLE, ", ".join(too_large))
-    return Refusal(DEFERRED, ", ".join(too_much)) if too_much else None
+        return Refusal(INFEASIBLE, ", ".join(too_large), wanted.metadata.generation)
+    return Refusal(DEFERRED, ", ".join(too_much), wanted.metadata.generation) if too_much else None
+
+
+def message(what: str, pod: core_v1.Pod, generation: int, error: str = "") -> str:
+    """The words of an event: `Pod resize started: {"containers":[…],"generation":2}`.
+
+    Source: kubelet `events/event.go` (podResizeMessage).
+    """
+    summary: dict[str, Any] = {}
+    for key, containers in (("initContainers", pod.spec.init_containers), ("containers", pod.spec.containers)):
+        if containers:
+            summary[key] = [{"name": one.name, "resources": _sorted(one.resources)} for one in containers]
+    summary["generation"] = generation
+    if error:
+        summary["error"] = error
+    return f"Pod resize {what}: {codec.encode(summary).decode()}"
+
+
+def _sorted(resources: core_v1.ResourceRequirements) -> dict[str, Any]:
+    tree = codec.to_tree(resources)
+    return {key: dict(sorted(one.items())) if isinstance(one, dict) else one for key, one in tree.items()}
 
 
 def must_restart(

@@ -58,6 +58,9 @@ async def resize_pod(tools: Tools, record: PodRecord) -> None:
                 await _one(tools, record, name)
         await tools.runtime.update_sandbox_resources(sandbox.id, _explicit(whole))
     except RuntimeFailure as error:
+        if record.resize_error != str(error):
+            words = resize.message("error", pod, record.resizing, str(error))
+            tools.events(record).warning("ResizeError", words)
         record.resize_error = str(error)
         record.resize_retry_at = tools.clock.monotonic() + RETRY_SECONDS
         return
