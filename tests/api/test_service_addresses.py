@@ -22,6 +22,7 @@ from tests.fakes import engine_world
 from tests.fakes.controller_world import World, in_world
 
 SMALL, LARGE = "10.90.0.0/29", "10.90.0.0/24"
+FULL = 'Service "late" is invalid: spec.clusterIPs: Internal error: failed to allocate a serviceIP: range is full'
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +128,26 @@ def test_a_further_range_gives_addresses_until_it_is_full(pki: Pki) -> None:
         given = {(await service(world, f"web-{n}")).spec.cluster_ip for n in range(5)}
         assert given == {str(a) for a in ipaddress.ip_network(SMALL).hosts()} - {"10.90.0.3"}
         error = await refused(service(world, "late"))
-        assert error.message == "Internal error occurred: failed to allocate a serviceIP: range is full"
+        assert (error.code, error.message) == (422, FULL)
         await world.client.delete(core_v1.Service, "web-0", "default")
         assert (await service(world, "late")).spec.cluster_ip in given
+
+    in_world(pki, body)
+
+
+def test_without_any_range_a_service_is_refused_until_there_is_one_again(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        await range_(world, "small", SMALL)
+        for name in ("kubernetes", "small"):
+            await world.client.delete(networking_v1.ServiceCIDR, name)
+        # the Service of the API itself keeps its range, but nobody gets an address of it
+        await world.until(networking_v1.ServiceCIDR, "kubernetes", "", in_use)
+        await elapse_until_gone(world, "small")
+        error = await refused(service(world, "late"))
+        assert (error.code, error.reason, error.message) == (422, "Invalid", FULL)
+        assert (await service(world, "headless", clusterIP="None")).spec.cluster_ips == ["None"]
+        await range_(world, "small", SMALL)
+        assert (await service(world, "late")).spec.cluster_ip.startswith("10.90.")
 
     in_world(pki, body)
 

@@ -24,7 +24,6 @@ _HONEST = (
     b"no endpoints available",
     b"no preferred addresses found",
     b"Too large resource version",
-    b"range is full",
     b"error trying to reach",
 )
 _JSON = {"content-type": "application/json"}

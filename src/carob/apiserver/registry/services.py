@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from carob.api.status import ApiError, internal, invalid
+from carob.api.status import ApiError, invalid
 from carob.api.types import core_v1
 from carob.apiserver.registry import allocation, service_addresses, service_families
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
@@ -192,7 +192,7 @@ class ServiceStrategy(Strategy):
             try:
                 address = allocation.pick_address(free, ranges, context.randomness, int(family[-1]))
             except Exhausted as error:
-                raise internal(f"failed to allocate a serviceIP: {error}") from None
+                raise self._exhausted(obj, "spec.clusterIPs", f"failed to allocate a serviceIP: {error}") from None
             spec.cluster_ips = [*spec.cluster_ips, address]
         if spec.cluster_ips != chosen:
             spec.cluster_ip = spec.cluster_ips[0]
@@ -244,17 +244,19 @@ class ServiceStrategy(Strategy):
                 protocols.add(port.protocol)
                 self._claim_port(obj, port.node_port, f"spec.ports[{number}].nodePort", holder, context)
         if spec.type == "NodePort" or spec.allocate_load_balancer_node_ports is not False:
-            for port in spec.ports:
+            for number, port in enumerate(spec.ports):
                 if not port.node_port:
                     shared = [n for n, used in mine.items() if port.protocol not in used and self._twin(spec, port, n)]
-                    port.node_port = shared[0] if shared else self._free_port(obj, holder, context)
+                    port.node_port = (
+                        shared[0] if shared else self._free_port(obj, f"spec.ports[{number}].nodePort", holder, context)
+                    )
                     context.unpick.append(partial(setattr, port, "node_port", 0))
                     mine.setdefault(port.node_port, set()).add(port.protocol)
         if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
             if spec.health_check_node_port:
                 self._claim_port(obj, spec.health_check_node_port, "spec.healthCheckNodePort", holder, context)
             else:
-                spec.health_check_node_port = self._free_port(obj, holder, context)
+                spec.health_check_node_port = self._free_port(obj, "spec.healthCheckNodePort", holder, context)
                 context.unpick.append(partial(setattr, spec, "health_check_node_port", 0))
 
     @staticmethod
@@ -262,11 +264,11 @@ class ServiceStrategy(Strategy):
         """Whether the same port number of another protocol has this node port: the two share it."""
         return any(other.port == port.port and other.node_port == node_port for other in spec.ports)
 
-    def _free_port(self, obj: core_v1.Service, holder: str, context: WriteContext) -> int:
+    def _free_port(self, obj: core_v1.Service, field: str, holder: str, context: WriteContext) -> int:
         try:
             port = allocation.pick_port(self._ports, context.randomness)
         except Exhausted as error:
-            raise internal(f"failed to allocate a nodePort: {error}") from None
+            raise self._exhausted(obj, field, f"failed to allocate a nodePort: {error}") from None
         self._hold(self._ports, port, holder, obj, context)
         return port
 
@@ -287,10 +289,12 @@ class ServiceStrategy(Strategy):
         for port in set(_ports_of(old.spec)) - set(_ports_of(new.spec)):
             self._let_go(self._ports, port, holder, new, context)
 
-    def _refusal(self, obj: core_v1.Service, field: str, message: str) -> ApiError:
-        return invalid(
-            self.row, obj.metadata.name, [{"reason": "FieldValueInvalid", "message": message, "field": field}]
-        )
+    def _refusal(self, obj: core_v1.Service, field: str, message: str, reason: str = "FieldValueInvalid") -> ApiError:
+        return invalid(self.row, obj.metadata.name, [{"reason": reason, "message": message, "field": field}])
+
+    def _exhausted(self, obj: core_v1.Service, field: str, why: str) -> ApiError:
+        """Upstream answers 500 here, although nothing is wrong with the server."""
+        return self._refusal(obj, field, f"Internal error: {why}", "InternalError")
 
 
 def _holder(obj: core_v1.Service) -> str:
