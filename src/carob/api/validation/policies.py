@@ -1,17 +1,18 @@
 """Rules of admission policies and their bindings.
 
-Pure. Source: `pkg/apis/admissionregistration/validation`. Differs: expressions are not compiled here; who evaluates them
-refuses those that are broken.
+Pure. Source: `pkg/apis/admissionregistration/validation`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from carob.api import expressions
 from carob.api.types import admissionregistration_v1
 from carob.api.validation import field, meta, names
-from carob.api.validation.webhooks import MATCH_POLICIES, POLICIES, match_conditions, one_of, rule
+from carob.api.validation.webhooks import MATCH_POLICIES, POLICIES, expression, match_conditions, one_of, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +38,11 @@ def validating(out: list[Cause], obj: admissionregistration_v1.ValidatingAdmissi
 
 
 def _validating_spec(out: list[Cause], name: str, spec: admissionregistration_v1.ValidatingAdmissionPolicySpec) -> None:
-    _common(out, spec)
+    around = _common(out, spec)
     if not spec.validations and not spec.audit_annotations:
         out += [field.required(f"spec.{name}", _NOTHING) for name in ("validations", "auditAnnotations")]
     for i, found in enumerate(spec.validations):
-        _validation(out, f"spec.validations[{i}]", found)
+        _validation(out, f"spec.validations[{i}]", found, around)
     annotations = spec.audit_annotations
     if len(annotations) > MAX_ANNOTATIONS:
         out.append(field.too_many("spec.auditAnnotations", len(annotations), MAX_ANNOTATIONS))
@@ -58,30 +59,40 @@ def _validating_spec(out: list[Cause], name: str, spec: admissionregistration_v1
         elif len(annotation.value_expression.strip().encode("utf-8", "replace")) > MAX_ANNOTATION_BYTES:
             words = f"must not exceed {MAX_ANNOTATION_BYTES} bytes in length"
             out.append(field.required(f"{here}.valueExpression", words))
+        else:
+            text = annotation.value_expression
+            expression(out, f"{here}.valueExpression", text, around, "string", "null_type")
         if annotation.key in seen:
             out.append(field.duplicate(f"{here}.key", annotation.key))
         seen.add(annotation.key)
 
 
-def _validation(out: list[Cause], path: str, found: admissionregistration_v1.Validation) -> None:
-    expression, message = found.expression.strip(), found.message.strip()
-    if not expression:
+def _validation(
+    out: list[Cause], path: str, found: admissionregistration_v1.Validation, around: expressions.Surroundings
+) -> None:
+    condition, message = found.expression.strip(), found.message.strip()
+    if not condition:
         out.append(field.required(f"{path}.expression", "expression is not specified"))
+    else:
+        expression(out, f"{path}.expression", found.expression, around, "bool")
     if found.message_expression and not found.message_expression.strip():
         words = "must be non-empty if specified"
         out.append(field.invalid(f"{path}.messageExpression", found.message_expression, words))
+    elif found.message_expression:
+        nobody = replace(around, authorizer=False)
+        expression(out, f"{path}.messageExpression", found.message_expression, nobody, "string")
     if found.message and not message:
         out.append(field.invalid(f"{path}.message", found.message, "message must be non-empty if specified"))
     elif "\n" in message:
         out.append(field.invalid(f"{path}.message", found.message, "message must not contain line breaks"))
-    elif "\n" in expression and not message:
+    elif "\n" in condition and not message:
         words = "message must be specified if expression contains line breaks"
         out.append(field.required(f"{path}.message", words))
     one_of(out, f"{path}.reason", found.reason, REASONS)
 
 
-def _common(out: list[Cause], spec: Any) -> None:
-    """What both kinds of policies have."""
+def _common(out: list[Cause], spec: Any) -> expressions.Surroundings:
+    """What both kinds of policies have. Returns what their expressions may speak of."""
     if spec.failure_policy is None:
         out.append(field.required("spec.failurePolicy"))
     one_of(out, "spec.failurePolicy", spec.failure_policy, POLICIES)
@@ -93,7 +104,11 @@ def _common(out: list[Cause], spec: Any) -> None:
         _match(out, "spec.matchConstraints", spec.match_constraints)
         if not spec.match_constraints.resource_rules:
             out.append(field.required("spec.matchConstraints.resourceRules"))
-    match_conditions(out, "spec.matchConditions", spec.match_conditions)
+    params = spec.param_kind is not None
+    conditions = expressions.Surroundings(params=params)
+    match_conditions(out, "spec.matchConditions", spec.match_conditions, conditions)
+    types: dict[str, str] = {}
+    around = expressions.Surroundings(params=params, variables=types)
     for i, variable in enumerate(spec.variables):
         here = f"spec.variables[{i}]"
         if not variable.name:
@@ -102,6 +117,12 @@ def _common(out: list[Cause], spec: Any) -> None:
             out.append(field.invalid(f"{here}.name", variable.name, "must be a valid CEL identifier"))
         if not variable.expression.strip():
             out.append(field.required(f"{here}.expression", "expression is not specified"))
+            continue
+        before = len(out)
+        kind = expression(out, f"{here}.expression", variable.expression, around)
+        if len(out) == before:
+            types[variable.name] = kind
+    return around
 
 
 def _param_kind(out: list[Cause], path: str, kind: admissionregistration_v1.ParamKind) -> None:
@@ -139,15 +160,15 @@ def mutating(out: list[Cause], obj: admissionregistration_v1.MutatingAdmissionPo
 
 
 def _mutating_spec(out: list[Cause], spec: admissionregistration_v1.MutatingAdmissionPolicySpec) -> None:
-    _common(out, spec)
+    around = _common(out, spec)
     if not spec.mutations:
         out.append(field.required("spec.mutations", "mutations must contain at least one item"))
     for i, mutation in enumerate(spec.mutations):
         here, kind = f"spec.mutations[{i}]", mutation.patch_type
         if kind == "ApplyConfiguration":
-            _patch(out, f"{here}.applyConfiguration", mutation.apply_configuration)
+            _patch(out, f"{here}.applyConfiguration", mutation.apply_configuration, around, "Object")
         elif kind == "JSONPatch":
-            _patch(out, f"{here}.jsonPatch", mutation.json_patch)
+            _patch(out, f"{here}.jsonPatch", mutation.json_patch, around, "list(JSONPatch)")
         elif not kind:
             out.append(field.required(f"{here}.patchType"))
         else:
@@ -158,11 +179,13 @@ def _mutating_spec(out: list[Cause], spec: admissionregistration_v1.MutatingAdmi
         one_of(out, "spec.reinvocationPolicy", spec.reinvocation_policy, ("IfNeeded", "Never"))
 
 
-def _patch(out: list[Cause], path: str, patch: Any) -> None:
+def _patch(out: list[Cause], path: str, patch: Any, around: expressions.Surroundings, wanted: str) -> None:
     if patch is None:
         out.append(field.required(path))
     elif not patch.expression.strip():
         out.append(field.required(f"{path}.expression", "expression is not specified"))
+    else:
+        expression(out, f"{path}.expression", patch.expression, around, wanted)
 
 
 def validating_binding(out: list[Cause], obj: admissionregistration_v1.ValidatingAdmissionPolicyBinding) -> None:

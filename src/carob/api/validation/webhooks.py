@@ -1,7 +1,6 @@
 """Rules of admission webhooks, and what they share with admission policies.
 
-Pure. Source: `pkg/apis/admissionregistration/validation`, apiserver `pkg/util/webhook/validation.go`. Differs: expressions
-are not compiled here.
+Pure. Source: `pkg/apis/admissionregistration/validation`, apiserver `pkg/util/webhook/validation.go`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from carob.api import expressions
 from carob.api.types import admissionregistration_v1
 from carob.api.validation import field, meta, names
 
@@ -38,18 +38,19 @@ def configuration(out: list[Cause], obj: Any) -> None:
     _webhooks(out, obj.webhooks)
 
 
-def _webhooks(out: list[Cause], webhooks: Sequence[Any]) -> None:
+def _webhooks(out: list[Cause], webhooks: Sequence[Any], *, stored: bool = False) -> None:
+    """`stored` is whether all match conditions are as they were: then they are not looked at again."""
     seen: set[str] = set()
     for i, webhook in enumerate(webhooks):
         here = f"webhooks[{i}]"
-        _webhook(out, here, webhook)
+        _webhook(out, here, webhook, stored=stored)
         _review_versions(out, f"{here}.admissionReviewVersions", webhook.admission_review_versions)
         if webhook.name and webhook.name in seen:
             out.append(field.duplicate(f"{here}.name", webhook.name))
         seen.add(webhook.name)
 
 
-def _webhook(out: list[Cause], path: str, webhook: Any) -> None:
+def _webhook(out: list[Cause], path: str, webhook: Any, *, stored: bool) -> None:
     _qualified(out, f"{path}.name", webhook.name)
     for i, found in enumerate(webhook.rules):
         rule(out, f"{path}.rules[{i}]", found)
@@ -66,7 +67,8 @@ def _webhook(out: list[Cause], path: str, webhook: Any) -> None:
     meta.label_selector(out, f"{path}.namespaceSelector", webhook.namespace_selector)
     meta.label_selector(out, f"{path}.objectSelector", webhook.object_selector)
     client_config(out, f"{path}.clientConfig", webhook.client_config)
-    match_conditions(out, f"{path}.matchConditions", webhook.match_conditions)
+    if not stored:
+        match_conditions(out, f"{path}.matchConditions", webhook.match_conditions, expressions.Surroundings())
 
 
 def _qualified(out: list[Cause], path: str, name: str) -> None:
@@ -179,9 +181,12 @@ def _service(out: list[Cause], path: str, port: int | None, url_path: str | None
 
 
 def match_conditions(
-    out: list[Cause], path: str, conditions: Sequence[admissionregistration_v1.MatchCondition]
+    out: list[Cause],
+    path: str,
+    conditions: Sequence[admissionregistration_v1.MatchCondition],
+    around: expressions.Surroundings,
 ) -> None:
-    """Names and presence of expressions that decide whether to ask at all."""
+    """Names of expressions that decide whether to ask at all, and the expressions."""
     if len(conditions) > MAX_CONDITIONS:
         out.append(field.too_many(path, len(conditions), MAX_CONDITIONS))
     seen: set[str] = set()
@@ -189,6 +194,8 @@ def match_conditions(
         here = f"{path}[{i}]"
         if not condition.expression.strip():
             out.append(field.required(f"{here}.expression"))
+        else:
+            expression(out, f"{here}.expression", condition.expression.strip(), around, "bool")
         if not condition.name:
             out.append(field.required(f"{here}.name"))
             continue
@@ -197,6 +204,14 @@ def match_conditions(
         if condition.name in seen:
             out.append(field.duplicate(f"{here}.name", condition.name))
         seen.add(condition.name)
+
+
+def expression(out: list[Cause], path: str, text: str, around: expressions.Surroundings, *wanted: str) -> str:
+    """An expression (CEL) that gives one of the types that are wanted, or any. Returns the type it gives."""
+    problem, kind = expressions.check(text, around, wanted)
+    if problem:
+        out.append(field.invalid(path, text, problem))
+    return kind
 
 
 def _review_versions(out: list[Cause], path: str, versions: Sequence[str]) -> None:
@@ -216,7 +231,8 @@ def _review_versions(out: list[Cause], path: str, versions: Sequence[str]) -> No
 
 def _update(out: list[Cause], new: Any, old: Any) -> None:
     meta.core_updated(out, new.metadata, old.metadata)
-    _webhooks(out, new.webhooks)
+    ours, theirs = ([webhook.match_conditions for webhook in obj.webhooks] for obj in (new, old))
+    _webhooks(out, new.webhooks, stored=ours == theirs)
 
 
 _KINDS = (

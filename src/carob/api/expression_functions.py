@@ -1,0 +1,256 @@
+"""What upstream adds to the language of expressions (CEL): types and functions, by their signatures.
+
+Only expressions that are checked and never run need this. Types are written as upstream writes them in messages.
+Source: `k8s.io/apiserver/pkg/cel/library`, cel-go `ext/{strings,lists,sets}.go`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+AUTHORIZER = "kubernetes.authorization.Authorizer"
+RESOURCE_CHECK = "kubernetes.authorization.ResourceCheck"
+_GROUP_CHECK = "kubernetes.authorization.GroupCheck"
+_PATH_CHECK = "kubernetes.authorization.PathCheck"
+_DECISION = "kubernetes.authorization.Decision"
+_QUANTITY, _SEMVER, _URL = "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.URL"
+_IP, _CIDR, _FORMAT = "net.IP", "net.CIDR", "kubernetes.NamedFormat"
+_COMPARABLE = (
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "google.protobuf.Duration",
+    "google.protobuf.Timestamp",
+    "string",
+    "bytes",
+)
+_SUMMABLE = ("int", "uint", "double", "google.protobuf.Duration")
+_ANY_LIST = "list(dyn)"
+# functions with overloads that cannot be added to the library's own; upstream also compares numbers of several types,
+# and lets expressions be nested deeper
+_UNSURE = re.compile(
+    r"(?i:recursion)|no matching overload for (?:'(?:string|first|last)' applied to"
+    r"|'_[<>]=?_' applied to '\((?:int|uint|double), (?:int|uint|double)\)')"
+)
+
+# a member as `receiver::name(arguments) -> result`, any other as `name(arguments) -> result`
+_SIGNATURES = f"""
+list(string)::join() -> string
+list(string)::join(string) -> string
+string::charAt(int) -> string
+string::format({_ANY_LIST}) -> string
+string::lowerAscii() -> string
+string::upperAscii() -> string
+string::trim() -> string
+string::replace(string, string) -> string
+string::replace(string, string, int) -> string
+string::split(string) -> list(string)
+string::split(string, int) -> list(string)
+string::substring(int) -> string
+string::substring(int, int) -> string
+string::indexOf(string) -> int
+string::indexOf(string, int) -> int
+string::lastIndexOf(string) -> int
+string::lastIndexOf(string, int) -> int
+string::reverse() -> string
+strings.quote(string) -> string
+string::find(string) -> string
+string::findAll(string) -> list(string)
+string::findAll(string, int) -> list(string)
+{_ANY_LIST}::indexOf(dyn) -> int
+{_ANY_LIST}::lastIndexOf(dyn) -> int
+{_ANY_LIST}::reverse() -> {_ANY_LIST}
+{_ANY_LIST}::slice(int, int) -> {_ANY_LIST}
+{_ANY_LIST}::flatten() -> {_ANY_LIST}
+{_ANY_LIST}::flatten(int) -> {_ANY_LIST}
+{_ANY_LIST}::distinct() -> {_ANY_LIST}
+{_ANY_LIST}::sort() -> {_ANY_LIST}
+lists.range(int) -> list(int)
+sets.contains({_ANY_LIST}, {_ANY_LIST}) -> bool
+sets.equivalent({_ANY_LIST}, {_ANY_LIST}) -> bool
+sets.intersects({_ANY_LIST}, {_ANY_LIST}) -> bool
+url(string) -> {_URL}
+isURL(string) -> bool
+{_URL}::getScheme() -> string
+{_URL}::getHost() -> string
+{_URL}::getHostname() -> string
+{_URL}::getPort() -> string
+{_URL}::getEscapedPath() -> string
+{_URL}::getQuery() -> map(string, list(string))
+quantity(string) -> {_QUANTITY}
+isQuantity(string) -> bool
+{_QUANTITY}::sign() -> int
+{_QUANTITY}::isInteger() -> bool
+{_QUANTITY}::asInteger() -> int
+{_QUANTITY}::asApproximateFloat() -> double
+{_QUANTITY}::add({_QUANTITY}) -> {_QUANTITY}
+{_QUANTITY}::add(int) -> {_QUANTITY}
+{_QUANTITY}::sub({_QUANTITY}) -> {_QUANTITY}
+{_QUANTITY}::sub(int) -> {_QUANTITY}
+{_QUANTITY}::isGreaterThan({_QUANTITY}) -> bool
+{_QUANTITY}::isLessThan({_QUANTITY}) -> bool
+{_QUANTITY}::compareTo({_QUANTITY}) -> int
+semver(string) -> {_SEMVER}
+semver(string, bool) -> {_SEMVER}
+isSemver(string) -> bool
+isSemver(string, bool) -> bool
+{_SEMVER}::major() -> int
+{_SEMVER}::minor() -> int
+{_SEMVER}::patch() -> int
+{_SEMVER}::isGreaterThan({_SEMVER}) -> bool
+{_SEMVER}::isLessThan({_SEMVER}) -> bool
+{_SEMVER}::compareTo({_SEMVER}) -> int
+ip(string) -> {_IP}
+isIP(string) -> bool
+ip.isCanonical(string) -> bool
+{_IP}::family() -> int
+{_IP}::isUnspecified() -> bool
+{_IP}::isLoopback() -> bool
+{_IP}::isLinkLocalMulticast() -> bool
+{_IP}::isLinkLocalUnicast() -> bool
+{_IP}::isGlobalUnicast() -> bool
+cidr(string) -> {_CIDR}
+isCIDR(string) -> bool
+{_CIDR}::containsIP(string) -> bool
+{_CIDR}::containsIP({_IP}) -> bool
+{_CIDR}::containsCIDR(string) -> bool
+{_CIDR}::containsCIDR({_CIDR}) -> bool
+{_CIDR}::ip() -> {_IP}
+{_CIDR}::masked() -> {_CIDR}
+{_CIDR}::prefixLength() -> int
+format.named(string) -> dyn
+{_FORMAT}::validate(string) -> dyn
+jsonpatch.escapeKey(string) -> string
+{AUTHORIZER}::path(string) -> {_PATH_CHECK}
+{AUTHORIZER}::group(string) -> {_GROUP_CHECK}
+{AUTHORIZER}::serviceAccount(string, string) -> {AUTHORIZER}
+{_GROUP_CHECK}::resource(string) -> {RESOURCE_CHECK}
+{RESOURCE_CHECK}::subresource(string) -> {RESOURCE_CHECK}
+{RESOURCE_CHECK}::namespace(string) -> {RESOURCE_CHECK}
+{RESOURCE_CHECK}::name(string) -> {RESOURCE_CHECK}
+{RESOURCE_CHECK}::fieldSelector(string) -> {RESOURCE_CHECK}
+{RESOURCE_CHECK}::labelSelector(string) -> {RESOURCE_CHECK}
+{_PATH_CHECK}::check(string) -> {_DECISION}
+{RESOURCE_CHECK}::check(string) -> {_DECISION}
+{_DECISION}::allowed() -> bool
+{_DECISION}::reason() -> string
+{_DECISION}::errored() -> bool
+{_DECISION}::error() -> string
+"""
+_FORMATS = (
+    "dns1123Label dns1123Subdomain dns1035Label qualifiedName dns1123LabelPrefix dns1123SubdomainPrefix "
+    "dns1035LabelPrefix labelValue uri uuid byte date datetime"
+)
+_NAMES = {
+    "BOOL": "bool",
+    "INT": "int",
+    "UINT": "uint",
+    "DOUBLE": "double",
+    "STRING": "string",
+    "BYTES": "bytes",
+    "NULL": "null_type",
+    "DYN": "dyn",
+    "TIMESTAMP": "google.protobuf.Timestamp",
+    "DURATION": "google.protobuf.Duration",
+    "TYPE": "type",
+    "LIST": "list",
+    "MAP": "map",
+    "ERROR": "error",
+}
+
+
+def shown(name: str) -> str:
+    """A type of the library as upstream writes it: `MAP<STRING, INT>` is `map(string, int)`."""
+    text = name.replace("<", "(").replace(">", ")")
+    return re.sub(r"[A-Z]+(?![\w.])", lambda found: _NAMES.get(found[0], found[0]), text)
+
+
+def unsure(words: str) -> bool:
+    """Whether a complaint is one that upstream, whose functions have more overloads, may not have."""
+    return _UNSURE.search(words) is not None
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a list of types, which may have commas in parentheses."""
+    out, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            out.append(text[start:i].strip())
+            start = i + 1
+    return [*out, text[start:].strip()] if text.strip() else out
+
+
+class Types:
+    """The library's types and functions; made with the first expression."""
+
+    def __init__(self) -> None:
+        from cel_expr_python import cel  # type: ignore[import-untyped]
+        from cel_expr_python.ext import ext_bindings, ext_optional  # type: ignore[import-untyped]
+
+        self._cel = cel
+        self._extensions = [ext_optional.ExtOptional(), ext_bindings.ExtBindings()]
+        kind = cel.Type
+        self._plain = {
+            "bool": kind.BOOL,
+            "int": kind.INT,
+            "uint": kind.UINT,
+            "double": kind.DOUBLE,
+            "string": kind.STRING,
+            "bytes": kind.BYTES,
+            "null_type": kind.NULL,
+            "dyn": kind.DYN,
+            "google.protobuf.Timestamp": kind.TIMESTAMP,
+            "google.protobuf.Duration": kind.DURATION,
+        }
+        self._functions = self._declared()
+
+    def of(self, text: str) -> Any:
+        """The type that is written so."""
+        if text in self._plain:
+            return self._plain[text]
+        name, _, rest = text.partition("(")
+        inner = [self.of(part) for part in _parts(rest.removesuffix(")"))]
+        if name == "list" and len(inner) == 1:
+            return self._cel.Type.List(inner[0])
+        if name == "map" and len(inner) == 2:
+            return self._cel.Type.Map(*inner)
+        if name == "type":
+            return self._cel.Type.TYPE
+        return self._cel.Type.AbstractType(name, inner)
+
+    def environment(self, variables: Mapping[str, Any]) -> Any:
+        """An environment with these variables and all functions."""
+        return self._cel.NewEnv(variables=variables, extensions=self._extensions, functions=self._functions)
+
+    def _declared(self) -> list[Any]:
+        overloads: dict[str, list[Any]] = {}
+        for receiver, name, arguments, result in _signatures():
+            kinds = [self.of(text) for text in ([receiver] if receiver else []) + arguments]
+            found = overloads.setdefault(name, [])
+            key = f"carob_{name}_{len(found)}"
+            found.append(self._cel.Overload(key, self.of(result), kinds, bool(receiver)))
+        return [self._cel.FunctionDecl(name, found) for name, found in overloads.items()]
+
+
+def _signatures() -> Iterator[tuple[str, str, list[str], str]]:
+    """Of each: receiver (or nothing), name, types of the arguments, type of the result."""
+    lines = _SIGNATURES.strip().split("\n")
+    lines += [f"format.{name}() -> {_FORMAT}" for name in _FORMATS.split()]
+    for kind in _COMPARABLE:
+        lines += [
+            f"list({kind})::isSorted() -> bool",
+            f"list({kind})::min() -> {kind}",
+            f"list({kind})::max() -> {kind}",
+        ]
+    lines += [f"list({kind})::sum() -> {kind}" for kind in _SUMMABLE]
+    for line in lines:
+        head, _, result = line.partition(" -> ")
+        receiver, _, call = head.rpartition("::")
+        name, _, arguments = call.removesuffix(")").partition("(")
+        yield receiver, name, _parts(arguments), result
