@@ -225,6 +225,10 @@ class Cluster(Description):
             if pod_cidr not in used and pod_cidr6 not in used:
                 address = str(ipaddress.ip_network(self.segment_range)[number + 1])
                 node = NodeLayout(name, address, pod_cidr, apart=True)
+                if self.nodes:
+                    # whoever attaches Pods here attaches them everywhere
+                    first = self.nodes[0]
+                    node.cni_conf_dir, node.cni_bin_dirs = first.cni_conf_dir, list(first.cni_bin_dirs)
                 if pod_cidr6:
                     node.pod_cidr6 = pod_cidr6
                     node.address6 = str(ipaddress.ip_network(self.segment_range6)[number + 1])

@@ -1,6 +1,6 @@
-"""Who gives the Pods of the machine's first node their addresses: flags of `carob up`.
+"""Who gives the Pods of this machine's nodes their addresses: flags of `carob up`.
 
-Source: the flags of the CRI runtimes and of the old kubelet. Nodes that live apart always have carob's own network.
+Source: the flags of the CRI runtimes and of the old kubelet.
 """
 
 from __future__ import annotations
@@ -34,28 +34,29 @@ def add_flags(flags: Flags) -> None:
 
 
 def apply(cluster: Cluster, arguments: Arguments) -> None:
-    """Write into the first node's description what the flags say. Raises: CommandError."""
+    """Write into the nodes' descriptions what the flags say. Raises: CommandError."""
     given = [flag for flag in ("cni-conf-dir", "cni-bin-dir") if flag in arguments.changed]
     if not given:
         return
-    node = next((node for node in cluster.nodes if not node.apart), None)
-    if node is None:
-        raise CommandError(f"error: --{given[0]}: the cluster has no node on this machine's own network")
-    before = (node.cni_conf_dir, node.cni_bin_dirs)
+    if not cluster.nodes:
+        raise CommandError(f"error: --{given[0]}: the cluster has no node on this machine")
+    conf_dir, bin_dirs = cluster.nodes[0].cni_conf_dir, cluster.nodes[0].cni_bin_dirs
     if "cni-conf-dir" in given:
-        node.cni_conf_dir = _folder("cni-conf-dir", arguments.cni_conf_dir) if arguments.cni_conf_dir else ""
+        conf_dir = _folder("cni-conf-dir", arguments.cni_conf_dir) if arguments.cni_conf_dir else ""
     if "cni-bin-dir" in given:
-        node.cni_bin_dirs = [_folder("cni-bin-dir", text) for text in arguments.cni_bin_dir]
-    if not node.cni_conf_dir and node.cni_bin_dirs:
+        bin_dirs = [_folder("cni-bin-dir", text) for text in arguments.cni_bin_dir]
+    if not conf_dir and bin_dirs:
         raise CommandError("error: --cni-bin-dir: plugins are asked only with --cni-conf-dir")
-    node.cni_bin_dirs = (node.cni_bin_dirs or list(BIN_DIRS)) if node.cni_conf_dir else []
-    if before == (node.cni_conf_dir, node.cni_bin_dirs):
-        return
-    if processes.find(cluster.run_dir, node.name) is not None:
-        raise CommandError(
-            f'error: --{given[0]}: {node.name} of the cluster "{cluster.name}" runs with something else; '
-            f"`carob down --name {cluster.name} --keep-data` stops it, then it can be started with this"
-        )
+    bin_dirs = (bin_dirs or list(BIN_DIRS)) if conf_dir else []
+    for node in cluster.nodes:
+        if (node.cni_conf_dir, node.cni_bin_dirs) == (conf_dir, bin_dirs):
+            continue
+        node.cni_conf_dir, node.cni_bin_dirs = conf_dir, bin_dirs
+        if processes.find(cluster.run_dir, node.name) is not None:
+            raise CommandError(
+                f'error: --{given[0]}: {node.name} of the cluster "{cluster.name}" runs with something else; '
+                f"`carob down --name {cluster.name} --keep-data` stops it, then it can be started with this"
+            )
 
 
 def _folder(flag: str, text: str) -> str:

@@ -394,6 +394,19 @@ def remove_everything(cluster: str, state_folder: Path, cni: CniPlaces | None = 
         raise NetworkFailure("cannot clean up the network: " + "; ".join(failures))
 
 
+def give_back(cni: CniPlaces, state_folder: Path) -> list[str]:
+    """Have plugins take back what they gave to Pods whose node's network namespace is gone; what could not be, a line each.
+
+    What they made for the node in the calling thread's namespace goes as well. Idempotent.
+    """
+    folder = state_folder / CNI_FOLDER
+    with netlink.Netlink() as node:
+        failures = _remove_cni(cni, folder, node)
+    if not failures:
+        shutil.rmtree(folder, ignore_errors=True)
+    return failures
+
+
 def _remove_cni(places: CniPlaces, folder: Path, node: netlink.Netlink) -> list[str]:
     from carob.host.plugins import PluginRunner
     from carob.network import cni

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.host.apart import apart
 from carob.host.real import RealHost
+from carob.host.types import CLONE_NEWNET
 from carob.network import node as network
 from carob.network import segment
 from carob.network.layout import NetworkFailure
@@ -22,6 +24,7 @@ def remove_traces(cluster: Cluster) -> list[str]:
     """Remove them; what could not be removed, a line each. Idempotent; also after kill -9 of everything."""
     left = [line for node in cluster.nodes for line in _remove_driven(cluster, node)]
     left += remove_everything(RealHost(), cluster.name, cluster.state_dir, cluster.run_dir)
+    left += [line for node in cluster.nodes for line in _give_back(cluster, node)]
     # the network's traces are found by the cluster's name, also when nobody knows its nodes any more
     here = {node.name: cni_places(node) for node in cluster.nodes if not node.apart}
     for name, cni in (here or {"node-0": None}).items():
@@ -48,10 +51,30 @@ def _remove_driven(cluster: Cluster, node: NodeLayout) -> list[str]:
     return cleanup.remove_everything(node.runtime_endpoint, runtime_owner(cluster, node))
 
 
+def _give_back(cluster: Cluster, node: NodeLayout) -> list[str]:
+    """The addresses that CNI plugins gave to Pods of a node that lives apart; all else went, or goes, with its namespace."""
+    places, left = cni_places(node), list[str]()
+    if places is None or not node.apart:
+        return left
+    folder = cluster.node_dir(node.name) / "network"
+
+    def work() -> None:
+        # a plugin must not take anything of the same name from the machine itself
+        RealHost().unshare(CLONE_NEWNET)
+        left.extend(network.give_back(places, folder))
+
+    try:
+        apart(work, "carob-cni")
+    except OSError as error:
+        left.append(f"addresses of {node.name}: {error}")
+    return left
+
+
 def remove_node(cluster: Cluster, node: NodeLayout) -> list[str]:
     """Everything of a node that lives apart, but for its files. Its agent must have ended."""
     folders = str(cluster.node_dir(node.name)), str(cluster.node_run_dir(node.name))
     left = list(remove_everything(RealHost(), node_cgroup(cluster, node).removeprefix("/carob-"), *folders))
+    left += _give_back(cluster, node)
     try:
         segment.remove(apart_node(cluster, node), RealHost())
     except NetworkFailure as error:
