@@ -152,7 +152,8 @@ def _compiled(expression: str, around: Surroundings) -> tuple[str, str]:
 
 
 def _joined(entries: Sequence[Entry]) -> str:
-    out, size = [], 0
+    out: list[str] = []
+    size = 0
     for line, column, words in entries[:MAX_COMPLAINTS]:
         size += len(words)
         if out and size > MAX_COMPLAINTS_CHARACTERS:
