@@ -293,7 +293,7 @@ table {table} {{
     ip daddr != @ranges return
     {spared}
     ip daddr @addresses goto refusal
-    drop
+    meta nfproto ipv4 drop
   }}
   chain refuse_coming {{
     type filter hook prerouting priority -90

@@ -55,12 +55,7 @@ EXTERNAL = ServicePort("2001:db8:7::7", "tcp", 80)
 class DualWorld(World):
     def pod(self, request: Request) -> tuple[Namespace, str]:
         """A Pod and its second address."""
-        network = self.network
-        assert network is not None
-        pod = Namespace()
-        self.made.append(pod)
-        pod.call(_loopback_up)
-        _, address = pod.call(lambda: network.pods.attach(request))
+        pod, (_, address) = self.pod_with(request)
         return pod, address
 
     def servers_of(self, count: int) -> tuple[list[Namespace], tuple[Endpoint, ...]]:
@@ -335,5 +330,22 @@ def test_a_node_goes_on_listening_to_its_routers(tmp_path: Path) -> None:
         assert world.node.call((SETTINGS / "eth0/accept_ra").read_text).strip() == "2"
         assert world.node.call((SETTINGS / "lo/accept_ra").read_text).strip() == "1"
     finally:
+        world.outside.close()
+        world.node.close()
+
+
+def test_a_node_of_one_family_leaves_the_other_alone(tmp_path: Path) -> None:
+    world = DualWorld(tmp_path)
+    server = None
+    try:
+        _connect_outside(world)
+        give_addresses(world)
+        world.start(LAYOUT).close()
+        server = world.node.serve(NODE_OUTER, 80, b"mine")
+        assert world.outside.fetch(NODE_OUTER, 80) == f"mine {OUTSIDE}"
+        assert world.node.fetch(NODE_OUTER, 80) == f"mine {NODE_OUTER}"
+    finally:
+        if server is not None:
+            stop(server)
         world.outside.close()
         world.node.close()

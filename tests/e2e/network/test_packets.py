@@ -68,13 +68,17 @@ class World:
         return self.network
 
     def pod(self, request: Request) -> tuple[Namespace, str]:
+        pod, (address,) = self.pod_with(request)
+        return pod, address
+
+    def pod_with(self, request: Request) -> tuple[Namespace, list[str]]:
         network = self.network
         assert network is not None
         pod = Namespace()
         self.made.append(pod)
         pod.call(_loopback_up)
-        (address,) = pod.call(lambda: network.pods.attach(request))
-        return pod, address
+        addresses: list[str] = pod.call(lambda: network.pods.attach(request))
+        return pod, addresses
 
 
 def _loopback_up() -> None:
