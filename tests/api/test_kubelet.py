@@ -426,6 +426,23 @@ def test_config_maps_and_secrets_reach_environment_and_files(tmp_path: Path) -> 
     in_world(tmp_path, body)
 
 
+def test_a_path_that_leads_out_of_its_volume_says_nothing_of_the_node(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "out").symlink_to("/etc")
+
+    async def body(world: World) -> None:
+        mounts = [{"name": "v", "mountPath": "/x", "subPath": "out"}]
+        container = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "volumeMounts": mounts}
+        await world.pod(containers=[container], volumes=[{"name": "v", "hostPath": {"path": str(folder)}}])
+        pod = await world.until("hello-pod", waiting("CreateContainerConfigError"))
+        state = pod.status.container_statuses[0].state.waiting
+        assert state is not None
+        assert state.message == 'failed to prepare subPath for volumeMount "v" of container "c"'
+
+    in_world(tmp_path, body)
+
+
 def test_a_missing_config_map_is_told_and_found_when_it_comes(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         container = {

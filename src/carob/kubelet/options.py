@@ -89,6 +89,11 @@ class KubeletOptions(Struct, frozen=True):
     version: str = "v1.36.0+carob"
 
     @property
+    def seccomp_root(self) -> str:
+        """Where the seccomp profiles lie that Pods name (`localhostProfile`), as in upstream's /var/lib/kubelet."""
+        return f"{self.root}/seccomp"
+
+    @property
     def node_ips(self) -> tuple[str, ...]:
         """The node's addresses, IPv4 first."""
         return (self.node_ip, self.node_ip6) if self.node_ip6 else (self.node_ip,)

@@ -41,11 +41,13 @@ def security_context(
     image: Image,
     *,
     seccomp_default: str = "RuntimeDefault",
+    seccomp_root: str = "",
     target_container_id: str = "",
 ) -> SecurityContext:
     """What the runtime is told.
 
-    Shape: `seccomp_default` is the kind of profile where the Pod names none (upstream's `--seccomp-default`).
+    Shape: `seccomp_default` is the kind of profile where the Pod names none (upstream's `--seccomp-default`);
+    below `seccomp_root` lie the profiles of the type Localhost.
     Raises: StepFailure when runAsNonRoot does not hold.
     """
     merged = effective(pod, container)
@@ -67,7 +69,7 @@ def security_context(
         readonly_rootfs=bool(merged.read_only_root_filesystem),
         # a privileged container and one that adds CAP_SYS_ADMIN can always escalate; validation refuses the mix
         no_new_privileges=merged.allow_privilege_escalation is False,
-        seccomp=_seccomp(merged.seccomp_profile, privileged, seccomp_default),
+        seccomp=_seccomp(merged.seccomp_profile, privileged, seccomp_default, seccomp_root),
         apparmor_profile=_apparmor(merged.app_armor_profile),
         unmasked_proc=merged.proc_mount == "Unmasked",
         pid=pid_mode(pod, target_container_id),
@@ -118,12 +120,13 @@ def pod_description(pod: core_v1.Pod) -> str:
     return f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
 
 
-def _seccomp(profile: core_v1.SeccompProfile | None, privileged: bool, default: str) -> SeccompProfile:
+def _seccomp(profile: core_v1.SeccompProfile | None, privileged: bool, default: str, root: str) -> SeccompProfile:
     if privileged:
         return SeccompProfile(kind="Unconfined")
     if profile is None or not profile.type:
         return SeccompProfile(kind=default)
-    return SeccompProfile(kind=profile.type, localhost_path=profile.localhost_profile or "")
+    local = f"{root}/{profile.localhost_profile}" if profile.localhost_profile else ""
+    return SeccompProfile(kind=profile.type, localhost_path=local)
 
 
 def _apparmor(profile: core_v1.AppArmorProfile | None) -> str:

@@ -120,6 +120,9 @@ def test_the_containers_security_wins_over_the_pods() -> None:
     assert context.no_new_privileges
     assert context.drop_capabilities == ["ALL"]
     assert context.seccomp.kind == "RuntimeDefault"
+    local = container(securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}})
+    chosen = security_context(given, local, Image(id="i"), seccomp_root="/node/seccomp").seccomp
+    assert (chosen.kind, chosen.localhost_path) == ("Localhost", "/node/seccomp/a/b.json")
     privileged = security_context(given, container(securityContext={"privileged": True}), Image(id="i"))
     assert privileged.seccomp.kind == "Unconfined"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
 from carob.api.types import core_v1
+from carob.base.log import get_logger, pairs
 from carob.kubelet import failures
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.container_config import Ingredients, container_config
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.tools import Tools
 
+_log = get_logger("kubelet.containers")
 RETRY_FIRST_SECONDS = 10.0
 RETRY_LONGEST_SECONDS = 60.0
 SHOW_ERROR_SECONDS = 1.0
@@ -95,6 +97,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
                 container,
                 image,
                 seccomp_default=tools.options.seccomp_default,
+                seccomp_root=tools.options.seccomp_root,
                 target_container_id=_target(record, name),
             ),
             hosts_file=_write_hosts(tools, record),
@@ -196,7 +199,9 @@ async def _sub_paths(
             out[index] = await tools.volumes.sub_path(record.pod, volume, path, container.name, index)
         except (OSError, ValueError) as error:
             text = f'failed to prepare subPath for volumeMount "{mount.name}" of container "{container.name}"'
-            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"{text}: {error}") from error
+            # why would tell the Pod's user of the node's files
+            _log.warning("%s %s", text, pairs(pod=record.pod.metadata.name, error=error))
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, text) from error
     return out
 
 

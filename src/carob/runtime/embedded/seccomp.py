@@ -172,7 +172,8 @@ def _localhost(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             loaded = json.load(file)
     except (OSError, ValueError) as error:
-        message = f'failed to load seccomp profile "{path}": {error}'
+        why = f"open {path}: {error.strerror.lower()}" if isinstance(error, OSError) and error.strerror else error
+        message = f'cannot load seccomp profile "{path}": {why}'
         raise RuntimeFailure(message, "CreateContainerError") from error
     if not isinstance(loaded, dict):
         raise RuntimeFailure(f'seccomp profile "{path}" is no JSON object', "CreateContainerError")
