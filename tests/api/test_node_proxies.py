@@ -233,10 +233,13 @@ def test_a_node_that_does_not_answer_or_is_not_there(in_world: InWorld) -> None:
     in_world(body)
 
 
-@pytest.mark.parametrize("name", ["node-0", "node-0:10250", "https:node-0:"])
+@pytest.mark.parametrize("name", ["node-0", "node-0:%d", "https:node-0:"])
 def test_a_nodes_web_pages(in_world: InWorld, name: str) -> None:
     async def body(world: World) -> None:
-        answer = await world.get(f"/api/v1/nodes/{name}/proxy/stats/summary?a=b%20c")
+        node = orjson.loads((await world.get("/api/v1/nodes/node-0")).body)
+        port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        named = name.replace("%d", str(port))
+        answer = await world.get(f"/api/v1/nodes/{named}/proxy/stats/summary?a=b%20c")
         assert (answer.status, answer.body) == (200, b"GET /stats/summary?a=b%20c")
 
     in_world(body)
@@ -291,6 +294,29 @@ def test_nobody_is_led_to_the_server_itself(in_world: InWorld, address: str) -> 
         headers = {"content-type": "application/merge-patch+json"}
         await world.transport.send(Request("PATCH", f"{PODS}/web/status", "", headers, status))
         assert await world.message(f"{PODS}/web:8080/proxy/index.html") == (400, "address not allowed")
+        addresses = orjson.dumps({"status": {"addresses": [{"type": "InternalIP", "address": address}]}})
+        await world.transport.send(Request("PATCH", "/api/v1/nodes/node-0/status", "", headers, addresses))
+        # the kubelet proves who it is, wherever it listens; other ports do not
+        assert await world.message("/api/v1/nodes/node-0:8080/proxy/") == (400, "address not allowed")
+
+    in_world(body)
+
+
+@pytest.mark.parametrize(
+    ("port", "code", "words"),
+    [
+        ("99999999", 503, "error trying to reach service: dial tcp: address 99999999: invalid port"),
+        ("9" * 5000, 503, f"error trying to reach service: dial tcp: address {'9' * 5000}: invalid port"),
+        ("\u00b2", 400, 'invalid port "\u00b2"'),
+    ],
+)
+def test_what_is_no_port(in_world: InWorld, port: str, code: int, words: str) -> None:
+    async def body(world: World) -> None:
+        await world.pod("web")
+        status = orjson.dumps({"status": {"podIP": "10.1.1.1", "podIPs": [{"ip": "10.1.1.1"}]}})
+        headers = {"content-type": "application/merge-patch+json"}
+        await world.transport.send(Request("PATCH", f"{PODS}/web/status", "", headers, status))
+        assert await world.message(f"{PODS}/web:{port}/proxy/") == (code, words)
 
     in_world(body)
 

@@ -97,7 +97,7 @@ class NodeConnections:
 
         Differs: upstream's 500 looks like a fault of the server, and it is none.
         """
-        place = self._place(node_name)
+        place = self.place(node_name)
         transport = self._transports.get(place)
         if transport is None:
             if len(self._transports) >= self.LIMIT:
@@ -110,7 +110,8 @@ class NodeConnections:
         """Make new transports from now on; those in use live on until their streams end."""
         self._transports.clear()
 
-    def _place(self, node_name: str) -> tuple[str, int]:
+    def place(self, node_name: str) -> tuple[str, int]:
+        """Address and port of a node's kubelet. Raises: ApiError as `to`."""
         node = self._reader.get(NODES, "", node_name)
         if node is None:
             raise not_found(NODES, node_name)

@@ -7,7 +7,9 @@ Source: kubernetes `pkg/registry/core/{node,pod,service}/rest`, `staging/…/api
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.api.status import ApiError, bad_request, not_found
@@ -16,8 +18,6 @@ from carob.apiserver.nodes import page_proxy
 from carob.transport.proxies import proxy_upgrade
 
 if TYPE_CHECKING:
-    import asyncio
-    import socket
     from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SERVICES = row("", "v1", "services")
 # how many parts a path has before `proxy`
 NODE_DEPTH, NAMESPACED_DEPTH = 4, 6
+MAX_PORT, MAX_PORT_DIGITS = 65535, 5
 SLICES = row("discovery.k8s.io", "v1", "endpointslices")
 
 
@@ -41,7 +42,7 @@ class Target(NamedTuple):
 
 
 def _allowed(address: str) -> bool:
-    """Whether a Pod may be asked there: whoever writes a Pod's status must not lead us to ourselves.
+    """Whether a Pod or node may be asked there: whoever writes a status must not lead us to ourselves.
 
     Source: `proxyutil.IsProxyableIP`.
     """
@@ -50,6 +51,28 @@ def _allowed(address: str) -> bool:
     except ValueError:
         return False
     return not (where.is_loopback or where.is_link_local or where.is_multicast or where.is_unspecified)
+
+
+async def _addresses(host: str) -> list[str]:
+    """What a node's address means; itself, unless it is a name. Raises: ApiError 503."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _unreachable(f"lookup {host}: {error.strerror}") from error
+    return [str(place[0]) for *_, place in found]
+
+
+def _number(port: str) -> int:
+    """Raises: ApiError 400 for what is no number, 503 for what is no port."""
+    if not (port.isascii() and port.isdigit()):
+        raise bad_request(f'invalid port "{port}"')
+    if len(port) > MAX_PORT_DIGITS or int(port) > MAX_PORT:
+        raise _unreachable(f"dial tcp: address {port}: invalid port")
+    return int(port)
+
+
+def _unreachable(why: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", f"error trying to reach service: {why}")
 
 
 def split_name(text: str) -> Target:
@@ -82,11 +105,17 @@ class WebProxies:
         self._spawn = spawn
 
     async def node(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
-        """To a node's kubelet."""
+        """To a node's kubelet, or to another port of the node."""
         target = split_name(info.name)
         if self._reader.get(NODES, "", target.name) is None:
             raise not_found(NODES, target.name)
-        return await self._pass_on(info, request, self._connections.to(target.name), "")
+        host, kubelet_port = self._connections.place(target.name)
+        if target.port in ("", str(kubelet_port)):
+            return await self._pass_on(info, request, self._connections.to(target.name), "")
+        # a kubelet has to prove who it is; whoever answers at another port has not
+        if not all(map(_allowed, await _addresses(host))):
+            raise bad_request("address not allowed")
+        return await self._to(info, request, host, _number(target.port), None, tls=target.scheme == "https")
 
     async def pod(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """To a port of a Pod; the first that a container names, if none is given."""
@@ -98,9 +127,7 @@ class WebProxies:
         if not _allowed(address):
             raise bad_request("address not allowed")
         port = target.port or next((str(p.container_port) for c in pod.spec.containers for p in c.ports), "80")
-        if not port.isdigit():
-            raise bad_request(f'invalid port "{port}"')
-        return await self._to(info, request, address, int(port), pod, tls=target.scheme == "https")
+        return await self._to(info, request, address, _number(port), pod, tls=target.scheme == "https")
 
     async def service(self, info: RequestInfo, request: Request, user: UserInfo) -> Response:
         """To a ready endpoint of a Service."""
@@ -118,8 +145,8 @@ class WebProxies:
             wanted = ports[0].name
         else:
             wanted = target.port
-            if wanted.isdigit():
-                number = int(wanted)
+            if wanted.isascii() and wanted.isdigit():
+                number = _number(wanted)
                 named = next((p for p in ports if p.port == number), None)
                 if named is None:
                     message = f'no service port {number} found for service "{target.name}"'
@@ -186,8 +213,7 @@ class WebProxies:
                 await _finished(done)
             return response_or_none
         except ConnectionError as error:
-            message = f"error trying to reach service: {error}"
-            raise ApiError(503, "ServiceUnavailable", message) from error
+            raise _unreachable(str(error)) from error
 
     def _spawner(
         self, done: Callable[[], Coroutine[Any, Any, None]] | None
