@@ -166,7 +166,7 @@ def test_watches_of_each_encoding_see_the_same() -> None:
 
 
 def test_history_that_is_gone_is_an_error_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_cache, "RING_EVENTS", 1)
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 1)
 
     async def body(world: World) -> None:
         for number in range(4):

@@ -149,7 +149,7 @@ def test_a_watcher_that_does_not_read_is_cut_off() -> None:
 
 
 def test_a_watch_resumes_from_the_stores_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_cache, "RING_EVENTS", 4)
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 4)
 
     async def body(world: World) -> None:
         start = await world.made(MAPS, labelled("m0", x="1"))
@@ -170,7 +170,7 @@ def test_a_watch_resumes_from_the_stores_history(monkeypatch: pytest.MonkeyPatch
 
 
 def test_history_that_was_compacted_is_an_error_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_cache, "RING_EVENTS", 1)
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 1)
 
     async def body(world: World) -> None:
         for i in range(4):
@@ -381,7 +381,7 @@ def test_a_long_table_is_complete() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_client_that_resumes_at_random_misses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens between: what a watch tells adds up to what a list shows."""
-    monkeypatch.setattr(watch_cache, "RING_EVENTS", 8)
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 8)
     chance = random.Random(seed)
 
     async def write(world: World) -> None:

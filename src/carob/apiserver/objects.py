@@ -16,7 +16,7 @@ from carob.api.status import already_exists, conflict, not_found, unavailable
 from carob.apiserver import keys
 from carob.apiserver.conversion import convert_object
 from carob.apiserver.fan_out import FanOut
-from carob.apiserver.watch_cache import Entry, ResourceCache
+from carob.apiserver.watch_cache import Entry, Recent, ResourceCache
 from carob.base.log import get_logger
 from carob.store.types import KeyExists, KeyMissing, Revision, RevisionMismatch, StoreError
 
@@ -44,6 +44,7 @@ class Objects:
         self.revision = 0
         """The newest revision that the caches show."""
         self._caches: dict[tuple[str, str], ResourceCache] = {}
+        self._recent = Recent()
         self._fans: dict[tuple[str, str], FanOut] = {}
         self._memo: dict[Entry, Any] = {}
         self._listeners: dict[tuple[str, str], list[Callable[[str, str], None]]] = {}
@@ -166,7 +167,7 @@ class Objects:
         place = (stored.group, stored.plural)
         cache = self._caches.get(place)
         if cache is None:
-            cache = self._caches[place] = ResourceCache(stored, self.revision)
+            cache = self._caches[place] = ResourceCache(stored, self.revision, self._recent)
         return cache
 
     def counts(self) -> list[tuple[str, str, int]]:

@@ -33,9 +33,11 @@ _OWNERS = b'"managedFields":[{'
 # managedFields that are remembered, for each resource, so that equal ones are kept once.
 MAX_SHARED = 256
 
-# Recent events that are kept to resume watches without asking the store: whichever limit is reached first.
-RING_EVENTS = 1024
-RING_BYTES = 4 << 20
+# Recent changes of all resources that are kept to resume watches without asking the store: whichever limit is reached first.
+RECENT_CHANGES = 16_384
+RECENT_BYTES = 12 << 20
+# What a change takes besides its object's bytes.
+CHANGE_BYTES = 512
 
 
 class Entry:
@@ -106,22 +108,40 @@ class Change:
         self.deleted = deleted
 
 
+class Recent:
+    """Which ring the recent changes of a server lie in, oldest first: one resource may fill the room of all."""
+
+    def __init__(self) -> None:
+        self._order: deque[Ring] = deque()
+        self._bytes = 0
+
+    def added(self, ring: Ring, size: int) -> None:
+        """Count a change that a ring got; the oldest of all go when there are too many."""
+        order = self._order
+        order.append(ring)
+        self._bytes += size
+        while len(order) > RECENT_CHANGES or (self._bytes > RECENT_BYTES and len(order) > 1):
+            self._bytes -= order.popleft().forget_oldest()
+
+
 class Ring:
     """Recent changes of one resource, complete behind `floor`."""
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, floor: int, recent: Recent) -> None:
         self.floor = floor
+        self._recent = recent
         self._changes: deque[Change] = deque()
-        self._bytes = 0
 
     def add(self, change: Change) -> None:
-        """Keep a change; the oldest go when there are too many."""
+        """Keep a change."""
         self._changes.append(change)
-        self._bytes += change.new.size
-        while len(self._changes) > RING_EVENTS or (self._bytes > RING_BYTES and len(self._changes) > 1):
-            gone = self._changes.popleft()
-            self._bytes -= gone.new.size
-            self.floor = gone.revision
+        self._recent.added(self, change.new.size + CHANGE_BYTES)
+
+    def forget_oldest(self) -> int:
+        """How many bytes are free now."""
+        gone = self._changes.popleft()
+        self.floor = gone.revision
+        return gone.new.size + CHANGE_BYTES
 
     def after(self, revision: int) -> list[Change] | None:
         """Every change behind `revision`, oldest first; None when it reaches too far back."""
@@ -144,10 +164,10 @@ class _Names:
 class ResourceCache:
     """The objects of one storage row. Cluster-scoped objects live in the namespace ``""``."""
 
-    def __init__(self, row: Resource, revision: int) -> None:
+    def __init__(self, row: Resource, revision: int, recent: Recent) -> None:
         self.row = row
         self.head = head_of(row)
-        self.ring = Ring(revision)
+        self.ring = Ring(revision, recent)
         self.revision = revision
         """The revision of the last change of this resource."""
         self._index = indexer(row)

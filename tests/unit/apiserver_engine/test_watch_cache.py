@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from carob.api.resources import TABLE
 from carob.apiserver import keys
-from carob.apiserver.watch_cache import Change, Entry, ResourceCache, Ring, head_of
+from carob.apiserver.watch_cache import CHANGE_BYTES, Change, Entry, Recent, ResourceCache, Ring, head_of
 
 _pods = TABLE.by_plural("", "v1", "pods")
 assert _pods is not None
@@ -27,7 +27,7 @@ def value(name: str, namespace: str = "d", **more: object) -> bytes:
 
 
 def filled(*names: tuple[str, str]) -> ResourceCache:
-    cache = ResourceCache(PODS, 0)
+    cache = ResourceCache(PODS, 0, Recent())
     for revision, (namespace, name) in enumerate(names, 1):
         cache.apply(namespace, name, value(name, namespace), revision)
     return cache
@@ -46,12 +46,12 @@ def test_an_entry_is_the_objects_json_with_its_revision_behind_the_head() -> Non
 
 def test_bytes_of_another_form_are_refused() -> None:
     with pytest.raises(ValueError, match="stored in a form"):
-        ResourceCache(PODS, 0).apply("d", "p", b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}', 1)
+        ResourceCache(PODS, 0, Recent()).apply("d", "p", b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}', 1)
 
 
 @pytest.mark.parametrize("tricky", ["", "}]}", '"managedFields":[{', ',"managedFields":[{}]}'])
 def test_equal_owners_are_kept_once_and_every_byte_stays(tricky: str) -> None:
-    cache = ResourceCache(PODS, 0)
+    cache = ResourceCache(PODS, 0, Recent())
     owners = [{"manager": "m", "fieldsV1": {"f:x": {}}}, {"manager": tricky}]
     for number in (1, 2):
         metadata = {"name": f"p{number}", "namespace": "d", "annotations": {"a": tricky}, "managedFields": owners}
@@ -136,7 +136,7 @@ def test_pages_show_the_state_that_their_list_began_with(
 
 
 def test_what_recent_changes_do_not_reach_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carob.apiserver.watch_cache.RING_EVENTS", 2)
+    monkeypatch.setattr("carob.apiserver.watch_cache.RECENT_CHANGES", 2)
     cache = filled(("d", "a"), ("d", "b"), ("d", "c"), ("d", "e"))
     assert cache.page_as_of(1, "", "", 9, None) is None
     page = cache.page_as_of(2, "", "", 9, None)
@@ -158,7 +158,7 @@ def test_a_change_knows_the_state_before() -> None:
 
 
 def test_cluster_scoped_objects_have_no_namespace() -> None:
-    cache = ResourceCache(NODES, 0)
+    cache = ResourceCache(NODES, 0, Recent())
     cache.apply("", "n", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n"}}', 1)
     assert [entry.name for entry in cache.entries()] == ["n"]
 
@@ -168,8 +168,8 @@ def change(revision: int, size: int = 10) -> Change:
 
 
 def test_the_ring_is_complete_behind_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carob.apiserver.watch_cache.RING_EVENTS", 3)
-    ring = Ring(10)
+    monkeypatch.setattr("carob.apiserver.watch_cache.RECENT_CHANGES", 3)
+    ring = Ring(10, Recent())
     for revision in (12, 15, 16, 20, 21):
         ring.add(change(revision))
     assert ring.floor == 15
@@ -181,8 +181,23 @@ def test_the_ring_is_complete_behind_its_floor(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_ring_keeps_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carob.apiserver.watch_cache.RING_BYTES", 100)
-    ring = Ring(0)
+    monkeypatch.setattr("carob.apiserver.watch_cache.RECENT_BYTES", 100 + CHANGE_BYTES)
+    ring = Ring(0, Recent())
     for revision in range(1, 6):
         ring.add(change(revision, 60))
     assert ring.floor == 4
+
+
+def test_the_rings_of_all_resources_share_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.watch_cache.RECENT_CHANGES", 4)
+    recent = Recent()
+    quiet, busy = Ring(0, recent), Ring(0, recent)
+    quiet.add(change(1))
+    for revision in range(2, 5):
+        busy.add(change(revision))
+    assert (quiet.floor, busy.floor) == (0, 0)
+    busy.add(change(5))
+    assert (quiet.floor, busy.floor) == (1, 0)
+    assert quiet.after(1) == []
+    busy.add(change(6))
+    assert busy.floor == 2
