@@ -216,6 +216,8 @@ def test_what_was_deleted_or_left_over_is_mended(pki: Pki) -> None:
     [
         (networking_v1.IPAddress, "10.0.0.01", {"parentRef": {"resource": "a", "name": "b"}}, "metadata.name"),
         (networking_v1.IPAddress, "10.0.0.1", {}, "spec.parentRef: Required value"),
+        (core_v1.Service, "a", {"ports": [{"port": 80}], "ipFamilies": [""]}, "spec.ipFamilies[0]: Unsupported value"),
+        (core_v1.Service, "a", {"ports": [{"port": 80}], "ipFamilies": ["x"]}, "spec.ipFamilies[0]: Unsupported value"),
         (networking_v1.ServiceCIDR, "a", {"cidrs": []}, "spec.cidrs: Required value: at least one CIDR required"),
         (networking_v1.ServiceCIDR, "a", {"cidrs": ["10.0.0.1/8"]}, "spec.cidrs[0]: Invalid value"),
         (networking_v1.ServiceCIDR, "a", {"cidrs": ["10.0.0.0/8", "11.0.0.0/8"]}, "no more than one IP for each IP"),
@@ -223,7 +225,8 @@ def test_what_was_deleted_or_left_over_is_mended(pki: Pki) -> None:
 )
 def test_what_is_wrong_is_refused(pki: Pki, kind: Any, name: str, spec: dict[str, Any], words: str) -> None:
     async def body(world: World) -> None:
-        error = await refused(world.make(kind, name, spec=spec))
+        namespace = "default" if kind is core_v1.Service else ""
+        error = await refused(world.make(kind, name, namespace, spec=spec))
         assert error.code == 422
         assert words in error.message
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from carob.api.user import UserInfo
+    from carob.apiserver.audit.policy import AuditOptions
 
 MAX_REQUEST_BODY_BYTES = 3 * 1024 * 1024
 
@@ -64,6 +65,8 @@ class ApiServerOptions(Struct, frozen=True):
     """Feature gates that are open, and group versions that are on besides the usual."""
     watches_limit: int = WATCHES_LIMIT
     """How many watches there may be at one time; further ones are told to come back."""
+    audit: AuditOptions | None = None
+    """What is written into the audit log, and where that is; None: nothing."""
     pod_security: PodSecurityRules = USUAL_SECURITY
     """The levels of namespaces without labels, and who is exempt."""
     kubelet_preferred_address_types: tuple[str, ...] = ("InternalIP", "Hostname", "ExternalIP")

@@ -30,6 +30,7 @@ from carob.apiserver.authz.aggregation import RoleAggregation
 from carob.apiserver.authz.authorizer import Authorizer
 from carob.apiserver.authz.creation import authorize_creation
 from carob.apiserver.authz.node import NodeAuthorizer
+from carob.apiserver.authz.questions import question_of
 from carob.apiserver.authz.rbac import RbacAuthorizer
 from carob.apiserver.bootstrap import policy
 from carob.apiserver.bootstrap.identity_lease import IdentityLease
@@ -66,10 +67,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from carob.api.user import UserInfo
+    from carob.apiserver.audit.auditor import Auditor
     from carob.apiserver.authn.oidc import OidcTokens
     from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
     from carob.apiserver.dispatch import Answer, Answerer
-    from carob.apiserver.types import Reader, RequestInfo
+    from carob.apiserver.types import AuditTrail, Reader, RequestInfo
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.store.types import Store
@@ -110,6 +112,7 @@ class ApiServer:
         self._connections: NodeConnections | None = None
         self._dialer: SocketDialer | None = None
         self._oidc: OidcTokens | None = None
+        self._auditor: Auditor | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -119,6 +122,12 @@ class ApiServer:
         key = SigningKey(options.service_account_key_pem) if options.service_account_key_pem else None
         self._tokens = ServiceAccountTokens(key, options.issuer, reader, self._clock, self._randomness) if key else None
         self._authenticator = self._make_authenticator(reader)
+        if options.audit is not None:
+            from carob.apiserver.audit.auditor import Auditor
+
+            self._auditor = Auditor(
+                options.audit, self._authenticator.authenticate, self._answer, self._clock, self._randomness
+            )
         self.authorizer = Authorizer(
             NodeAuthorizer(reader, policy.node_rules(options.features.gates)), RbacAuthorizer(reader)
         )
@@ -245,6 +254,8 @@ class ApiServer:
         if self._oidc is not None:
             await self._oidc.close()
         await self.engine.close()
+        if self._auditor is not None:
+            self._auditor.close()
 
     def _why_failing(self, check: str) -> str | None:
         if self._stage == "ready":
@@ -255,14 +266,19 @@ class ApiServer:
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """Answer one request; the transport's Handler."""
-        started = self._clock.monotonic()
         info = request_info.parse(request.method, request.path, request.query, self.table)
+        return self._answer(request, info) if self._auditor is None else self._auditor.handle(request, info)
+
+    def _answer(self, request: Request, info: RequestInfo) -> Response | Awaitable[Response]:
+        started = self._clock.monotonic()
         user = ANONYMOUS
         try:
             user = self._authenticator.authenticate(request)
             wanted = impersonation.requested(request.headers) if _impersonates(request) else None
             if wanted is not None:
                 user = impersonation.impersonate(user, info, wanted, self.authorizer)
+            if info.trail is not None:
+                self._tell(info.trail, info, user, impersonated=wanted is not None)
             self.authorizer.authorize(user, info)
             if info.verb in ("update", "patch"):
                 authorize_creation(self.authorizer, self.engine.reader, user, info, request)
@@ -273,8 +289,8 @@ class ApiServer:
             if info.verb in WRITES:
                 self._in_flight.check(user)
             answer = self._dispatcher.answer(info, request, user)
-        except KeysWanted as wanted:
-            return self._when_keys_are_here(request, wanted)
+        except KeysWanted as missing:
+            return self._when_keys_are_here(request, missing)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
@@ -294,6 +310,14 @@ class ApiServer:
             self.metrics.observe(info, response.status, self._clock.monotonic() - started)
             return response
         return self._finish(request, info, user, answer, started)
+
+    def _tell(self, trail: AuditTrail, info: RequestInfo, user: UserInfo, *, impersonated: bool) -> None:
+        """Tell the audit log whether the user may, and why."""
+        decision = self.authorizer.explain(user, question_of(info))
+        trail.allowed = decision.allowed
+        trail.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+        trail.annotations["authorization.k8s.io/reason"] = decision.reason
+        trail.impersonated = user if impersonated else None
 
     async def _when_keys_are_here(self, request: Request, wanted: KeysWanted) -> Response:
         """Answer a request anew whose token's issuer must be asked for its keys first. It is waited for but once."""
@@ -375,6 +399,8 @@ def _warn_of_deprecation(info: RequestInfo, response: Response) -> None:
     row = info.resource
     if row is not None and row.plural in _DEPRECATED and not row.group and row.kind:
         response.headers = [*response.headers, ("Warning", f'299 - "{_DEPRECATED[row.plural]}"')]
+        if info.trail is not None:
+            info.trail.annotations["k8s.io/deprecated"] = "true"
 
 
 def _nothing() -> None:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from carob.api.user import UserInfo
 
 
+class AuditTrail(Struct):
+    """What the parts of a request tell the audit log besides what it sees itself."""
+
+    annotations: dict[str, str] = field(default_factory=dict)
+    impersonated: UserInfo | None = None
+    allowed: bool = False
+    """Whether authorization let the request pass."""
+
+
 class RequestInfo(Struct):
     """A request as authorization and the handlers see it.
 
@@ -32,6 +41,9 @@ class RequestInfo(Struct):
     query: dict[str, list[str]] = field(default_factory=dict)
     beyond: int = 0
     """How many parts the path has that name nothing: behind the subresource, or empty ones."""
+
+    trail: AuditTrail | None = None
+    """Where to tell the audit log; None where there is none, or it does not want to know of this request."""
 
     def first(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""
@@ -66,6 +78,8 @@ class Attributes(Struct):
     warnings: list[str] = field(default_factory=list)
     """Texts for `Warning: 299` headers."""
     changed_fields: list[str] = field(default_factory=list)
+    annotations: dict[str, str] | None = None
+    """Of the audit log's event; None where nobody keeps one."""
 
 
 class Reader(Protocol):

@@ -264,6 +264,11 @@ class Cluster(Description):
         return self.server_dir / "admission-plugins"
 
     @property
+    def audit_file(self) -> Path:
+        """What is written into the audit log and where that is, where the user wants one."""
+        return self.server_dir / "audit.json"
+
+    @property
     def features_file(self) -> Path:
         """Feature gates and group versions that the user switched on."""
         return self.server_dir / "features.json"

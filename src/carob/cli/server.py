@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carob.cli import admission_config, authentication, clusters, features, listening, ranges
+from carob.cli import admission_config, audit_options, authentication, clusters, features, listening, ranges
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -43,6 +43,7 @@ def add_flags(flags: Flags) -> None:
     authentication.add_flags(flags)
     admission_config.add_flags(flags)
     features.add_flags(flags)
+    audit_options.add_flags(flags)
     add_store_flags(flags)
     flags.text(
         "pki-from", meta="DIR", help="take the cluster's authority and token key from another server's pki folder"
@@ -83,11 +84,12 @@ def run(arguments: Arguments) -> int:
     alone = arguments.store or listening.given(arguments) or arguments.cluster_cidr or arguments.service_cidr
     issuers = authentication.read(arguments)
     security, plugins = admission_config.read(arguments), admission_config.plugins(arguments)
-    switched = features.read(arguments)
+    switched, audit = features.read(arguments), audit_options.read(arguments)
     cluster = _described(arguments) if alone else clusters.existing(arguments)
     authentication.put(cluster, issuers)
     admission_config.put(cluster, security, plugins)
     features.put(cluster, switched)
+    audit_options.put(cluster, audit)
     return standalone.run_server(cluster, arguments.log_level, terms)
 
 

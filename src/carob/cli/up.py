@@ -25,6 +25,7 @@ from pathlib import Path
 from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
 from carob.cli import (
     admission_config,
+    audit_options,
     authentication,
     clusters,
     cni_options,
@@ -79,6 +80,7 @@ def add_flags(flags: Flags) -> None:
     authentication.add_flags(flags)
     admission_config.add_flags(flags)
     features.add_flags(flags)
+    audit_options.add_flags(flags)
     flags.duration("wait", default=60.0, help="how long to wait until it is usable")
     flags.texts(
         "registry-mirror",
@@ -101,7 +103,7 @@ def run(arguments: Arguments) -> int:
     kubelet = node_config.read(arguments)
     issuers = authentication.read(arguments)
     security, plugins = admission_config.read(arguments), admission_config.plugins(arguments)
-    switched = features.read(arguments)
+    switched, audit = features.read(arguments), audit_options.read(arguments)
     if arguments.nodes:
         clusters.need_root("carob up")
     deadline = time.monotonic() + arguments.wait
@@ -134,6 +136,7 @@ def run(arguments: Arguments) -> int:
             authentication.put(cluster, issuers)
             admission_config.put(cluster, security, plugins)
             features.put(cluster, switched)
+            audit_options.put(cluster, audit)
         running = start_parts(cluster, progress, deadline, lambda: _write_kubeconfig(cluster))
     if running:
         progress.note(f'Cluster "{cluster.name}" is running already.')

@@ -41,6 +41,7 @@ from carob.transport.tls import server_context
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from carob.apiserver.audit.policy import AuditOptions
     from carob.apiserver.pki import Pki
     from carob.apiserver.types import RequestInfo
     from carob.base.layout import NodeLayout
@@ -152,6 +153,7 @@ class ServerProcess:
             pod_security=self._pod_security(),
             admission_plugins=self._admission_plugins(),
             features=self._features(),
+            audit=self._audit(),
             # where no node of ours is, nobody makes routes to Pods
             pods_through_nodes=not self._cluster.nodes,
             node_config={
@@ -179,6 +181,15 @@ class ServerProcess:
         """What is on besides the usual."""
         file = self._cluster.features_file
         return msgspec.json.decode(file.read_bytes(), type=Features) if file.exists() else Features()
+
+    def _audit(self) -> AuditOptions | None:
+        """What is written down of requests, if anything is."""
+        file = self._cluster.audit_file
+        if not file.exists():
+            return None
+        from carob.apiserver.audit.policy import AuditOptions
+
+        return msgspec.json.decode(file.read_bytes(), type=AuditOptions)
 
     def _pod_security(self) -> PodSecurityRules:
         """The usual levels and who is exempt."""

@@ -1,11 +1,11 @@
-"""PodSecurity: a namespace's labels say which standard its Pods must keep, and which they are warned about.
+"""PodSecurity: a namespace's labels say which standard its Pods must keep, which they are warned about, and of which the
+audit log is told.
 
 Pods are refused; Deployments and the like, whose Pods would be refused later, are warned about. Who raises the level of a
 namespace is told of the Pods there that would be refused now. A `PodSecurityConfiguration` may set the levels of namespaces
 without labels, and name users, namespaces and runtime classes that are exempt.
 
 Source: kubernetes `staging/…/pod-security-admission/admission`; KEP-2579.
-Differs: audit levels have no effect, because there is no audit log.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def policy_of(labels: dict[str, str], mode: str, rules: PodSecurityRules = USUAL
     """The policy of one mode. Source: without its own label `warn` follows `enforce`."""
     if mode == "warn" and _PREFIX + "warn" not in labels and _PREFIX + "enforce" in labels:
         mode = "enforce"
-    usual_level, usual_version = rules.enforce if mode == "enforce" else rules.warn
+    usual_level, usual_version = getattr(rules, mode)
     level = labels.get(_PREFIX + mode, usual_level)
     version = labels.get(f"{_PREFIX}{mode}-version", usual_version)
     return Policy(level if level in checks.LEVELS else checks.RESTRICTED, version)
@@ -84,6 +84,21 @@ def template_of(obj: Any) -> core_v1.PodTemplateSpec | None:
     return template if isinstance(template, core_v1.PodTemplateSpec) else None
 
 
+class _Policies(NamedTuple):
+    """What a namespace wants."""
+
+    enforced: Policy
+    warned: Policy
+    audited: Policy
+
+    @property
+    def allows_all(self) -> bool:
+        return all(one.level == checks.PRIVILEGED for one in self)
+
+
+_ALL_FREE = _Policies(_FREE, _FREE, _FREE)
+
+
 class PodSecurity:
     """See the module."""
 
@@ -107,8 +122,8 @@ class PodSecurity:
     def __init__(self, reader: Reader, rules: PodSecurityRules = USUAL) -> None:
         self._reader = reader
         self._rules = rules
-        # namespace -> what it enforces and what it warns of; forgotten when it changes
-        self._policies: dict[str, tuple[Policy, Policy]] = {}
+        # of a namespace, forgotten when it changes
+        self._policies: dict[str, _Policies] = {}
         reader.on_change(NAMESPACES, self._changed)
 
     def _changed(self, namespace: str, name: str) -> None:
@@ -128,34 +143,44 @@ class PodSecurity:
             if attributes.old is not None:
                 self._judge_raised_level(attributes)
             return
-        if self._is_exempt(attributes):
+        is_pod = attributes.resource.plural == PODS.plural and not attributes.resource.group
+        if attributes.subresource and not (is_pod and attributes.subresource == "ephemeralcontainers"):
             return
-        enforced, warned = self._of(attributes.namespace)
-        if enforced.level == checks.PRIVILEGED and warned.level == checks.PRIVILEGED:
+        if exempt := self._exempt(attributes):
+            _annotate(attributes, "exempt", exempt)
             return
-        if attributes.resource.plural == PODS.plural and not attributes.resource.group:
-            self._judge_pod(attributes, enforced, warned)
-        elif not attributes.subresource:
+        policies = self._of(attributes.namespace)
+        if is_pod:
+            self._judge_pod(attributes, policies)
+        elif not policies.allows_all:
             template = template_of(attributes.obj)
             if template is not None:
-                if template.spec.runtime_class_name in self._rules.exempt_runtime_classes:
-                    return
-                _warn(attributes, warned, core_v1.Pod(metadata=template.metadata, spec=template.spec))
+                self._tell(attributes, policies, core_v1.Pod(metadata=template.metadata, spec=template.spec))
 
-    def _of(self, namespace: str) -> tuple[Policy, Policy]:
+    def _tell(self, attributes: Attributes, policies: _Policies, pod: core_v1.Pod) -> None:
+        """Of a Pod that may come to be: warn, and note."""
+        if pod.spec.runtime_class_name in self._rules.exempt_runtime_classes:
+            _annotate(attributes, "exempt", "runtimeClass")
+            return
+        _note_violations(attributes, policies.audited, pod)
+        _warn(attributes, policies.warned, pod)
+
+    def _of(self, namespace: str) -> _Policies:
         known = self._policies.get(namespace)
         if known is None:
             found = self._reader.get(NAMESPACES, "", namespace) if namespace else None
             if found is None:
-                return _FREE, _FREE
-            labels = found.metadata.labels
-            rules = self._rules
-            known = self._policies[namespace] = policy_of(labels, "enforce", rules), policy_of(labels, "warn", rules)
+                return _ALL_FREE
+            labels, rules = found.metadata.labels, self._rules
+            known = _Policies(*(policy_of(labels, mode, rules) for mode in ("enforce", "warn", "audit")))
+            self._policies[namespace] = known
         return known
 
-    def _is_exempt(self, attributes: Attributes) -> bool:
-        rules = self._rules
-        return attributes.namespace in rules.exempt_namespaces or attributes.user.name in rules.exempt_usernames
+    def _exempt(self, attributes: Attributes) -> str:
+        """Why nobody looks; empty where somebody does."""
+        if attributes.namespace in self._rules.exempt_namespaces:
+            return "namespace"
+        return "user" if attributes.user.name in self._rules.exempt_usernames else ""
 
     def _judge_raised_level(self, attributes: Attributes) -> None:
         """Warn of Pods that are there and would be refused now. Only what is stricter than before is looked at."""
@@ -182,18 +207,25 @@ class PodSecurity:
             )
         attributes.warnings += sorted(f"{_and_others(names)}: {reasons}" for reasons, names in found.items())
 
-    def _judge_pod(self, attributes: Attributes, enforced: Policy, warned: Policy) -> None:
-        if attributes.subresource not in ("", "ephemeralcontainers") or not isinstance(attributes.obj, core_v1.Pod):
+    def _judge_pod(self, attributes: Attributes, policies: _Policies) -> None:
+        pod, enforced = attributes.obj, policies.enforced
+        if not isinstance(pod, core_v1.Pod):
             return
-        if attributes.operation is Operation.UPDATE and not _matters(attributes.old, attributes.obj):
+        if policies.allows_all:
+            _annotate(attributes, "enforce-policy", str(_FREE))
             return
-        if attributes.obj.spec.runtime_class_name in self._rules.exempt_runtime_classes:
+        if attributes.operation is Operation.UPDATE and not _matters(attributes.old, pod):
             return
-        found = checks.violations(enforced.level, attributes.obj, enforced.minor)
+        if pod.spec.runtime_class_name in self._rules.exempt_runtime_classes:
+            _annotate(attributes, "exempt", "runtimeClass")
+            return
+        _annotate(attributes, "enforce-policy", str(enforced))
+        _note_violations(attributes, policies.audited, pod)
+        found = checks.violations(enforced.level, pod, enforced.minor)
         if found:
             raise refused(attributes, f'violates PodSecurity "{enforced}": {_words(found)}')
-        if warned != enforced:
-            _warn(attributes, warned, attributes.obj)
+        if policies.warned != enforced:
+            _warn(attributes, policies.warned, pod)
 
 
 def one_of_each_first(pods: list[core_v1.Pod]) -> list[core_v1.Pod]:
@@ -231,6 +263,19 @@ def _warn(attributes: Attributes, policy: Policy, pod: core_v1.Pod) -> None:
     found = checks.violations(policy.level, pod, policy.minor)
     if found:
         attributes.warnings.append(f'would violate PodSecurity "{policy}": {_words(found)}')
+
+
+def _note_violations(attributes: Attributes, policy: Policy, pod: core_v1.Pod) -> None:
+    if attributes.annotations is not None:
+        found = checks.violations(policy.level, pod, policy.minor)
+        if found:
+            _annotate(attributes, "audit-violations", f'would violate PodSecurity "{policy}": {_words(found)}')
+
+
+def _annotate(attributes: Attributes, key: str, value: str) -> None:
+    """Tell the audit log, where there is one."""
+    if attributes.annotations is not None:
+        attributes.annotations[_PREFIX + key] = value
 
 
 def _words(found: list[checks.Violation]) -> str:

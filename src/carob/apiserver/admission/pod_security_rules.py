@@ -31,6 +31,7 @@ class PodSecurityRules(msgspec.Struct, frozen=True):
     exempt_usernames: tuple[str, ...] = ()
     exempt_namespaces: tuple[str, ...] = ()
     exempt_runtime_classes: tuple[str, ...] = ()
+    audit: tuple[str, str] = ("privileged", "latest")
 
 
 USUAL = PodSecurityRules()
@@ -98,7 +99,12 @@ def _rules(tree: dict[str, Any]) -> PodSecurityRules:
         if "" in values:
             raise PodSecurityError(f'exemptions.{name}[{values.index("")}]: Invalid value: "": name must not be empty')
     return PodSecurityRules(
-        policies["enforce"], policies["warn"], lists["usernames"], lists["namespaces"], lists["runtimeClasses"]
+        policies["enforce"],
+        policies["warn"],
+        lists["usernames"],
+        lists["namespaces"],
+        lists["runtimeClasses"],
+        policies["audit"],
     )
 
 

@@ -174,6 +174,7 @@ def attributes_of(
         context.dry_run,
         options,
         context.warnings,
+        annotations=info.trail.annotations if info.trail is not None else None,
     )
 
 

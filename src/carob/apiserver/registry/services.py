@@ -16,6 +16,7 @@ from carob.api.types import core_v1
 from carob.apiserver.registry import allocation, service_addresses, service_families
 from carob.apiserver.registry.allocation import Claim, Claims, Exhausted, Taken
 from carob.apiserver.registry.service_addresses import given_to
+from carob.apiserver.registry.service_families import IPV4, IPV6
 from carob.apiserver.registry.strategy import Companion, Strategy
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from carob.api.types import networking_v1
     from carob.apiserver.registry.strategy import WriteContext
     from carob.apiserver.types import Reader
+
+_VERSIONS = {IPV4: 4, IPV6: 6}
 
 
 class ServiceStrategy(Strategy):
@@ -189,8 +192,11 @@ class ServiceStrategy(Strategy):
         ranges, chosen = service_addresses.ranges(context.reader), spec.cluster_ips
         free = self._free_address(holder, context)
         for family in spec.ip_families[len(chosen) :]:
+            version = _VERSIONS.get(family)
+            if version is None:
+                break  # validation says so
             try:
-                address = allocation.pick_address(free, ranges, context.randomness, int(family[-1]))
+                address = allocation.pick_address(free, ranges, context.randomness, version)
             except Exhausted as error:
                 raise self._exhausted(obj, "spec.clusterIPs", f"failed to allocate a serviceIP: {error}") from None
             spec.cluster_ips = [*spec.cluster_ips, address]

@@ -20,6 +20,7 @@ from carob.apiserver.authn.service_accounts import (
 from carob.apiserver.types import Attributes, Operation
 from carob.apiserver.virtual.bodies import created, read
 from carob.base.clock import rfc3339
+from carob.base.jws import unverified_claims
 
 if TYPE_CHECKING:
     from carob.api.user import UserInfo
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
     from carob.transport.http import Request, Response
 
+_ISSUED = "authentication.kubernetes.io/issued-credential-id"
 _SHORTEST_SECONDS = 10 * 60
 _LONGEST_SECONDS = 1 << 32
 
@@ -67,6 +69,9 @@ class TokenRequests:
         asked.status.token = self._tokens.issue(
             info.namespace, info.name, account.metadata.uid, asked.spec.audiences, seconds, bound, extend=extend
         )
+        if info.trail is not None:
+            token_id = unverified_claims(asked.status.token)["jti"]
+            info.trail.annotations[_ISSUED] = f"JTI={token_id}"
         asked.status.expiration_timestamp = rfc3339(now + seconds)
         asked.metadata.uid = account.metadata.uid
         asked.metadata.creation_timestamp = rfc3339(now)

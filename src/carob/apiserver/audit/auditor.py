@@ -1,0 +1,204 @@
+"""The audit log's part in a request: around the handler, it writes what the policy wants at each stage.
+
+A request is seen as soon as its sender is known, before anybody may refuse it; one whose sender is refused is written, too.
+Where there is no log, this module is not imported.
+
+Source: apiserver `pkg/endpoints/filters/{audit,authn_audit,impersonation}.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api.status import ApiError
+from carob.apiserver.audit import objects
+from carob.apiserver.audit.events import Event, status_of, without_owners
+from carob.apiserver.audit.log_file import AuditLog
+from carob.apiserver.audit.policy import COMPLETE, METADATA, NONE, RECEIVED, REQUEST_RESPONSE, STARTED
+from carob.apiserver.authn.keys_wanted import KeysWanted
+from carob.apiserver.types import AuditTrail
+from carob.base.ids import new_uid
+from carob.transport.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from carob.api.user import UserInfo
+    from carob.apiserver.audit.policy import AuditOptions
+    from carob.apiserver.types import RequestInfo
+    from carob.base.clock import Clock
+    from carob.base.ids import Randomness
+    from carob.transport.http import Connection, Request, Sink
+
+    Answer = Callable[[Request, RequestInfo], Response | Awaitable[Response]]
+
+_HEADER = "audit-id"
+MAX_ID = 64
+_LONG_VERBS = frozenset(("watch", "proxy"))
+_LONG_SUBRESOURCES = frozenset(("attach", "exec", "proxy", "log", "portforward"))
+
+
+class Auditor:
+    """One server's."""
+
+    def __init__(
+        self,
+        options: AuditOptions,
+        authenticate: Callable[[Request], UserInfo],
+        answer: Answer,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._policy = options.policy
+        self._log = AuditLog(
+            options.path,
+            clock,
+            max_days=options.max_days,
+            max_backups=options.max_backups,
+            max_megabytes=options.max_megabytes,
+        )
+        self._authenticate = authenticate
+        self._answer = answer
+        self._clock = clock
+        self._randomness = randomness
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._log.close()
+
+    def handle(self, request: Request, info: RequestInfo) -> Response | Awaitable[Response]:
+        """The answer, written down."""
+        user: UserInfo | None = None
+        try:
+            user = self._authenticate(request)
+        except KeysWanted:
+            return self._answer(request, info)  # which asks again when the keys are here
+        except ApiError:
+            pass
+        decision = self._policy.decide(user, info)
+        audit_id = request.headers.get(_HEADER, "")[:MAX_ID] or new_uid(self._randomness)
+        if decision.level == NONE:
+            return self._passed(request, info, audit_id)
+        now = self._clock.now()
+        event = Event(audit_id, request, info, user, decision, now)
+        trail = info.trail = AuditTrail()
+        if user is None:
+            event.response_status = status_of(401, None) | {"message": objects.attempted(request)}
+        else:
+            self._write(event, RECEIVED, trail, now)
+        answer = self._answer(request, info)
+        one = _Written(self, event, request, info, refused=user is None)
+        return one.answered(answer) if isinstance(answer, Response) else one.waited(answer)
+
+    def _passed(self, request: Request, info: RequestInfo, audit_id: str) -> Response | Awaitable[Response]:
+        answer = self._answer(request, info)
+        if isinstance(answer, Response):
+            return _named(answer, audit_id)
+
+        async def later() -> Response:
+            return _named(await answer, audit_id)
+
+        return later()
+
+    def _write(self, event: Event, stage: str, trail: AuditTrail, now: float) -> None:
+        if stage not in event.decision.omit_stages:
+            self._log.write(event.line(stage, trail, now))
+
+    def told(self, event: Event, stage: str, trail: AuditTrail) -> None:
+        """Write a stage that is reached now."""
+        self._write(event, stage, trail, self._clock.now())
+
+
+def _named(response: Response, audit_id: str) -> Response:
+    response.headers = [*response.headers, ("Audit-Id", audit_id)]
+    return response
+
+
+class _Written:
+    """One request that is written down, from its answer on."""
+
+    def __init__(self, auditor: Auditor, event: Event, request: Request, info: RequestInfo, *, refused: bool) -> None:
+        self._auditor = auditor
+        self._event = event
+        self._request = request
+        self._info = info
+        self._refused = refused
+        assert info.trail is not None
+        self._trail = info.trail
+        self._done = False
+
+    async def waited(self, answer: Awaitable[Response]) -> Response:
+        return self.answered(await answer)
+
+    def answered(self, response: Response) -> Response:
+        """The answer, its stages written or to be written when they come."""
+        event, info = self._event, self._info
+        _named(response, event.audit_id)
+        if self._refused:
+            event.response_status = (event.response_status or {}) | {"code": response.status}
+            self._tell(STARTED)
+            return response
+        if self._trail.allowed:
+            self._take_request()
+        long = info.verb in _LONG_VERBS or info.subresource in _LONG_SUBRESOURCES
+        if response.stream is None and response.upgrade is None:
+            self._take_response(response, long=long)
+            if long:
+                self._tell(STARTED)
+            self._complete()
+            return response
+        event.response_status = status_of(response.status, None)
+        if long:
+            self._tell(STARTED)
+        if response.stream is not None:
+            response.stream = self._streamed(response.stream)
+        elif response.upgrade is not None:
+            response.upgrade = self._upgraded(response.upgrade)
+        return response
+
+    def _tell(self, stage: str) -> None:
+        self._auditor.told(self._event, stage, self._trail)
+
+    def _complete(self) -> None:
+        if not self._done:
+            self._done = True
+            self._tell(COMPLETE)
+
+    def _streamed(self, begin: Callable[[Sink], None]) -> Callable[[Sink], None]:
+        def begun(sink: Sink) -> None:
+            sink.on_close(self._complete)
+            begin(sink)
+
+        return begun
+
+    def _upgraded(self, upgrade: Callable[[Connection], Awaitable[None]]) -> Callable[[Connection], Awaitable[None]]:
+        async def run(connection: Connection) -> None:
+            try:
+                await upgrade(connection)
+            finally:
+                self._complete()
+
+        return run
+
+    def _take_request(self) -> None:
+        event, info = self._event, self._info
+        if not self._request.body or info.resource is None or info.subresource == "proxy":
+            return
+        tree = objects.of_request(self._request, info)
+        if info.verb != "patch":
+            event.name_object(tree)
+        if event.decision.level != METADATA:
+            event.request_object = self._lean(tree)
+
+    def _take_response(self, response: Response, *, long: bool) -> None:
+        event = self._event
+        tree = None
+        whole = event.decision.level == REQUEST_RESPONSE and self._info.resource is not None and not long
+        if whole or objects.may_be_status(response):
+            tree = objects.of_response(response)
+        event.response_status = status_of(response.status, tree)
+        if whole and isinstance(tree, dict) and "kind" in tree:
+            event.response_object = self._lean(tree)
+
+    def _lean(self, tree: Any) -> Any:
+        return without_owners(tree) if self._event.decision.omit_managed_fields else tree
