@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,31 @@ def test_each_family_of_a_service_has_slices_of_its_own(pki: Pki) -> None:
             await world.clock.advance(0.1)
 
     in_world(pki, body, service_range6=SERVICES6)
+
+
+def test_a_balanced_service_gets_an_address_of_each_family(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        def has(*addresses: str) -> Callable[[core_v1.Service | None], bool]:
+            return lambda found: (
+                found is not None and [one.ip for one in found.status.load_balancer.ingress] == [*addresses]
+            )
+
+        async def change(**spec: Any) -> None:
+            await world.client.patch(core_v1.Service, "web", "default", patch={"spec": spec})
+
+        await service(world, "web", type="LoadBalancer")
+        await world.until(core_v1.Service, "web", "default", has("10.42.255.1"))
+        await change(ipFamilyPolicy="PreferDualStack")
+        await world.until(core_v1.Service, "web", "default", has("10.42.255.1", "fd00:42:0:ff::1"))
+        await service(
+            world, "turned", type="LoadBalancer", ipFamilies=["IPv6", "IPv4"], ipFamilyPolicy="PreferDualStack"
+        )
+        await world.until(core_v1.Service, "turned", "default", has("fd00:42:0:ff::2", "10.42.255.2"))
+        await change(ipFamilyPolicy="SingleStack")
+        await world.until(core_v1.Service, "web", "default", has("10.42.255.1"))
+
+    ranges = ["10.42.255.0/24", "fd00:42:0:ff::/64"]
+    in_world(pki, body, service_range6=SERVICES6, load_balancer_ranges=ranges)
 
 
 def test_a_node_gets_a_range_of_each_family(pki: Pki) -> None:

@@ -61,11 +61,23 @@ def look() -> Machine:
         mounts=frozenset(_mount(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         cgroups=frozenset(_cgroups()),
         links=frozenset(_ip("-o", "link", "show", field=1)),
-        addresses=frozenset(_ip("-o", "-4", "addr", "show", field=3)),
-        routes=frozenset(_lines("ip", "-4", "route", "show", "table", "all")),
+        addresses=frozenset(
+            address
+            for family in ("-4", "-6")
+            for address in _ip("-o", family, "addr", "show", field=3)
+            if not address.startswith("fe80:")
+        ),
+        routes=frozenset(
+            line
+            for family in ("-4", "-6")
+            for line in _lines("ip", family, "route", "show", "table", "all")
+            if "fe80:" not in line and "ff00:" not in line
+        ),
         tables=frozenset(_lines("nft", "list", "tables")),
         settings=frozenset(
-            f"{name}={Path('/proc/sys', name).read_text().strip()}" for name in ("net/ipv4/ip_forward",)
+            f"{name}={Path('/proc/sys', name).read_text().strip()}"
+            for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+            if Path("/proc/sys", name).exists()
         ),
         files=frozenset(str(p) for root in ("/var/lib", "/run", "/var/log") for p in Path(root).glob("carob*")),
         others=tuple(_marks_of_running_clusters()),
@@ -77,6 +89,7 @@ def _marks_of_running_clusters() -> list[str]:
     marks = []
     for cluster in known_clusters():
         ranges = [cidr.removesuffix("0.0/16") for cidr in (cluster.pod_cidr, cluster.service_cidr)]
+        ranges += [cidr.partition("::")[0] + ":" for cidr in (cluster.pod_cidr6, cluster.service_cidr6) if cidr]
         marks += [f"carob-{cluster.name}", f"/carob/{cluster.name}", f"--name {cluster.name}"]
         marks += [interface_prefix(cluster.name), segment_prefix(cluster.name), *ranges]
         marks += ["conmon"] if cluster.nodes else []

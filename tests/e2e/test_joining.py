@@ -1,5 +1,6 @@
 """A cluster of four machines: two servers on one etcd, two nodes that join with a token. Machines are network namespaces;
-nothing but packets goes from one to another. Between the nodes is a router, which knows nothing of Pods."""
+nothing but packets goes from one to another. Between the nodes is a router, which knows nothing of Pods, nor of IPv6, in
+which Pods reach each other too (where the kernel has it)."""
 
 from __future__ import annotations
 
@@ -18,11 +19,14 @@ from machine import Machine as Picture
 from machine import look
 from machines import Machine, Rack, carob
 
+from carob.cli.ranges import NO_IPV6
+
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 WAIT_SECONDS = 60
 ETCD_PORT = 2379
 GRACE_SECONDS = 10
+DUAL = NO_IPV6.exists() and NO_IPV6.read_text().strip() == "0"
 
 
 class Fleet:
@@ -85,7 +89,10 @@ class Fleet:
     def start_server(self, number: int, *more: str | Path) -> None:
         machine = self.servers[number]
         flags = ["--store", f"etcd://{self.store.address}:{ETCD_PORT}", "--bind-address", "0.0.0.0"]
-        flags += ["--cluster-cidr", "10.100.0.0/20", "--service-cidr", "10.110.0.0/24"]
+        pods, services = ("10.100.0.0/20,fd00:100::/60", "10.110.0.0/24,fd00:110::/108")
+        if not DUAL:
+            pods, services = (one.partition(",")[0] for one in (pods, services))
+        flags += ["--cluster-cidr", pods, "--service-cidr", services]
         flags += ["--advertise-address", machine.address, "--leader-elect-lease-duration", "4s"]
         flags += ["--leader-elect-renew-deadline", "3s", "--leader-elect-retry-period", "500ms"]
         command = carob("server", *self.place("s", number), *flags, *more)
@@ -214,17 +221,20 @@ def test_nodes_of_other_machines_join_and_run_pods_that_reach_each_other(fleet: 
         fleet.call(fleet.nodes[number], "image", "build", *fleet.place("n", number), "--web", "-t", WEB_IMAGE).check()
     assert fleet.field("node/n0", ".metadata.labels.disk") == "ssd"
     assert fleet.field("node/n0", ".spec.taints[*].key") == "dedicated"
-    ranges = {fleet.field(f"node/n{number}", ".spec.podCIDR") for number in (0, 1)}
-    assert ranges == {"10.100.13.0/24", "10.100.12.0/24"}
+    ranges = {fleet.field(f"node/n{number}", ".spec.podCIDRs[*]") for number in (0, 1)}
+    given = {"10.100.13.0/24 fd00:100:0:d::/64", "10.100.12.0/24 fd00:100:0:c::/64"}
+    assert ranges == (given if DUAL else {one.partition(" ")[0] for one in given})
     # two machines that call themselves the same
     place = ["--name", f"{fleet.mark}-twin", "--data-dir", str(fleet.folder / "data")]
     urls = ["--server", f"https://{fleet.servers[0].address}:6443", "--token", token, "--node-name", "n0"]
     twin = fleet.call(fleet.store, "node", *place, *urls)
     assert 'a node "n0" is in the cluster already, and Ready; give another name with --node-name' in twin.err
     fleet.call(fleet.store, "node", "leave", *place, timeout=120).check()
-    there = fleet.run_pod("there", "n1")
+    fleet.run_pod("there", "n1")
     fleet.run_pod("here", "n0")
-    fleet.until("packets between the machines", lambda: fleet.fetches("here", there))
+    there = fleet.field("pod/there", ".status.podIPs[*].ip").split()
+    assert len(there) == 1 + DUAL
+    fleet.until("packets between the machines", lambda: all(fleet.fetches("here", one) for one in there))
     fleet.ask("expose", "pod", "there", "--port=80", "--target-port=8080").check()
     fleet.until("by name", lambda: fleet.fetches("here", "there.default.svc.cluster.local", 80))
     # the API inside Pods, over both servers
@@ -264,8 +274,8 @@ def test_a_node_moves_and_leaves(fleet: Fleet) -> None:
     fleet.nodes[1].readdress("192.168.78.23")
     moved = "{.status.addresses[0].address}=192.168.78.23"
     fleet.wait(f"--for=jsonpath={moved}", "node/n1", server=1)
-    there = fleet.field("pod/there", ".status.podIP", 1)
-    fleet.until("packets to where it is now", lambda: fleet.fetches("here", there, server=1))
+    there = fleet.field("pod/there", ".status.podIPs[*].ip", 1).split()
+    fleet.until("packets to where it is now", lambda: all(fleet.fetches("here", one, server=1) for one in there))
     assert "response:200" in fleet.ask("logs", "there", server=1).check().out
     fleet.end_agent(1)
     done = fleet.call(fleet.nodes[1], "node", "leave", *fleet.place("n", 1), timeout=120).check()

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carob.cli import clusters, processes
+from carob.cli import clusters, processes, ranges
 from carob.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def add_flags(flags: Flags) -> None:
     flags.text("token", meta="TOKEN", help="what `carob token create` printed; needed once")
     flags.text("discovery-token-ca-cert-hash", meta="sha256:HEX", help="by what to know the cluster, for a bare token")
     flags.text("node-name", meta="NAME", help="what the node is to be called (default: as the machine)")
-    flags.text("node-ip", meta="A", help="its address (default: where the way to the server begins)")
+    flags.text(
+        "node-ip",
+        meta="A[,A6]",
+        help="its address, and an IPv6 one behind a comma (default: where the way to the server begins)",
+    )
     flags.csv("labels", meta="KEY=VALUE,...", help="labels of the Node when it is registered")
     flags.csv("taints", meta="KEY=VALUE:EFFECT,...", help="taints of the Node when it is registered")
     flags.section = before
@@ -72,11 +76,13 @@ def member(arguments: Arguments) -> Cluster | None:
     try:
         # a machine that has another address now says so itself
         if "node-ip" in arguments.changed:
-            node.address, node.address_given = _address(arguments.node_ip), bool(arguments.node_ip)
+            node.address, node.address6 = _addresses(arguments.node_ip)
+            node.address_given = bool(node.address)
         if not node.address_given:
             node.address = own_address(cluster.servers)
         if fresh or (arguments.token and not _is_member(pki_of(cluster, node.name))):
             _join(cluster, arguments)
+        ranges.need_families(cluster)
     except JoinFailure as error:
         raise CommandError(f"error: {error}") from error
     clusters.save(cluster)
@@ -161,15 +167,17 @@ def _url(text: str) -> str:
     return f"https://{parts.hostname}:{port}"
 
 
-def _address(text: str) -> str:
+def _addresses(text: str) -> tuple[str, str]:
+    """IPv4 and, if it is there, IPv6; empty: none."""
     import ipaddress
 
-    if not text:
-        return ""
+    first, comma, second = text.partition(",")
     try:
-        return str(ipaddress.IPv4Address(text))
+        return str(ipaddress.IPv4Address(first)) if first else "", str(ipaddress.IPv6Address(second)) if comma else ""
     except ValueError:
-        raise CommandError(f'error: --node-ip: "{text}" is not an IPv4 address') from None
+        raise CommandError(
+            f'error: --node-ip: "{text}" is not an IPv4 address, nor one with an IPv6 address behind a comma'
+        ) from None
 
 
 class Leave:

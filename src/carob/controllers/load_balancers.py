@@ -1,4 +1,4 @@
-"""LoadBalancer Services get an address of a range that every node of this machine leads to itself.
+"""LoadBalancer Services get an address of a range that every node of this machine leads to itself, one for each family.
 
 `pick` is pure. An address belongs to one Service; `spec.loadBalancerIP` is honoured if it is free. Services of a
 `loadBalancerClass` are somebody else's. Source: the contract of cloud-provider `service/controller.go`.
@@ -13,9 +13,10 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.client.informer import key_of
 from carob.client.workqueue import WorkQueue
+from carob.controllers.endpoint_slices import families_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
     from carob.base.clock import Clock
     from carob.client.events import EventRecorder
@@ -34,9 +35,9 @@ def wants_address(service: core_v1.Service) -> bool:
 
 def pick(range_: str, used: Collection[str], wish: str = "") -> str:
     """A free address of the range, the wished one if it can be; empty when all are used."""
-    network = ipaddress.IPv4Network(range_)
+    network = ipaddress.ip_network(range_)
     try:
-        if wish and ipaddress.IPv4Address(wish) in network and wish not in used:
+        if wish and ipaddress.ip_address(wish) in network and wish not in used:
             return wish
     except ValueError:
         pass
@@ -48,18 +49,31 @@ def addresses_of(service: core_v1.Service) -> list[str]:
     return [one.ip for one in service.status.load_balancer.ingress if one.ip]
 
 
+def by_family(addresses: Iterable[str]) -> dict[str, str]:
+    """Addresses or ranges, the first one of each family."""
+    found: dict[str, str] = {}
+    for text in addresses:
+        found.setdefault("IPv6" if ":" in text else "IPv4", text)
+    return found
+
+
 class LoadBalancerController:
     """Keys are keys of Services. One worker: an address is chosen after the one before is known."""
 
     def __init__(
-        self, client: Client, services: Informer[core_v1.Service], range_: str, recorder: EventRecorder, clock: Clock
+        self,
+        client: Client,
+        services: Informer[core_v1.Service],
+        ranges: Sequence[str],
+        recorder: EventRecorder,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._services = services
-        self._range = range_
+        self._ranges = by_family(ranges)
         self._recorder = recorder
         self._queue = WorkQueue(clock)
-        self._given: dict[str, str] = {}
+        self._given: dict[str, list[str]] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,18 +88,25 @@ class LoadBalancerController:
             if service is not None and service.spec.type != "LoadBalancer" and addresses_of(service):
                 await self._write(service, [])
             return
-        mine = addresses_of(service)
-        if mine:
-            self._given[key] = mine[0]
+        shown = addresses_of(service)
+        families = [family for family in families_of(service) if family in self._ranges]
+        mine = by_family(shown or self._given.get(key, ()))
+        if shown and (len(self._ranges) == 1 or list(mine) == families):
+            self._given[key] = shown
             return
         used = {a for s in self._services.items() if key_of(s) != key for a in addresses_of(s)}
-        used |= {address for owner, address in self._given.items() if owner != key}
-        address = self._given.get(key) or pick(self._range, used, service.spec.load_balancer_ip)
-        if not address:
-            self._recorder.event(service, "Warning", "SyncLoadBalancerFailed", f"no free address in {self._range}")
-            return
-        self._given[key] = address
-        await self._write(service, [{"ip": address, "ipMode": "VIP"}])
+        used |= {address for owner, addresses in self._given.items() if owner != key for address in addresses}
+        given = []
+        for family in families:
+            address = mine.get(family) or pick(self._ranges[family], used, service.spec.load_balancer_ip)
+            if not address:
+                why = f"no free address in {self._ranges[family]}"
+                self._recorder.event(service, "Warning", "SyncLoadBalancerFailed", why)
+                return
+            given.append(address)
+        self._given[key] = given
+        if given != shown:
+            await self._write(service, [{"ip": address, "ipMode": "VIP"} for address in given])
 
     async def _write(self, service: core_v1.Service, ingress: list[dict[str, Any]]) -> None:
         metadata = service.metadata

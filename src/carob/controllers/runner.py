@@ -57,8 +57,8 @@ class ControllerOptions(Struct, frozen=True):
     """None: Secrets that ask for a token are not filled."""
     node_monitor_grace_seconds: float = GRACE_SECONDS
     """How long a node may be silent before it counts as lost."""
-    load_balancer_range: str = ""
-    """Where LoadBalancer Services get their addresses; empty: nobody gives any."""
+    load_balancer_ranges: Sequence[str] = ()
+    """Where LoadBalancer Services get their addresses, one of each family; empty: nobody gives any."""
     node_ranges: Sequence[Ranges] = ()
     """Of what nodes are given their Pod ranges, one of each; empty: nobody gives any."""
     publish_trust_bundle: bool = False
@@ -135,9 +135,9 @@ class Controllers:
         parts["service addresses"] = partial(
             self._later, ServiceAddressController(client, services, addresses, address_events, clock).run
         )
-        if options.load_balancer_range:
+        if options.load_balancer_ranges:
             parts["load balancers"] = LoadBalancerController(
-                client, services, options.load_balancer_range, service_events, clock
+                client, services, options.load_balancer_ranges, service_events, clock
             ).run
         range_events = EventRecorder(client, "cidrAllocator", clock, self._randomness)
         if options.node_ranges:

@@ -343,6 +343,8 @@ class Netlink:
 
         Raises: NetlinkError.
         """
+        if not messages:
+            return
         with self._lock:
             first = self._sequence + 1
             data = b"".join(self._encoded(message, NLM_F_ACK) for message in messages)

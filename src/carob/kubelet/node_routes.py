@@ -14,6 +14,7 @@ from carob.base.log import get_logger
 from carob.base.tasks import Signal, TaskGroup
 from carob.client.informer import Informer
 from carob.network.layout import NetworkFailure
+from carob.network.routes import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,42 +31,46 @@ _log = get_logger("node-routes")
 class Table(Protocol):
     """Where routes are made; blocking."""
 
-    def apply(self, wanted: Mapping[str, str], through: Mapping[str, str]) -> None: ...
+    def apply(self, wanted: Mapping[str, Way]) -> None: ...
 
 
-def address_of(node: core_v1.Node) -> str:
-    """Where other nodes reach this one; empty while it has not said."""
-    inner = [a.address for a in node.status.addresses if a.type == "InternalIP" and ":" not in a.address]
+def address_of(node: core_v1.Node, *, six: bool = False) -> str:
+    """Where other nodes reach this one, in IPv4 or in IPv6; empty while it has not said."""
+    inner = [a.address for a in node.status.addresses if a.type == "InternalIP" and (":" in a.address) == six]
     return inner[0] if inner else ""
 
 
 def ranges_of(node: core_v1.Node) -> list[str]:
-    """The IPv4 ranges of its Pods."""
-    return [text for text in node.spec.pod_cidrs or [node.spec.pod_cidr] if text and ":" not in text]
+    """The ranges of its Pods."""
+    return [text for text in node.spec.pod_cidrs or [node.spec.pod_cidr] if text]
 
 
-def wanted_routes(nodes: Iterable[core_v1.Node], own: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The Pod range of each other node, with the address that leads there; and for those that another node passes on,
-    that node's own range."""
+def wanted_routes(nodes: Iterable[core_v1.Node], own: str) -> dict[str, Way]:
+    """The way to the Pod ranges of each other node, which another node may pass on, and then to its addresses as well."""
     known = {node.metadata.name: node for node in nodes}
     here = _machine(known.get(own), own)
-    found: dict[str, str] = {}
-    through: dict[str, str] = {}
+    found: dict[str, Way] = {}
     for name, node in known.items():
         address, machine = address_of(node), _machine(node, name)
         if name == own or not address:
             continue
-        if machine in (here, name):
-            found |= dict.fromkeys(ranges_of(node), address)
+        near = machine in (here, name)
+        passing = node if near else known.get(machine)
+        way = _way_to(passing) if passing is not None else None
+        if way is None:
             continue
-        passing = known.get(machine)
-        ends = ranges_of(passing) if passing is not None else []
-        if passing is None or not ends or not address_of(passing):
-            continue
-        ranges = [*ranges_of(node), f"{address}/32"]
-        found |= dict.fromkeys(ranges, address_of(passing))
-        through |= dict.fromkeys(ranges, ends[0])
-    return found, through
+        ranges = ranges_of(node)
+        if not near:
+            six = address_of(node, six=True)
+            ranges += [f"{address}/32", *([f"{six}/128"] if six else [])]
+        found |= dict.fromkeys(ranges, way)
+    return found
+
+
+def _way_to(node: core_v1.Node) -> Way | None:
+    """None while it is not known, or has no Pods."""
+    address, ends = address_of(node), [text for text in ranges_of(node) if ":" not in text]
+    return Way(address, ends[0], address_of(node, six=True)) if address and ends else None
 
 
 def _machine(node: core_v1.Node | None, name: str) -> str:
@@ -90,9 +95,9 @@ class NodeRouteAgent:
             await self._nodes.wait_synced()
             self._nodes.subscribe(self._changed)
             while True:
-                wanted, through = wanted_routes(self._nodes.items(), self._node)
+                wanted = wanted_routes(self._nodes.items(), self._node)
                 try:
-                    await asyncio.to_thread(self._table.apply, wanted, through)
+                    await asyncio.to_thread(self._table.apply, wanted)
                 except NetworkFailure as error:
                     _log.error("again in %.0f s: %s", RETRY_SECONDS, error)
                     await self._clock.sleep(RETRY_SECONDS)
@@ -105,8 +110,8 @@ class NodeRouteAgent:
             self._signal.set()
 
 
-def _told(node: core_v1.Node | None) -> tuple[list[str], str, str]:
+def _told(node: core_v1.Node | None) -> tuple[list[str], str, str, str]:
     """What of a node matters to routes."""
     if node is None:
-        return [], "", ""
-    return ranges_of(node), address_of(node), _machine(node, "")
+        return [], "", "", ""
+    return ranges_of(node), address_of(node), address_of(node, six=True), _machine(node, "")

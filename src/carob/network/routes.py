@@ -3,7 +3,8 @@
 The kernel is asked how it reaches the other node: without a gateway, the node itself is the next hop; behind a gateway,
 nobody on the way knows Pods, so packets travel inside packets to the node. A node that lives apart on somebody's machine
 leaves all that to the machine; others reach it through the node on the machine itself. A tunnel end's address is the first one of
-its node's Pod range, and its hardware address is made from that, so that no tunnel needs to learn or to ask.
+its node's Pod range, and its hardware address is made from that, so that no tunnel needs to learn or to ask. IPv6 goes the
+same ways; in a tunnel its next hop is a link-local address made from the IPv4 one.
 
 May touch: routes of our protocol within the cluster's range, the cluster's VXLAN interface. Blocking; one caller at a
 time. Source: VXLAN is RFC 7348.
@@ -13,14 +14,17 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from carob.host import netlink
+from carob.host.netlink_answers import RTN_UNICAST
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from carob.host.netlink import Message, Netlink
     from carob.host.netlink_answers import Route
     from carob.network.layout import NetworkLayout
@@ -28,7 +32,15 @@ if TYPE_CHECKING:
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD_BYTES = 50
 LEAST_MTU = 576
-NOBODY: Mapping[str, str] = {}
+
+
+class Way(NamedTuple):
+    """How a node is reached, or the one that passes packets on to it: its addresses, and `end`, its IPv4 Pod range."""
+
+    address: str
+    end: str
+    address6: str = ""
+    """Empty: it is not known as a neighbour in IPv6."""
 
 
 class NodeRoutes:
@@ -38,21 +50,18 @@ class NodeRoutes:
         self._layout = layout
         self._node = node
 
-    def apply(self, wanted: Mapping[str, str], through: Mapping[str, str] = NOBODY) -> None:
-        """Lead each range (CIDR) to the node of this address, and no others.
-
-        `through`: where that node passes a range on to another, the node's own range. Raises: NetworkFailure, having
-        tried all.
-        """
+    def apply(self, wanted: Mapping[str, Way]) -> None:
+        """Lead each range (CIDR) this way, and no others. Raises: NetworkFailure, having tried all."""
         failures: list[str] = []
-        for range_, address in wanted.items():
+        ranges = {text: way for text, way in wanted.items() if self._layout.dual or ":" not in text}
+        for range_, way in ranges.items():
             try:
-                self._node.send(*self._messages(range_, address, through.get(range_, range_)))
+                self._node.send(*(self._second(range_, way) if ":" in range_ else self._messages(range_, way)))
             except OSError as error:
-                failures.append(f"no way to {range_} of node {address}: {error}")
+                failures.append(f"no way to {range_} of node {way.address}: {error}")
         try:
             for route in self._ours():
-                if f"{route.destination}/{route.prefix_length}" not in wanted:
+                if f"{route.destination}/{route.prefix_length}" not in ranges:
                     self._node.send(netlink.delete_route(route))
         except OSError as error:
             failures.append(str(error))
@@ -61,34 +70,57 @@ class NodeRoutes:
 
     def _ours(self) -> list[Route]:
         """Routes to other nodes that we, or those before us, have made."""
-        cluster = ipaddress.IPv4Network(self._layout.cluster_range)
+        layout = self._layout
+        found = [(ipaddress.ip_network(layout.cluster_range), route) for route in self._node.routes()]
+        if layout.dual:
+            cluster6 = ipaddress.ip_network(layout.cluster_range6)
+            found += [(cluster6, route) for route in self._node.routes(socket.AF_INET6)]
         return [
             route
-            for route in self._node.routes()
+            for cluster, route in found
             if route.protocol == ROUTE_PROTOCOL
             and route.gateway
             and route.prefix_length > cluster.prefixlen
-            and ipaddress.IPv4Address(route.destination) in cluster
+            and ipaddress.ip_address(route.destination) in cluster
         ]
 
-    def _messages(self, range_: str, address: str, end: str) -> list[Message]:
-        network = ipaddress.IPv4Network(range_)
-        way = self._node.way_to(address)
-        if way.gateway and self._layout.behind_router:
+    def _messages(self, range_: str, way: Way) -> list[Message]:
+        found = self._node.way_to(way.address)
+        if found.gateway and self._layout.behind_router:
             return []
-        first, length = str(network.network_address), network.prefixlen
-        if not way.gateway:
-            route = netlink.replace_route(
-                first, length, index=way.index, gateway=address, onlink=True, protocol=ROUTE_PROTOCOL
-            )
-            return [route]
-        tunnel = self._tunnel(way)
-        peer = str(ipaddress.IPv4Network(end).network_address)
+        if not found.gateway:
+            return [_through(range_, found.index, way.address)]
+        tunnel, peer = self._tunnel(found), _first_of(way.end)
         return [
-            netlink.replace_forwarding(tunnel, mac_of(peer), address),
+            netlink.replace_forwarding(tunnel, mac_of(peer), way.address),
             netlink.replace_neighbour(tunnel, peer, mac_of(peer)),
-            netlink.replace_route(first, length, index=tunnel, gateway=peer, onlink=True, protocol=ROUTE_PROTOCOL),
+            _through(range_, tunnel, peer),
         ]
+
+    def _second(self, range_: str, way: Way) -> list[Message]:
+        """For a range of IPv6."""
+        near = self._neighbour6(way.address6)
+        if near is not None:
+            return [_through(range_, near.index, way.address6)]
+        if self._layout.behind_router:
+            return []
+        tunnel, peer = self._tunnel(self._node.way_to(way.address)), _first_of(way.end)
+        gateway = link_local(peer)
+        return [
+            netlink.replace_forwarding(tunnel, mac_of(peer), way.address),
+            netlink.replace_neighbour(tunnel, gateway, mac_of(peer)),
+            _through(range_, tunnel, gateway, self._layout.inside_address6),
+        ]
+
+    def _neighbour6(self, address: str) -> Route | None:
+        """The wire on which another node is; None where it is behind a router, or unknown."""
+        if not address:
+            return None
+        try:
+            found = self._node.way_to(address)
+        except netlink.NetlinkError:
+            return None
+        return found if not found.gateway and found.kind == RTN_UNICAST else None
 
     def _tunnel(self, way: Route) -> int:
         """Our end, made when it is first needed; its index."""
@@ -126,3 +158,19 @@ class NodeRoutes:
                 netlink.replace_address(link.index, mine, 32),
             )
         return link.index
+
+
+def link_local(address: str) -> str:
+    """The next hop in IPv6 of who has an IPv4 address on the same wire."""
+    return str(ipaddress.IPv6Address((0xFE80 << 112) | int(ipaddress.IPv4Address(address))))
+
+
+def _first_of(range_: str) -> str:
+    return str(ipaddress.IPv4Network(range_).network_address)
+
+
+def _through(range_: str, index: int, gateway: str, source: str = "") -> Message:
+    first, _, length = range_.partition("/")
+    return netlink.replace_route(
+        first, int(length), index=index, gateway=gateway, source=source, onlink=True, protocol=ROUTE_PROTOCOL
+    )

@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -53,6 +54,10 @@ class ApartNode(Struct, frozen=True, dict=True):
     """The inside address of the machine itself, where the API server is."""
     pin: str
     switch_pin: str
+    address6: str = ""
+    pod_range6: str = ""
+    segment_range6: str = ""
+    """The same in IPv6, of a dual-stack cluster; empty: it has IPv4 alone."""
 
     @cached_property
     def machine_interface(self) -> str:
@@ -68,6 +73,16 @@ class ApartNode(Struct, frozen=True, dict=True):
     def router(self) -> str:
         """The machine's own address on the segment."""
         return str(ipaddress.ip_network(self.segment_range)[1])
+
+    @cached_property
+    def router6(self) -> str:
+        """As `router`, in IPv6."""
+        return str(ipaddress.ip_network(self.segment_range6)[1])
+
+    @cached_property
+    def segment_length6(self) -> int:
+        """As `segment_length`, in IPv6."""
+        return ipaddress.ip_network(self.segment_range6).prefixlen
 
     @cached_property
     def segment_length(self) -> int:
@@ -145,9 +160,12 @@ def remove(node: ApartNode, host: Host) -> None:
                 if link is not None:
                     switch.send(netlink.delete_link(link.index))
         with netlink.Netlink() as machine:
-            for route in machine.routes():
-                ours = route.protocol == ROUTE_PROTOCOL and route.gateway == node.address
-                if ours and f"{route.destination}/{route.prefix_length}" == node.pod_range:
+            routes = machine.routes()
+            if node.pod_range6:
+                routes += machine.routes(socket.AF_INET6)
+            for route in routes:
+                ours = route.protocol == ROUTE_PROTOCOL and route.gateway in (node.address, node.address6)
+                if ours and f"{route.destination}/{route.prefix_length}" in (node.pod_range, node.pod_range6):
                     machine.send(netlink.delete_route(route))
         host.umount(node.pin, MNT_DETACH)
         host.unlink(node.pin)
@@ -209,6 +227,8 @@ def _make_switch(node: ApartNode, machine: netlink.Netlink, switch: netlink.Netl
         netlink.set_up(mine.index, alias=f"carob {node.cluster} nodes", ipv4={"forwarding": 1, "route_localnet": 1}),
         netlink.replace_address(mine.index, node.router, node.segment_length),
     )
+    if node.address6:
+        machine.send(netlink.replace_address(mine.index, node.router6, node.segment_length6))
     return bridge
 
 
@@ -251,18 +271,21 @@ def _set_up_inside(node: ApartNode, inside: netlink.Netlink) -> None:
         netlink.replace_route(node.machine_address, 32, index=link, source=node.address, protocol=ROUTE_PROTOCOL),
         netlink.replace_route("0.0.0.0", 0, index=link, gateway=node.router, protocol=ROUTE_PROTOCOL),
     )
+    if node.address6:
+        inside.send(
+            netlink.replace_address(link, node.address6, node.segment_length6),
+            netlink.replace_route("::", 0, index=link, gateway=node.router6, protocol=ROUTE_PROTOCOL),
+        )
 
 
 def _route_pods(node: ApartNode, machine: netlink.Netlink) -> None:
     """The machine itself reaches the node's Pods from the first moment, also while its own agent is away."""
-    network = ipaddress.ip_network(node.pod_range)
-    machine.send(
-        netlink.replace_route(
-            str(network.network_address),
-            network.prefixlen,
-            index=_found(machine, node.machine_interface).index,
-            gateway=node.address,
-            onlink=True,
-            protocol=ROUTE_PROTOCOL,
-        )
-    )
+    index = _found(machine, node.machine_interface).index
+    for range_, gateway in ((node.pod_range, node.address), (node.pod_range6, node.address6)):
+        if range_:
+            network, _, length = range_.partition("/")
+            machine.send(
+                netlink.replace_route(
+                    network, int(length), index=index, gateway=gateway, onlink=True, protocol=ROUTE_PROTOCOL
+                )
+            )

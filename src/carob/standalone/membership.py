@@ -158,12 +158,13 @@ class _Kept(msgspec.Struct):
     """What a member knows without asking."""
 
     pod_range: str = ""
+    pod_range6: str = ""
     uid: str = ""
     servers: list[str] = []
 
 
 class JoinedAccess(Access):
-    """Of a node that has joined. `node.pod_cidr` is set by `open`."""
+    """Of a node that has joined. `node.pod_cidr` is set by `open`, and what is its second family's."""
 
     def __init__(self, cluster: Cluster, node: NodeLayout, clock: Clock, randomness: Randomness) -> None:
         super().__init__(cluster.servers)
@@ -172,6 +173,9 @@ class JoinedAccess(Access):
         self._folder = pki_of(cluster, node.name)
         self._file = cluster.node_dir(node.name) / "membership.json"
         self._kept = self._load()
+        self._address6 = node.address6
+        if self._kept.pod_range6:
+            self._use_ranges()
         self._serving: ssl.SSLContext | None = None
         name = node.name
         serving = Wanted(KUBELET_SERVING, f"system:node:{name}", ("system:nodes",), (name, node.address), SERVER_USAGES)
@@ -208,7 +212,7 @@ class JoinedAccess(Access):
                 why = str(error)
             if self._kept.pod_range and all(kept.good() for kept in self._certificates.values()):
                 # what ran here before can run without a server
-                self._node.pod_cidr = self._kept.pod_range
+                self._use_ranges()
                 _log.warning("no server answers: %s", why)
                 return
             if not said:
@@ -223,20 +227,29 @@ class JoinedAccess(Access):
         while not node.spec.pod_cidr:
             node = await self._with_range(client)
         kept = self._kept
-        if kept.pod_range and kept.pod_range != node.spec.pod_cidr:
+        range6 = next((text for text in node.spec.pod_cidrs if ":" in text), "")
+        if kept.pod_range and (kept.pod_range, kept.pod_range6) != (node.spec.pod_cidr, range6):
             self.former_range = kept.pod_range
-        self._node.pod_cidr = kept.pod_range = node.spec.pod_cidr
+        kept.pod_range, kept.pod_range6 = node.spec.pod_cidr, range6
+        self._use_ranges()
         kept.uid = node.metadata.uid
         self._save()
         async with TaskGroup() as group:
             for who in (NETWORK, "server"):
                 group.spawn(self._certificates[who].ensure(), f"certificate {who}")
 
+    def _use_ranges(self) -> None:
+        """Its second address is the first one of its second range, unless the user chose one."""
+        node, kept = self._node, self._kept
+        node.pod_cidr, node.pod_cidr6 = kept.pod_range, kept.pod_range6
+        node.address6 = self._address6 or node.inside_address6
+
     async def _register(self, client: Client, options: KubeletOptions) -> core_v1.Node:
         """The Node, with our address. Its kubelet says later that it is ready."""
         wanted = node_status.node_object(options, read_machine())
+        addresses = [one for one in (self._node.address, self._node.address6) if one]
         wanted.status.addresses = [
-            core_v1.NodeAddress(type="InternalIP", address=self._node.address),
+            *(core_v1.NodeAddress(type="InternalIP", address=one) for one in addresses),
             core_v1.NodeAddress(type="Hostname", address=self._node.name),
         ]
         try:
@@ -245,14 +258,13 @@ class JoinedAccess(Access):
             if error.reason != "AlreadyExists":
                 raise
         found = await client.get(core_v1.Node, self._node.name)
-        addresses = wanted.status.addresses
-        if found.status.addresses == addresses:
+        if found.status.addresses == wanted.status.addresses:
             return found
         if not self._kept.uid and any(c.type == "Ready" and c.status == "True" for c in found.status.conditions):
             raise JoinFailure(
                 f'a node "{self._node.name}" is in the cluster already, and Ready; give another name with --node-name'
             )
-        patch: dict[str, Any] = {"status": {"addresses": codec.to_tree(addresses)}}
+        patch: dict[str, Any] = {"status": {"addresses": codec.to_tree(wanted.status.addresses)}}
         return await client.patch(core_v1.Node, self._node.name, patch=patch, subresource="status")
 
     async def _with_range(self, client: Client) -> core_v1.Node:

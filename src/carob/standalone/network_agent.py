@@ -55,8 +55,8 @@ class NetworkAgent:
         self._clock = clock
         self._node = node
         self._kubelet = kubelet
-        self._dns_addresses = [one for one in (cluster.dns_address, cluster.dns_address6) if one]
-        dual = bool(cluster.service_cidr6)
+        dual = network.layout.dual
+        self._dns_addresses = [cluster.dns_address, *([cluster.dns_address6] if dual else [])]
         self._slices = Informer(client, discovery_v1.EndpointSlice, clock)
         self._proxy = ServiceProxy(
             kubelet.services,

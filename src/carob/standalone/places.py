@@ -28,6 +28,9 @@ def apart_node(cluster: Cluster, node: NodeLayout) -> ApartNode:
         machine_address=cluster.inside_address,
         pin=str(cluster.netns(node.name)),
         switch_pin=str(cluster.switch_netns),
+        address6=node.address6,
+        pod_range6=node.pod_cidr6,
+        segment_range6=cluster.segment_range6,
     )
 
 

@@ -241,7 +241,9 @@ class ServerProcess:
                 ca_certificate=pki.ca.certificate,
                 ca_key=pki.ca.key,
                 service_account_key=pki.service_account_key,
-                load_balancer_range=self._cluster.load_balancer_range,
+                load_balancer_ranges=[
+                    one for one in (self._cluster.load_balancer_range, self._cluster.load_balancer_range6) if one
+                ],
                 node_monitor_grace_seconds=self._cluster.node_monitor_grace_seconds,
                 node_ranges=self._node_ranges(),
                 publish_trust_bundle=any(row.kind == "ClusterTrustBundle" for row in self._features().rows()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from carob.api import codec
 from carob.api.types import core_v1
 from carob.kubelet.node_routes import THROUGH, wanted_routes
+from carob.network.routes import Way
 
 
 def node(name: str, cidrs: list[str], *addresses: tuple[str, str]) -> core_v1.Node:
@@ -23,12 +24,18 @@ def test_each_other_node_that_has_a_range_and_an_address() -> None:
         node("silent", ["10.42.2.0/24"], ("Hostname", "silent")),
         node("rangeless", [], ("InternalIP", "192.0.2.4")),
     ]
-    assert wanted_routes(nodes, "me") == ({"10.42.1.0/24": "192.0.2.2"}, {})
+    assert wanted_routes(nodes, "me") == {"10.42.1.0/24": Way("192.0.2.2", "10.42.1.0/24")}
 
 
-def test_only_ipv4_for_now() -> None:
-    both = node("both", ["fd00:1::/64", "10.42.3.0/24"], ("InternalIP", "fd00::5"), ("InternalIP", "192.0.2.5"))
-    assert wanted_routes([both], "me") == ({"10.42.3.0/24": "192.0.2.5"}, {})
+def test_a_second_family_goes_the_same_way() -> None:
+    both = node("both", ["10.42.3.0/24", "fd00:1::/64"], ("InternalIP", "192.0.2.5"), ("InternalIP", "fd00::5"))
+    way = Way("192.0.2.5", "10.42.3.0/24", "fd00::5")
+    assert wanted_routes([both], "me") == {"10.42.3.0/24": way, "fd00:1::/64": way}
+    both.metadata.annotations = {THROUGH: "machine"}
+    machine = node("machine", ["10.42.0.0/24", "fd00::/64"], ("InternalIP", "192.0.2.1"), ("InternalIP", "fd00::1"))
+    way = Way("192.0.2.1", "10.42.0.0/24", "fd00::1")
+    ranges = ["10.42.0.0/24", "fd00::/64", "10.42.3.0/24", "fd00:1::/64", "192.0.2.5/32", "fd00::5/128"]
+    assert wanted_routes([both, machine], "me") == dict.fromkeys(ranges, way)
 
 
 def test_a_node_that_lives_apart_is_reached_through_its_machine_s_own() -> None:
@@ -41,15 +48,14 @@ def test_a_node_that_lives_apart_is_reached_through_its_machine_s_own() -> None:
     machine = node("machine", ["10.42.0.0/24"], ("InternalIP", "192.0.2.1"))
     elsewhere = node("far", ["10.42.253.0/24"], ("InternalIP", "192.0.2.9"))
     nodes = [*apart, machine, elsewhere]
-    far, through = wanted_routes(nodes, "far")
+    far = wanted_routes(nodes, "far")
     ranges = ["10.42.0.0/24", "10.42.1.0/24", "10.42.2.0/24", "10.42.254.1/32", "10.42.254.2/32"]
-    assert far == dict.fromkeys(ranges, "192.0.2.1")
-    assert through == dict.fromkeys(ranges[1:], "10.42.0.0/24")
+    assert far == dict.fromkeys(ranges, Way("192.0.2.1", "10.42.0.0/24"))
     # on their own machine they are neighbours
     for own in ("machine", "one"):
-        near, through = wanted_routes(nodes, own)
-        assert near["10.42.2.0/24"] == "10.42.254.2"
-        assert near["10.42.253.0/24"] == "192.0.2.9"
-        assert through == {}
+        near = wanted_routes(nodes, own)
+        assert near["10.42.2.0/24"] == Way("10.42.254.2", "10.42.2.0/24")
+        assert near["10.42.253.0/24"] == Way("192.0.2.9", "10.42.253.0/24")
+        assert "10.42.254.2/32" not in near
     # and nobody knows a way while the machine has not said where it is
-    assert wanted_routes(apart, "far") == ({}, {})
+    assert wanted_routes(apart, "far") == {}

@@ -1,0 +1,180 @@
+"""A dual-stack cluster of two nodes, with real packets in both families. Source: upstream "[sig-network] DualStack"."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from clusters import WEB_IMAGE, Cluster, start
+from machine import left_behind, look
+
+from carob.cli.ranges import NO_IPV6
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.skipif(not NO_IPV6.exists() or NO_IPV6.read_text().strip() != "0", reason="needs IPv6"),
+]
+
+NODE_PORT, HOST_PORT = 30786, 18086
+
+
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    before, number = look(), os.getpid() % 10000
+    # ranges that no other cluster of the machine has
+    ranges = (
+        f"10.{150 + number % 50}.0.0/16",
+        f"fd00:{number}:1::/56",
+        f"10.{200 + number % 50}.0.0/16",
+        f"fd00:{number}:2::/108",
+    )
+    flags = ("--cluster-cidr", ",".join(ranges[:2]), "--service-cidr", ",".join(ranges[2:]))
+    cluster = start(f"dual-{number}", tmp_path_factory.mktemp("dual"), "--nodes", "2", *flags)
+    try:
+        furnish(cluster)
+        yield cluster
+    finally:
+        done = cluster.carob("down", timeout=120)
+    done.check()
+    left = left_behind(before)
+    assert not left, "carob down left the machine changed:\n" + "\n".join(left)
+
+
+def furnish(cluster: Cluster) -> None:
+    """A Pod on each node, and a Service of each kind."""
+    for name, node in (("one", "node-0"), ("two", "node-1")):
+        port = {"containerPort": 8080} | ({"hostPort": HOST_PORT} if name == "two" else {})
+        container = {"name": "web", "image": WEB_IMAGE, "ports": [port]}
+        create(cluster, "Pod", name, {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]})
+    ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": NODE_PORT}]
+    both = {"selector": {"app": "web"}, "ipFamilyPolicy": "RequireDualStack"}
+    create(cluster, "Service", "web", both | {"type": "LoadBalancer", "ports": ports})
+    create(cluster, "Service", "head", both | {"clusterIP": "None", "ports": [{"name": "http", "port": 8080}]})
+    for name in ("one", "two"):
+        cluster.wait_ready(name)
+
+
+def create(cluster: Cluster, kind: str, name: str, spec: dict[str, Any]) -> None:
+    versions = {"NetworkPolicy": "networking.k8s.io/v1"}
+    metadata = {"name": name, "labels": {"app": "web", "name": name}}
+    tree = {"apiVersion": versions.get(kind, "v1"), "kind": kind, "metadata": metadata, "spec": spec}
+    cluster.carob("create", "-f", "-", stdin=json.dumps(tree)).check()
+
+
+def get(cluster: Cluster, *what: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cluster.carob("get", *what, "-o", "json").check().out)
+    return found
+
+
+def addresses_of(cluster: Cluster, pod: str) -> list[str]:
+    return [one["ip"] for one in get(cluster, "pod", pod)["status"]["podIPs"]]
+
+
+def families(addresses: list[str]) -> list[int]:
+    return [ipaddress.ip_address(text).version for text in addresses]
+
+
+def fetches(cluster: Cluster, pod: str, address: str, port: int) -> bool:
+    line = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc {address} {port} | grep -q Hello"
+    return cluster.carob("exec", pod, "--", "sh", "-c", line).code == 0
+
+
+def until(cluster: Cluster, what: str, holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        if time.monotonic() > end:
+            pytest.fail(
+                f"not within a minute: {what}\n{cluster.carob('get', 'pods,svc,nodes', '-o', 'wide').out}\n{cluster.logs()}"
+            )
+        time.sleep(0.1)
+
+
+def test_nodes_and_pods_have_two_addresses(dual: Cluster) -> None:
+    for node in ("node-0", "node-1"):
+        found = get(dual, "node", node)
+        inner = [one["address"] for one in found["status"]["addresses"] if one["type"] == "InternalIP"]
+        assert families(inner) == [4, 6]
+        ranges = [ipaddress.ip_network(text) for text in found["spec"]["podCIDRs"]]
+        assert [one.prefixlen for one in ranges] == [24, 64]
+        pod = get(dual, "pod", "one" if node == "node-0" else "two")["status"]
+        assert [one["ip"] for one in pod["hostIPs"]] == inner
+        own = [one["ip"] for one in pod["podIPs"]]
+        assert own[0] == pod["podIP"]
+        assert all(ipaddress.ip_address(text) in range_ for text, range_ in zip(own, ranges, strict=True))
+    hosts = dual.carob("exec", "one", "--", "cat", "/etc/hosts").check().out
+    assert all(f"{address}\tone" in hosts for address in addresses_of(dual, "one"))
+
+
+def test_pods_services_and_ports_of_nodes_answer_in_both_families(dual: Cluster) -> None:
+    service = get(dual, "service", "web")
+    assert families(service["spec"]["clusterIPs"]) == [4, 6]
+
+    def balanced() -> list[str]:
+        return [one["ip"] for one in get(dual, "service", "web")["status"].get("loadBalancer", {}).get("ingress", [])]
+
+    until(dual, "an address of each family", lambda: len(balanced()) == 2)
+    assert families(balanced()) == [4, 6]
+    targets = [(address, 8080) for pod in ("one", "two") for address in addresses_of(dual, pod)]
+    targets += [(address, 80) for address in (*service["spec"]["clusterIPs"], *balanced())]
+    for node in ("node-0", "node-1"):
+        inner = [
+            one["address"] for one in get(dual, "node", node)["status"]["addresses"] if one["type"] == "InternalIP"
+        ]
+        targets += [(address, NODE_PORT) for address in inner]
+        targets += [(address, HOST_PORT) for address in inner if node == "node-1"]
+    for pod in ("one", "two"):
+        for address, port in targets:
+            until(dual, f"{pod} reaches {address} {port}", lambda to=(address, port), pod=pod: fetches(dual, pod, *to))  # type: ignore[misc]
+    # and from the machine itself
+    for address, port in targets:
+        done = dual.run(
+            "curl",
+            "-sg",
+            "--max-time",
+            "5",
+            f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/",
+        )
+        assert "Hello" in done.check().out, (address, port)
+
+
+def test_each_family_has_slices_and_names(dual: Cluster) -> None:
+    slices = get(dual, "endpointslices", "-l", "kubernetes.io/service-name=head")["items"]
+    found = {one["addressType"]: {a for e in one["endpoints"] for a in e["addresses"]} for one in slices}
+    own = [addresses_of(dual, pod) for pod in ("one", "two")]
+    assert found == {"IPv4": {one[0] for one in own}, "IPv6": {one[1] for one in own}}
+    said = dual.carob("exec", "two", "--", "nslookup", "head.default.svc.cluster.local.").out
+    assert all(address in said for one in own for address in one)
+    address = get(dual, "service", "web")["spec"]["clusterIPs"][1]
+    assert "web.default.svc.cluster.local" in dual.carob("exec", "one", "--", "nslookup", address).out
+
+
+def test_policies_hold_in_both_families_across_nodes(dual: Cluster) -> None:
+    targets = addresses_of(dual, "two")
+    assert all(fetches(dual, "one", address, 8080) for address in targets)
+    create(dual, "NetworkPolicy", "none", {"podSelector": {"matchLabels": {"name": "two"}}})
+    for address in targets:
+        until(dual, f"{address} is closed", lambda address=address: not fetches(dual, "one", address, 8080))  # type: ignore[misc]
+    peer = {"podSelector": {"matchLabels": {"name": "one"}}}
+    some = {"podSelector": {"matchLabels": {"name": "two"}}, "ingress": [{"from": [peer]}]}
+    create(dual, "NetworkPolicy", "some", some)
+    for address in targets:
+        until(dual, f"{address} is open", lambda address=address: fetches(dual, "one", address, 8080))  # type: ignore[misc]
+    dual.carob("delete", "networkpolicy", "none", "some").check()
+
+
+def test_a_service_gives_its_second_address_back(dual: Cluster) -> None:
+    ports = [{"port": 80, "targetPort": 8080}]
+    create(dual, "Service", "late", {"selector": {"name": "one"}, "ports": ports})
+    dual.carob("patch", "service", "late", "-p", '{"spec":{"ipFamilyPolicy":"PreferDualStack"}}').check()
+    _, second = get(dual, "service", "late")["spec"]["clusterIPs"]
+    until(dual, "the second address answers", lambda: fetches(dual, "two", second, 80))
+    dual.carob("patch", "service", "late", "-p", '{"spec":{"ipFamilyPolicy":"SingleStack"}}').check()
+    assert families(get(dual, "service", "late")["spec"]["clusterIPs"]) == [4]
+    until(dual, "the second address is nobody's", lambda: not fetches(dual, "two", second, 80))
+    assert dual.carob("get", "ipaddress", second).code == 1
