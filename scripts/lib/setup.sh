@@ -8,7 +8,7 @@ CAROB_VENV="$CAROB_ROOT/.venv"
 
 # command -> Debian package; what only the tests need comes second
 CAROB_TOOLS="crun:crun conmon:conmon catatonit:catatonit skopeo:skopeo nft:nftables ip:iproute2 busybox:busybox-static tar:tar zstd:zstd conntrack:conntrack ps:procps"
-CAROB_TEST_TOOLS="docker-registry:docker-registry etcd:etcd-server containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins"
+CAROB_TEST_TOOLS="docker-registry:docker-registry etcd:etcd-server containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins /usr/sbin/nginx:nginx"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 
