@@ -145,14 +145,15 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
     """As above, but what each node by itself is worth is known already."""
     nodes = snapshot.nodes()
     totals = alike.totals
+    fitting = len(nodes) - alike.sums.get(REJECTED, 0)
+    if not fitting:
+        return _unschedulable(pod, snapshot, alike.rejections, alike.counts, alike.rooms)
     far = filters.far_sighted(pod, snapshot)
     # a node that was promised to somebody more important must do with both
     rivals = alike.rejected_for_rivals(pod, snapshot, local=not far) if snapshot.nominations else {}
     start = snapshot.next_start % len(nodes)
     if not far and not rivals and not alike.unequal and not scores.compares(pod, snapshot):
         best = max(alike.sums)
-        if best == REJECTED:
-            return _unschedulable(pod, snapshot, alike.rejections, alike.counts, alike.rooms)
         # of equal ones in turn, so that they are filled evenly
         try:
             chosen = totals.index(best, start)
@@ -160,8 +161,14 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
             chosen = totals.index(best)
         snapshot.next_start = chosen + 1
         return nodes[chosen]
-    wanted = nodes_to_find(len(nodes), snapshot.profile(pod).percentage_of_nodes)
     rejections = list(alike.rejections) if far or rivals else alike.rejections
+    if not far and fitting == len(rivals):
+        counts = dict(alike.counts)
+        for position, rival in rivals.items():
+            rejections[position] = rival
+            counts[rival] = counts.get(rival, 0) + 1
+        return _unschedulable(pod, snapshot, rejections, counts, alike.rooms)
+    wanted = nodes_to_find(len(nodes), snapshot.profile(pod).percentage_of_nodes)
     feasible: list[int] = []
     position = start
     for position in chain(range(start, len(nodes)), range(start)):

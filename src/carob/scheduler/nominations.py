@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from carob.scheduler.pods import PodInfo
 
@@ -21,6 +21,7 @@ class Nominations:
         self._changed = changed
         self._nodes: dict[str, str] = {}
         self._pods: dict[str, dict[str, PodInfo]] = {}
+        self._demanding: dict[str, PodInfo] = {}
 
     def __bool__(self) -> bool:
         return bool(self._nodes)
@@ -37,11 +38,17 @@ class Nominations:
         """Nodes that were promised to somebody."""
         return list(self._pods)
 
+    def demanding(self) -> Iterable[PodInfo]:
+        """Those Pods of all that do not want certain others beside them."""
+        return self._demanding.values()
+
     def promise(self, pod: PodInfo, node_name: str) -> None:
         """From now on the node counts as partly taken by the Pod."""
         self.withdraw(pod.key)
         self._nodes[pod.key] = node_name
         self._pods.setdefault(node_name, {})[pod.key] = pod
+        if pod.terms.anti_affinity:
+            self._demanding[pod.key] = pod
         self._changed(node_name)
 
     def withdraw(self, key: str) -> str:
@@ -52,5 +59,6 @@ class Nominations:
             del pods[key]
             if not pods:
                 del self._pods[name]
+            self._demanding.pop(key, None)
             self._changed(name)
         return name

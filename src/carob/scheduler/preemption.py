@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from carob.scheduler.budgets import Budget
-    from carob.scheduler.nodes import NodeInfo
     from carob.scheduler.pods import PodInfo
-    from carob.scheduler.room import MakeRoom
     from carob.scheduler.snapshot import Snapshot
     from carob.scheduler.verdict import Rejection
 
@@ -39,18 +37,40 @@ class NoPreemption(Struct, frozen=True):
 
 
 class Rooms:
-    """What would have to go from each node for Pods of one sort and priority, as far as somebody asked."""
+    """What would have to go from each node for Pods of one sort, as far as somebody asked."""
 
     def __init__(self) -> None:
         self._budgets: tuple[Budget, ...] = ()
-        self._kept: dict[int, dict[str, tuple[int, Nomination | tuple[str, ...]]]] = {}
+        self._kept: dict[int, KeptRooms] = {}
 
-    def of(self, priority: int, budgets: tuple[Budget, ...]) -> dict[str, tuple[int, Nomination | tuple[str, ...]]]:
-        """By the node's name, each with the version of the node that it is true of."""
-        if budgets is not self._budgets:
-            self._budgets = budgets
+    def of(self, priority: int, snapshot: Snapshot) -> list[Nomination | tuple[str, ...] | None]:
+        """By the node's position, true of now; None where nobody knows."""
+        if snapshot.budgets is not self._budgets:
+            self._budgets = snapshot.budgets
             self._kept.clear()
-        return self._kept.setdefault(priority, {})
+        kept = self._kept.get(priority)
+        if kept is None or kept.epoch != snapshot.epoch:
+            kept = self._kept[priority] = KeptRooms(snapshot)
+        kept.refresh(snapshot)
+        return kept.made
+
+
+class KeptRooms:
+    """For Pods of one sort and priority, until the cluster has become another one."""
+
+    __slots__ = ("_read", "epoch", "made")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.epoch = snapshot.epoch
+        self.made: list[Nomination | tuple[str, ...] | None] = [None] * len(snapshot.nodes())
+        self._read = len(snapshot.changes)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Forget what is known of nodes that have changed."""
+        made = self.made
+        for position in snapshot.changes[self._read :]:
+            made[position] = None
+        self._read = len(snapshot.changes)
 
 
 def preempt(
@@ -85,48 +105,38 @@ def candidates(
         return NoPreemption(reasons=reasons | ({NO_VICTIMS: hopeful} if hopeful else {}))
     profile = snapshot.profile(pod)
     enough = max(profile.least_candidates, hopeful * profile.least_candidates_percentage // 100)
+    make, keepable = room_maker(pod, snapshot)
+    known = rooms.of(pod.priority, snapshot) if rooms is not None and keepable else None
+    # what is promised to the Pod itself does not stand in its own way, but in that of others like it
+    own = snapshot.get(snapshot.nominations.node_of(pod.key))
+    own_position = own.position if own is not None else -1
     found: list[Nomination] = []
+    refused: list[tuple[str, ...]] = []
     clean = False
-    make = _Maker(pod, snapshot, rooms)
     # on from where the last search ended: the nodes before have just been promised away
     start = snapshot.next_candidate % len(nodes)
     for position in chain(range(start, len(nodes)), range(start)):
         rejection = rejections[position]
         if rejection is None or not rejection.resolvable:
             continue
-        made = make(nodes[position])
+        made = known[position] if known is not None and position != own_position else None
+        if made is None:
+            made = make(nodes[position])
+            if known is not None and position != own_position:
+                known[position] = made
         snapshot.next_candidate = position + 1
-        if isinstance(made, Nomination):
-            found.append(made)
-            clean = clean or not made.violations
-            if clean and len(found) >= enough:
-                break
-        else:
-            for reason in made:
-                reasons[reason] = reasons.get(reason, 0) + 1
-    return found or NoPreemption(reasons=reasons)
-
-
-class _Maker:
-    """Who must leave a node for this Pod: as it is kept, where nothing has changed."""
-
-    def __init__(self, pod: PodInfo, snapshot: Snapshot, rooms: Rooms | None) -> None:
-        self._make: MakeRoom
-        self._make, keepable = room_maker(pod, snapshot)
-        self._kept = rooms.of(pod.priority, snapshot.budgets) if rooms is not None and keepable else None
-        # what is promised to the Pod itself does not stand in its own way, but in that of others like it
-        self._own = snapshot.nominations.node_of(pod.key)
-
-    def __call__(self, node: NodeInfo) -> Nomination | tuple[str, ...]:
-        kept = self._kept
-        if kept is None or node.name == self._own:
-            return self._make(node)
-        known = kept.get(node.name)
-        if known is not None and known[0] == node.version:
-            return known[1]
-        made = self._make(node)
-        kept[node.name] = (node.version, made)
-        return made
+        if isinstance(made, tuple):
+            refused.append(made)
+            continue
+        found.append(made)
+        clean = clean or not made.violations
+        if clean and len(found) >= enough:
+            break
+    if found:
+        return found
+    for reason in chain.from_iterable(refused):
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return NoPreemption(reasons=reasons)
 
 
 def _waits(pod: PodInfo, snapshot: Snapshot, rejections: Sequence[Rejection | None]) -> bool:

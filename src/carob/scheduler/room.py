@@ -63,8 +63,7 @@ def _speak_of(pod: PodInfo, snapshot: Snapshot) -> bool:
     """Whether a Pod that was promised a node, and is counted on none yet, brings rules about this one."""
     return any(
         term.matches(pod, snapshot.namespaces)
-        for name in snapshot.nominations.nodes()
-        for other in snapshot.nominations.on(name)
+        for other in snapshot.nominations.demanding()
         for term in other.terms.anti_affinity
     )
 

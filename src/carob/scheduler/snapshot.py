@@ -46,7 +46,7 @@ class Snapshot:
         self.epoch = 0
         """Counts how often positions of nodes, or what concerns all of them, have changed."""
         self.changes: list[int] = []
-        """Positions of the nodes that have changed in this epoch, in order, again and again."""
+        """Positions of the nodes that have changed in this epoch, or were promised, in order, again and again."""
         self.alike = AlikePods()
         self.profiles: dict[str, Profile] = {}
         """By their scheduler names; who is not named here has the default one."""
@@ -153,7 +153,7 @@ class Snapshot:
             return False
         self._assumed.pop(pod.key, None)
         if pods[pod.key].started != pod.started:
-            self._nodes[name].version += 1
+            self._changed(self._nodes[name])
         pods[pod.key] = pod
         return True
 
@@ -168,7 +168,7 @@ class Snapshot:
             return False
         if known.started != started:
             # who goes first may be another one now
-            self._nodes[name].version += 1
+            self._changed(self._nodes[name])
         self._assumed.pop(key, None)
         return True
 
@@ -276,7 +276,7 @@ class Snapshot:
     def _promised(self, node_name: str) -> None:
         node = self._nodes.get(node_name)
         if node is not None:
-            node.version += 1
+            self._changed(node)
 
     def _changed(self, node: NodeInfo) -> None:
         if self._trying:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import node_view, pod, snapshot
+from worlds import node_view, pod, pod_view, snapshot
 
 from carob.api.selectors import from_dict
 from carob.scheduler.budgets import Budget
@@ -97,3 +97,20 @@ def test_what_is_kept_of_rooms_is_true(happened: list[tuple[tuple[int, int, int,
                 for victim in nomination.victims:
                     world.remove_pod(victim.key)
         assert answers[0] == answers[1]
+
+
+def test_who_begins_meanwhile_is_seen() -> None:
+    world: Snapshot = snapshot(node_view("a", cpu="1"), node_view("b", cpu="1"))
+    for name in "ab":
+        world.assume(of(f"low-{name}", 1, 0, 0), name)
+    for day, chosen in ((1, "b"), (3, "a")):
+        for name, begun in (("a", day), ("b", 2)):
+            newer = pod_view(f"low-{name}", labels={"app": "b"}, status={"startTime": f"2026-01-0{begun}T00:00:00Z"})
+            newer.spec.node_name = name
+            assert world.confirm(f"default/low-{name}", newer)
+        # the second of its sort is the first of which anything is kept
+        for number in range(3):
+            found = decide(of(f"new-{day}-{number}", 1, 0, 1), world)
+            assert isinstance(found, Unschedulable)
+            assert found.nomination is not None
+            assert found.nomination.node == chosen
