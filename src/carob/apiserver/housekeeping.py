@@ -1,7 +1,8 @@
 """What has to go with time: the store's old history, and Events that nobody renewed for an hour.
 
-Both are periodic on purpose: there is no event to be woken by, and a few minutes more or less do not matter.
-May touch: the store and the cache of Events.
+Both are periodic on purpose: there is no event to be woken by, and a few minutes more or less do not matter. Before, the
+memory of a start is put in order, a little at a time, when those who wait for the server have had their answers.
+May touch: the store and the caches.
 
 Source: kube-apiserver `--etcd-compaction-interval` (5 m) and `--event-ttl` (1 h).
 """
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 INTERVAL_SECONDS = 300.0
 EVENT_SECONDS = 3600.0
+# From the start until what was loaded is packed, so many objects (a millisecond) every so often.
+PACK_AFTER_SECONDS = 10.0
+PACK_OBJECTS = 50
+PACK_PAUSE_SECONDS = 0.01
 # Deletions that are under way at a time: they share commits.
 DELETIONS_AT_ONCE = 64
 
@@ -69,6 +74,9 @@ class Housekeeping:
     async def run(self) -> None:
         """Until cancelled."""
         self._forget_before = self._objects.store.revision
+        await self._clock.sleep(PACK_AFTER_SECONDS)
+        while self._objects.pack_loaded(PACK_OBJECTS):
+            await self._clock.sleep(PACK_PAUSE_SECONDS)
         while True:
             await self._clock.sleep(INTERVAL_SECONDS)
             await self.compact()

@@ -78,6 +78,10 @@ class Objects:
         except ValueError:
             _log.exception("%s cannot be read and is not served", item.key)
 
+    def pack_loaded(self, most: int) -> bool:
+        """Pack some of what was loaded at the start; whether more of it is left."""
+        return any(cache.pack_loaded(most) for cache in self._caches.values())
+
     async def close(self) -> None:
         """Follow no longer and end every watch."""
         if self._watch is not None:
@@ -252,9 +256,7 @@ class Objects:
 
     def preview(self, row: Resource, namespace: str, name: str, value: bytes, revision: int) -> Entry:
         """What a write leaves, for answers: no index values. Revision 0 leaves out the resourceVersion."""
-        cache = self.cache(row)
-        tail = cache.tail(value, revision) if revision else value[len(cache.head) :]
-        return Entry(namespace, name, tail, revision, {}, ())
+        return Entry(namespace, name, self.cache(row).rest(value), revision, {}, ())
 
     async def _catch_up(self) -> None:
         """Another server was faster: see what it wrote, so that whoever tries again does not try the same."""

@@ -6,7 +6,7 @@ bytes. May touch: bytes and a clock (ages in Tables).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import orjson
@@ -22,11 +22,13 @@ from carob.apiserver.yaml_text import to_yaml
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from carob.api.resources import Resource
     from carob.apiserver.watch_cache import Entry
     from carob.base.clock import Clock
+
+T = TypeVar("T")
 
 SEGMENT_ITEMS = 128
 # Of objects that are decoded for Tables, metadata and other versions: some 10 ms.
@@ -340,33 +342,43 @@ def list_response(
 
     Shape: `items` are those of `entries`, if they have been made already.
     """
-    opening, separator = presenter.opening(metadata), presenter.separator
+    opening, separator, form = presenter.opening(metadata), presenter.separator, presenter.form
+    lead = separator[1:]
+    if not entries:
+        return written(form, presenter.empty(metadata))
+    if items is None and not presenter.turn_bytes and not form.pretty:
+        # items are the objects as they lie, whose length is known: each part is made when it is its turn to be sent
+        length = len(opening) + sum([entry.size for entry in entries]) + len(separator) * len(entries) + 2
+        if length > SMALL_LIST_BYTES:
+            parts = (presenter.items(part) for part in _parts(entries))
+            segments = _segments(opening + lead, parts, separator, b"]}\n")
+            return Response(200, content_type=form.media, segments=segments, length=length)
     if items is None:
         items = presenter.items(entries)
-    lead = separator[1:]
-    if not items:
-        return written(presenter.form, presenter.empty(metadata))
-    form = presenter.form
     if isinstance(presenter, Encoded):
         before, behind = presenter.around(metadata, items)
         length = len(before) + sum(map(len, items)) + len(behind)
         if length <= SMALL_LIST_BYTES:
             return Response(200, before + b"".join(items) + behind, form.media)
-        segments = _segments(before, items, b"", behind)
+        segments = _segments(before, _parts(items), b"", behind)
         return Response(200, content_type=form.media, segments=segments, length=length)
     size = sum(map(len, items)) + len(separator) * (len(items) - 1) + len(lead)
     length = len(opening) + size + 2
     if length <= SMALL_LIST_BYTES or form.pretty or form.media != negotiation.JSON:
         return written(form, b"%b%b%b]}" % (opening, lead, separator.join(items)))
-    return Response(
-        200, content_type=form.media, segments=_segments(opening + lead, items, separator, b"]}\n"), length=length + 1
-    )
+    segments = _segments(opening + lead, _parts(items), separator, b"]}\n")
+    return Response(200, content_type=form.media, segments=segments, length=length + 1)
 
 
-def _segments(opening: bytes, items: list[bytes], separator: bytes, end: bytes) -> Iterator[bytes]:
+def _parts(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(all_of_them), SEGMENT_ITEMS):
+        yield all_of_them[at : at + SEGMENT_ITEMS]
+
+
+def _segments(opening: bytes, parts: Iterable[Sequence[bytes]], separator: bytes, end: bytes) -> Iterator[bytes]:
     start = opening
-    for at in range(0, len(items), SEGMENT_ITEMS):
-        yield start + separator.join(items[at : at + SEGMENT_ITEMS])
+    for items in parts:
+        yield start + separator.join(items)
         start = separator
     if end:
         yield end

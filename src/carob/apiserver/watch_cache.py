@@ -1,10 +1,11 @@
 """The watch cache: every object once, as the bytes that clients get, in the order of its keys.
 
 An entry holds the JSON tail of an object, which begins behind `{"kind":"Pod","apiVersion":"v1",`, its revision, and the
-few values that selectors ask for. GET puts the head before it, LIST joins tails, a watch event is made of it once.
+few values that selectors ask for. GET puts the head before it, LIST joins tails, a watch event is made of it once. What
+nobody has written for a while is packed (`packing`): there are far more such objects than others.
 
 Invariants: `revision` is that of the last event applied to any resource; what a cache holds is the state of exactly
-that revision; entries are never changed, only replaced, so a list that is still being sent stays consistent.
+that revision; what an entry says is never changed, only replaced, so a list that is still being sent stays consistent.
 
 May touch: bytes. It knows neither HTTP nor the store.
 """
@@ -14,9 +15,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from heapq import merge
+from sys import intern
 from typing import TYPE_CHECKING
 
 from carob.apiserver.field_selectors import indexer
+from carob.apiserver.packing import Packer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,11 +30,15 @@ if TYPE_CHECKING:
 _Place = tuple[str, str]
 
 _METADATA = b'"metadata":{'
+_SPLICED_BYTES = len(b'"metadata":{"resourceVersion":"",')
 
-_OWNERS = b'"managedFields":[{'
+# what a packed object begins with: holes for its revision and its name
+_HEAD = b'"metadata":{"resourceVersion":"%d","name":"%b",'
+# Larger objects are large for what is their own.
+LONGEST_PACKED_BYTES = 16 << 10
 
-# managedFields that are remembered, for each resource, so that equal ones are kept once.
-MAX_SHARED = 256
+# labels that are remembered, for each resource, so that equal ones are kept once
+MAX_SHARED = 1024
 
 # Recent changes of all resources that are kept to resume watches without asking the store: whichever limit is reached first.
 RECENT_CHANGES = 16_384
@@ -41,49 +48,49 @@ CHANGE_BYTES = 512
 
 
 class Entry:
-    """One object at one revision.
+    """One object at one revision: the JSON of its stored bytes, as they lie or packed."""
 
-    Objects of one origin have equal managedFields, which are long: where `owners` is given, the tail is `tail`, the
-    owners and `rest` behind each other, and the owners are shared.
-    """
-
-    __slots__ = ("_owners", "_rest", "_tail", "fields", "labels", "name", "namespace", "revision")
+    __slots__ = ("_rest", "_values", "fields", "labels", "name", "namespace", "revision", "size")
 
     def __init__(
         self,
         namespace: str,
         name: str,
-        tail: bytes,
+        rest: bytes,
         revision: int,
         labels: dict[str, str],
         fields: tuple[str, ...],
-        owners: bytes = b"",
-        rest: bytes = b"",
     ) -> None:
+        """Shape: `rest` is what stands behind `"metadata":{` in the stored value. Revision 0: without resourceVersion."""
         self.namespace = namespace
         self.name = name
-        self._tail = tail
-        self._owners = owners
         self._rest = rest
+        self._values: tuple[bytes, ...] | None = None
         self.revision = revision
         self.labels = labels
         self.fields = fields
+        self.size = len(rest) + (_SPLICED_BYTES + len(str(revision)) if revision else len(_METADATA))
+        """The length of the tail."""
 
     @property
     def tail(self) -> bytes:
         """The object's JSON behind its head."""
-        return b"%b%b%b" % (self._tail, self._owners, self._rest) if self._owners else self._tail
-
-    @property
-    def size(self) -> int:
-        """The length of the tail."""
-        return len(self._tail) + len(self._owners) + len(self._rest)
+        if self._values is not None:
+            return self._rest % (self.revision, self.name.encode(), *self._values)
+        return spliced(self._rest, self.revision) if self.revision else _METADATA + self._rest
 
     def at(self, revision: int) -> Entry:
         """The same object with another resourceVersion: what a deletion's event carries."""
-        start = len(_METADATA) + len(f'"resourceVersion":"{self.revision}",')
-        tail = spliced(self._tail[start:], revision)
-        return Entry(self.namespace, self.name, tail, revision, self.labels, self.fields, self._owners, self._rest)
+        other = Entry(self.namespace, self.name, self._rest, revision, self.labels, self.fields)
+        other._values = self._values
+        other.size = self.size + len(str(revision)) - len(str(self.revision))
+        return other
+
+    def pack(self, packer: Packer) -> None:
+        """Take less memory; what the entry says stays the same."""
+        name = b'"name":"%b",' % self.name.encode()
+        if self._values is None and self.size <= LONGEST_PACKED_BYTES and self._rest.startswith(name):
+            self._rest, self._values = packer.pack(_HEAD, self._rest[len(name) :])
 
 
 def spliced(rest: bytes, revision: int) -> bytes:
@@ -127,9 +134,11 @@ class Recent:
 class Ring:
     """Recent changes of one resource, complete behind `floor`."""
 
-    def __init__(self, floor: int, recent: Recent) -> None:
+    def __init__(self, floor: int, recent: Recent, forgotten: Callable[[Change], None] = lambda _: None) -> None:
+        """Shape: `forgotten` is told of what is kept no longer."""
         self.floor = floor
         self._recent = recent
+        self._forgotten = forgotten
         self._changes: deque[Change] = deque()
 
     def add(self, change: Change) -> None:
@@ -141,6 +150,7 @@ class Ring:
         """How many bytes are free now."""
         gone = self._changes.popleft()
         self.floor = gone.revision
+        self._forgotten(gone)
         return gone.new.size + CHANGE_BYTES
 
     def after(self, revision: int) -> list[Change] | None:
@@ -167,36 +177,36 @@ class ResourceCache:
     def __init__(self, row: Resource, revision: int, recent: Recent) -> None:
         self.row = row
         self.head = head_of(row)
-        self.ring = Ring(revision, recent)
+        self.ring = Ring(revision, recent, lambda change: self._pack(change.new))
         self.revision = revision
         """The revision of the last change of this resource."""
         self._index = indexer(row)
         self._namespaces: dict[str, _Names] = {}
         self._order: list[str] = []
         self._start = len(self.head) + len(_METADATA)
-        self._shared: dict[bytes, bytes] = {}
+        self._labels: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        self._packer = Packer()
+        self._loaded: list[Entry] = []
 
     def entry(self, namespace: str, name: str, value: bytes, revision: int) -> Entry:
         """An entry from stored bytes. Raises: ValueError if they are not of this row's form."""
         if not value.startswith(self.head) or value[len(self.head) : self._start] != _METADATA:
             raise ValueError(f"{namespace}/{name} is stored in a form that does not begin with {self.head!r}")
         index = self._index(value)
-        start = self._start
-        first = value.find(_OWNERS, start)
-        last = value.find(b"}]}", first) + 1 if first > 0 else 0
-        if not last:
-            return Entry(namespace, name, spliced(value[start:], revision), revision, index.labels, index.fields)
-        # `last` is the list's end, or what looks like it: wherever the bytes are cut, together they are the same
-        owners = value[first:last]
-        if len(self._shared) >= MAX_SHARED:
-            self._shared.clear()
-        owners = self._shared.setdefault(owners, owners)
-        tail = spliced(value[start:first], revision)
-        return Entry(namespace, name, tail, revision, index.labels, index.fields, owners, value[last:])
+        labels = index.labels
+        if labels:
+            if len(self._labels) >= MAX_SHARED:
+                self._labels.clear()
+            labels = self._labels.setdefault(tuple(labels.items()), labels)
+        return Entry(intern(namespace), name, self.rest(value), revision, labels, index.fields)
+
+    def rest(self, value: bytes) -> bytes:
+        """What stands behind `"metadata":{` in stored bytes."""
+        return value[self._start :]
 
     def tail(self, value: bytes, revision: int) -> bytes:
         """The tail of stored bytes at a revision."""
-        return spliced(value[self._start :], revision)
+        return spliced(self.rest(value), revision)
 
     def apply(self, namespace: str, name: str, value: bytes | None, revision: int) -> Change | None:
         """Take in one committed write, which must be newer than everything before; None if it changed nothing."""
@@ -216,7 +226,22 @@ class ResourceCache:
 
     def load(self, namespace: str, name: str, value: bytes, revision: int) -> None:
         """Put in an object while the cache is being filled."""
-        self._put(self.entry(namespace, name, value, revision))
+        entry = self.entry(namespace, name, value, revision)
+        self._loaded.append(entry)
+        self._put(entry)
+
+    def pack_loaded(self, most: int) -> bool:
+        """Pack some of what was loaded, which is too much to do it at once; whether more of it is left."""
+        part = self._loaded[-most:]
+        del self._loaded[-most:]
+        for entry in part:
+            self._pack(entry)
+        return bool(self._loaded)
+
+    def _pack(self, entry: Entry) -> None:
+        # Events are alike in nothing that matters, and gone within the hour
+        if self.get(entry.namespace, entry.name) is entry and self.row.plural != "events":
+            entry.pack(self._packer)
 
     def _put(self, entry: Entry) -> None:
         names = self._namespaces.get(entry.namespace)

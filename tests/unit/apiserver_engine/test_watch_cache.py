@@ -17,8 +17,10 @@ PODS = _pods
 _nodes = TABLE.by_plural("", "v1", "nodes")
 assert _nodes is not None
 NODES = _nodes
-assert PODS is not None
-assert NODES is not None
+_events = TABLE.by_plural("", "v1", "events")
+assert _events is not None
+EVENTS = _events
+EVENT = b'{"kind":"Event","apiVersion":"v1","metadata":{"name":"p","namespace":"d"}}'
 
 
 def value(name: str, namespace: str = "d", **more: object) -> bytes:
@@ -49,23 +51,89 @@ def test_bytes_of_another_form_are_refused() -> None:
         ResourceCache(PODS, 0, Recent()).apply("d", "p", b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}', 1)
 
 
-@pytest.mark.parametrize("tricky", ["", "}]}", '"managedFields":[{', ',"managedFields":[{}]}'])
-def test_equal_owners_are_kept_once_and_every_byte_stays(tricky: str) -> None:
+TRICKY = [
+    "",
+    "%",
+    "%b %d %% %s",
+    'a":"2026-01-01T00:00:00Z"',
+    '\\":\\"10.42.0.1\\"',
+    "kube-api-access-xxxxx",
+    "x://%b",
+    "é",
+    '"',
+]
+
+
+def pod(number: int, tricky: str = "") -> bytes:
+    """A Pod of many: what differs is what differs between the Pods of a ReplicaSet."""
+    address, at, uid = (
+        f"10.42.0.{number}",
+        f"2026-01-01T00:00:{number:02}Z",
+        f"0000000{number}-0000-4000-8000-000000000000",
+    )
+    fields: dict[str, object] = {"f:status": {"f:podIPs": {f'k:{{"ip":"{address}"}}': {"f:ip": {}}}}}
+    metadata = {
+        "name": f"p{number}",
+        "namespace": "d",
+        "uid": uid,
+        "creationTimestamp": at,
+        "annotations": {"a": tricky},
+        "labels": {"app": "a"},
+        "managedFields": [{"manager": "m", "time": at, "fieldsV1": fields}],
+    }
+    spec = {"volumes": [{"name": f"kube-api-access-{number:05}"}], "nodeName": f"node-{number}", "hostname": tricky}
+    status = {"podIP": address, "containerStatuses": [{"containerID": f"carob://{uid}", "ready": True}]}
+    return value(f"p{number}", metadata=metadata, spec=spec, status=status)
+
+
+@pytest.mark.parametrize("tricky", TRICKY)
+def test_packing_changes_no_byte(tricky: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carob.apiserver.watch_cache.RECENT_CHANGES", 1)
     cache = ResourceCache(PODS, 0, Recent())
-    owners = [{"manager": "m", "fieldsV1": {"f:x": {}}}, {"manager": tricky}]
-    for number in (1, 2):
-        metadata = {"name": f"p{number}", "namespace": "d", "annotations": {"a": tricky}, "managedFields": owners}
-        stored = value(f"p{number}", metadata=metadata, spec={"hostname": tricky, "managedFields": [{"b": 1}]})
-        cache.apply("d", f"p{number}", stored, number)
-        entry = cache.get("d", f"p{number}")
-        assert entry is not None
+    for number in (1, 2, 3):
+        cache.apply("d", f"p{number}", pod(number, tricky), number)
+    for number, entry in enumerate(cache.entries(), 1):
         for one in (entry, entry.at(number + 10**9)):
-            assert one.tail == cache.tail(stored, one.revision if one is entry else number + 10**9)
+            assert one.tail == cache.tail(pod(number, tricky), one.revision)
             assert one.size == len(one.tail)
-    if not tricky:
-        first, second = cache.entries()
-        assert first._owners is second._owners
-        assert first._owners
+    first, second, fresh = cache.entries()
+    assert first._rest is second._rest
+    assert first.labels is second.labels
+    assert fresh._values is None
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.text() | st.booleans(), st.lists, max_leaves=5), max_size=5))
+def test_any_object_can_be_packed(tree: dict[str, object]) -> None:
+    cache = ResourceCache(PODS, 0, Recent())
+    stored = value("p", spec=tree)
+    cache.load("d", "p", stored, 7)
+    assert not cache.pack_loaded(10)
+    entry = cache.get("d", "p")
+    assert entry is not None
+    assert entry._values is not None
+    assert entry.tail == cache.tail(stored, 7)
+
+
+def test_what_was_loaded_is_packed_in_parts() -> None:
+    cache = ResourceCache(PODS, 0, Recent())
+    for number in range(1, 6):
+        cache.load("d", f"p{number}", pod(number), number)
+    cache.apply("d", "p5", None, 6)
+    assert cache.pack_loaded(2)
+    assert cache.pack_loaded(2)
+    assert not cache.pack_loaded(2)
+    assert len({id(entry._rest) for entry in cache.entries()}) == 1
+
+
+def test_events_and_large_objects_lie_as_they_were_stored() -> None:
+    rows = [(PODS, value("p", spec={"hostname": "x" * (17 << 10)})), (EVENTS, EVENT)]
+    for row, stored in rows:
+        cache = ResourceCache(row, 0, Recent())
+        cache.load("d", "p", stored, 1)
+        cache.pack_loaded(1)
+        entry = cache.get("d", "p")
+        assert entry is not None
+        assert entry._values is None
 
 
 NAMES = st.text("abc-.", min_size=1, max_size=4)
