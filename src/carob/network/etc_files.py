@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from carob.api.types.core_v1 import HostAlias, PodDNSConfig
 
+RESOLV_CONF = "/etc/resolv.conf"
+BEHIND_STUB = "/run/systemd/resolve/resolv.conf"
+"""Whom systemd-resolved asks, which itself listens on 127.0.0.53."""
 MAX_NAMESERVERS = 3
 MAX_SEARCH_PATHS = 32
 MAX_SEARCH_CHARACTERS = 2048
@@ -85,6 +88,16 @@ def parse_resolv_conf(text: str) -> Resolver:
         elif words[0] == "options":
             out.options = _merge_options(out.options, [_split_option(word) for word in words[1:]])
     return out
+
+
+def resolv_conf_for_others(read: Callable[[str], str]) -> str:
+    """The file with the machine's resolvers as network namespaces other than the machine's own reach them.
+
+    `read` gives a file's text, empty if there is none. Source: kubeadm, which sets the kubelet's `resolvConf` so.
+    """
+    servers = parse_resolv_conf(read(RESOLV_CONF)).servers
+    stub = servers and all(server.startswith("127.") or server == "::1" for server in servers)
+    return BEHIND_STUB if stub and parse_resolv_conf(read(BEHIND_STUB)).servers else RESOLV_CONF
 
 
 def pod_resolver(

@@ -13,6 +13,7 @@ from carob.base.tasks import TaskGroup, supervise
 from carob.client.informer import Informer
 from carob.kubelet.cluster_dns import ClusterDns
 from carob.kubelet.dns_upstreams import Upstreams
+from carob.kubelet.files import read_text
 from carob.kubelet.health_ports import HealthPorts
 from carob.kubelet.node_routes import NodeRouteAgent
 from carob.kubelet.policy_agent import PolicyAgent
@@ -22,7 +23,7 @@ from carob.kubelet.service_ranges import ServiceRangeAgent
 from carob.network.dns.forward import Forwarder
 from carob.network.dns.server import DnsServer
 from carob.network.dns.zone import Zone
-from carob.network.etc_files import parse_resolv_conf
+from carob.network.etc_files import RESOLV_CONF, parse_resolv_conf, resolv_conf_for_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from carob.kubelet.agent import Kubelet
     from carob.network.node import Network
 
-RESOLV_CONF = Path("/etc/resolv.conf")
 KUBERNETES = "default/kubernetes"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -55,6 +55,8 @@ class NetworkAgent:
         self._clock = clock
         self._node = node
         self._kubelet = kubelet
+        # who lives on the machine's own network may ask a resolver that listens on the loopback
+        self._resolv_conf = Path(resolv_conf_for_others(read_text) if cluster.node(node).apart else RESOLV_CONF)
         dual = network.layout.dual
         self._dns_addresses = [cluster.dns_address, *([cluster.dns_address6] if dual else [])]
         self._slices = Informer(client, discovery_v1.EndpointSlice, clock)
@@ -124,7 +126,7 @@ class NetworkAgent:
     def _resolvers(self) -> list[str]:
         """The node's own resolvers; never ourselves."""
         try:
-            servers = parse_resolv_conf(RESOLV_CONF.read_text()).servers
+            servers = parse_resolv_conf(self._resolv_conf.read_text()).servers
         except OSError:
             return []
         return [s for s in servers if s not in self._dns_addresses and _is_address(s)]

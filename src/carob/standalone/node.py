@@ -22,10 +22,12 @@ from carob.host.real import RealHost
 from carob.host.threads import Threads
 from carob.host.types import MNT_DETACH, MS_BIND, MS_REC
 from carob.kubelet.agent import Kubelet
+from carob.kubelet.files import read_text
 from carob.kubelet.node_routes import THROUGH
 from carob.kubelet.options import KubeletOptions
 from carob.kubelet.user_namespaces import first_id
 from carob.network import segment
+from carob.network.etc_files import resolv_conf_for_others
 from carob.network.layout import NetworkLayout
 from carob.network.node import open_network
 from carob.network.node import remove_everything as remove_network
@@ -263,6 +265,7 @@ class NodeProcess:
             server_port=node.kubelet_port,
             cluster_domain=cluster.domain,
             cluster_dns=(cluster.dns_address,),
+            resolv_conf=resolv_conf_for_others(read_text),
             cpu_millicores=quantity.cpu_millicores(node.cpus) if node.cpus else 0,
             memory_bytes=quantity.memory_bytes(node.memory) if node.memory else 0,
             labels=node.labels,

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from carob.api.types.core_v1 import HostAlias, PodDNSConfig, PodDNSConfigOption
-from carob.network.etc_files import Resolver, host_network_hosts_file, hosts_file, parse_resolv_conf, pod_resolver
+from carob.network.etc_files import (
+    BEHIND_STUB,
+    RESOLV_CONF,
+    Resolver,
+    host_network_hosts_file,
+    hosts_file,
+    parse_resolv_conf,
+    pod_resolver,
+    resolv_conf_for_others,
+)
 
 NODE = Resolver(["192.0.2.53"], ["example.com"], ["edns0"])
 
@@ -100,3 +111,20 @@ def test_too_many_servers_and_searches_are_cut_and_said_so() -> None:
 def test_resolv_conf_of_the_node() -> None:
     text = "# by hand\nsearch a.example\nsearch b.example. .\nnameserver 192.0.2.1\noptions ndots:1 rotate\noptions ndots:3\n"
     assert parse_resolv_conf(text) == Resolver(["192.0.2.1"], ["b.example", "."], ["ndots:3", "rotate"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "behind", "wanted"),
+    [
+        ("nameserver 127.0.0.53\n", "nameserver 192.0.2.1\n", BEHIND_STUB),
+        ("nameserver ::1\n", "nameserver 192.0.2.1\n", BEHIND_STUB),
+        # somebody else's resolver listens there, or systemd-resolved knows none
+        ("nameserver 127.0.0.1\n", "", RESOLV_CONF),
+        ("nameserver 127.0.0.53\n", "# nothing\n", RESOLV_CONF),
+        ("nameserver 127.0.0.53\nnameserver 192.0.2.7\n", "nameserver 192.0.2.1\n", RESOLV_CONF),
+        ("nameserver 192.0.2.7\n", "nameserver 192.0.2.1\n", RESOLV_CONF),
+        ("", "nameserver 192.0.2.1\n", RESOLV_CONF),
+    ],
+)
+def test_a_resolver_on_the_loopback_is_not_for_pods(machine: str, behind: str, wanted: str) -> None:
+    assert resolv_conf_for_others({RESOLV_CONF: machine, BEHIND_STUB: behind}.__getitem__) == wanted
