@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,81 @@ def test_a_node_gets_a_range_of_each_family(pki: Pki) -> None:
 
     ranges = [Ranges("10.42.0.0/22", 24), Ranges("fd00:42::/62", 64, ("fd00:42:0:3::/64",))]
     in_world(pki, body, node_ranges=ranges)
+
+
+def change_drawn(draw: random.Random, known: list[core_v1.Service]) -> dict[str, Any]:
+    """What somebody may write into a Service's spec, sensible or not."""
+    others = [address for one in known for address in one.spec.cluster_ips if address != "None"]
+    some = [
+        "10.43.0.66",
+        "fd00:43::66",
+        "fd00:43:0:0::0066",
+        "None",
+        "10.99.0.1",
+        *draw.sample(others, min(2, len(others))),
+    ]
+    ips = draw.choice([[], [draw.choice(some)], draw.sample(some, 2)])
+    drawn: dict[str, Any] = {
+        "ipFamilyPolicy": draw.choice(["SingleStack", "PreferDualStack", "RequireDualStack"]),
+        "ipFamilies": draw.choice([["IPv4"], ["IPv6"], ["IPv4", "IPv6"], ["IPv6", "IPv4"], ["IPv4", "IPv4"]]),
+        "type": draw.choice(["ClusterIP", "NodePort", "ExternalName"]),
+        "clusterIPs": ips,
+        "clusterIP": ips[0] if ips and draw.random() < 0.8 else draw.choice(["", "10.43.0.67"]),
+    }
+    kept = {key for key in drawn if draw.random() < 0.4}
+    if "clusterIPs" in kept and draw.random() < 0.7:
+        kept.add("clusterIP")
+    return {key: value for key, value in drawn.items() if key in kept} | {"externalName": "example.com"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_written_families_addresses_and_their_objects_fit(pki: Pki, seed: int) -> None:
+    dual = seed > 0
+
+    async def body(world: World) -> None:
+        draw, done = random.Random(seed), 0
+        names = [f"s{number}" for number in range(5)]
+        for _ in range(150):
+            known = {one.metadata.name: one for one in (await world.client.list(core_v1.Service, "default")).items}
+            name, spec = draw.choice(names), change_drawn(draw, list(known.values()))
+            try:
+                if name not in known:
+                    spec["selector"] = draw.choice([{}, {"app": "web"}])
+                    await service(world, name, **spec)
+                elif draw.random() < 0.15:
+                    await world.client.delete(core_v1.Service, name, "default")
+                else:
+                    await world.client.patch(core_v1.Service, name, "default", patch={"spec": spec})
+                done += 1
+            except ApiError as error:
+                if error.code not in (400, 422):
+                    raise
+            await fit(world, dual=dual)
+        assert done > 20, "nearly nothing was accepted"
+
+    in_world(pki, body, service_range6=SERVICES6 if dual else "")
+
+
+async def fit(world: World, *, dual: bool) -> None:
+    found = (await world.client.list(core_v1.Service)).items
+    given: list[str] = []
+    for one in found:
+        spec, said = one.spec, one.spec
+        if spec.type == "ExternalName":
+            assert not spec.cluster_ips, said
+            continue
+        assert spec.cluster_ip == spec.cluster_ips[0], said
+        assert spec.ip_family_policy in ("SingleStack", "PreferDualStack", "RequireDualStack"), said
+        assert len(set(spec.ip_families)) == len(spec.ip_families) > 0, said
+        if spec.ip_family_policy == "SingleStack":
+            assert len(spec.ip_families) == 1, said
+        if spec.cluster_ip == "None":
+            assert len(spec.cluster_ips) == 1, said
+            continue
+        assert [f"IPv{ipaddress.ip_address(text).version}" for text in spec.cluster_ips] == spec.ip_families, said
+        if spec.ip_family_policy == "RequireDualStack":
+            assert dual, said
+            assert len(spec.ip_families) == 2, said
+        given += [str(ipaddress.ip_address(text)) for text in spec.cluster_ips]
+    assert len(set(given)) == len(given), "two Services have one address"
+    assert await names_of_addresses(world) == set(given)

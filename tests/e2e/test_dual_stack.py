@@ -165,7 +165,25 @@ def test_policies_hold_in_both_families_across_nodes(dual: Cluster) -> None:
     create(dual, "NetworkPolicy", "some", some)
     for address in targets:
         until(dual, f"{address} is open", lambda address=address: fetches(dual, "one", address, 8080))  # type: ignore[misc]
+    for address in targets:
+        said = dual.carob("explain-flow", "one", f"{address}:8080").check()
+        assert "default/one -> default/two 8080/TCP: allowed" in said.out
+    assert "denied" in dual.carob("explain-flow", "192.0.2.7", f"{targets[1]}:8080").out
+    behind = dual.carob("explain-flow", "one", "svc/web:http").out
+    assert behind.count("default/one -> default/two") == 1
     dual.carob("delete", "networkpolicy", "none", "some").check()
+
+
+def test_a_service_of_the_second_family_alone(dual: Cluster) -> None:
+    spec = {"selector": {"app": "web"}, "ipFamilies": ["IPv6"], "ports": [{"port": 80, "targetPort": 8080}]}
+    create(dual, "Service", "six", spec)
+    address = get(dual, "service", "six")["spec"]["clusterIP"]
+    assert families([address]) == [6]
+    until(dual, "it answers", lambda: fetches(dual, "two", address, 80))
+    page = dual.carob("get", "--raw", "/api/v1/namespaces/default/services/six:80/proxy/").check().out
+    assert "Hello" in page
+    endpoints = get(dual, "endpoints", "six")["subsets"][0]["addresses"]
+    assert {one["ip"] for one in endpoints} == {addresses_of(dual, pod)[1] for pod in ("one", "two")}
 
 
 def test_a_service_gives_its_second_address_back(dual: Cluster) -> None:

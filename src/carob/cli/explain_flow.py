@@ -108,18 +108,25 @@ def _one_end(connection: Connection, word: str) -> flows.End:
 
 
 def _by_address(connection: Connection, address: str) -> flows.End:
-    """The Pod that has the address, or nobody that we know."""
-    found = connection.json("GET", "/api/v1/pods", {"fieldSelector": f"status.podIP={address}"})
-    pods = [pod for pod in found.get("items") or [] if not pod["spec"].get("hostNetwork")]
-    return _end(connection, pods[0]) if pods else flows.End(address=address, is_pod=False)
+    """The Pod that has the address, in whichever family, or nobody that we know."""
+    address = str(ipaddress.ip_address(address))
+    # a selector finds Pods by their first address alone
+    query: dict[str, str | list[str]] = {} if ":" in address else {"fieldSelector": f"status.podIP={address}"}
+    found = connection.json("GET", "/api/v1/pods", query)
+    pods = [
+        pod
+        for pod in found.get("items") or []
+        if not pod["spec"].get("hostNetwork") and {"ip": address} in pod.get("status", {}).get("podIPs", ())
+    ]
+    return _end(connection, pods[0], address) if pods else flows.End(address=address, is_pod=False)
 
 
-def _end(connection: Connection, pod: Tree) -> flows.End:
+def _end(connection: Connection, pod: Tree, address: str = "") -> flows.End:
     metadata, spec = pod["metadata"], pod["spec"]
     namespace = connection.json("GET", f"/api/v1/namespaces/{metadata['namespace']}")
     ports = [port for container in spec.get("containers") or [] for port in container.get("ports") or []]
     return flows.End(
-        address=(pod.get("status") or {}).get("podIP", ""),
+        address=address or (pod.get("status") or {}).get("podIP", ""),
         namespace=metadata["namespace"],
         name=metadata["name"],
         labels=metadata.get("labels") or {},
@@ -160,7 +167,11 @@ def _behind(connection: Connection, namespace: str, name: str, port: str, protoc
     query: dict[str, str | list[str]] = {"labelSelector": f"kubernetes.io/service-name={name}"}
     slices = connection.json("GET", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", query)
     found = []
+    # a Pod stands in a slice of each family
+    family = (service["spec"].get("ipFamilies") or ["IPv4"])[0]
     for one in slices.get("items") or []:
+        if one["addressType"] != family:
+            continue
         numbers = [p["port"] for p in one.get("ports") or [] if p.get("name", "") == wanted[0].get("name", "")]
         for endpoint in one.get("endpoints") or []:
             found += [(_by_address(connection, endpoint["addresses"][0]), number) for number in numbers]

@@ -52,17 +52,20 @@ def answer(service: core_v1.Service, count: int) -> bytes:
 
 
 class HealthPorts:
-    """`run` until cancelled. The informer of slices has the index `BY_SERVICE` already."""
+    """`run` until cancelled. The informer of slices has the index `BY_SERVICE` already. `dual`: heard in IPv6, too."""
 
     def __init__(
         self,
         services: Informer[core_v1.Service],
         slices: Informer[discovery_v1.EndpointSlice],
         place: Callable[[], Place],
+        *,
+        dual: bool = False,
     ) -> None:
         self._services = services
         self._slices = slices
         self._place = place
+        self._hosts = ["0.0.0.0", "::"] if dual else ["0.0.0.0"]
         self._signal = Signal()
         self._servers: dict[int, asyncio.Server] = {}
         self._keys: dict[int, str] = {}
@@ -97,7 +100,7 @@ class HealthPorts:
         for port in self._keys.keys() - self._servers.keys():
             try:
                 self._servers[port] = await asyncio.start_server(
-                    self._handler(port), "0.0.0.0", port, limit=MAX_REQUEST_BYTES
+                    self._handler(port), self._hosts, port, limit=MAX_REQUEST_BYTES
                 )
             except OSError as error:
                 _log.warning("cannot listen %s: %s", pairs(service=self._keys[port], port=port), error)

@@ -69,7 +69,7 @@ class NetworkAgent:
             spared=self._dns_addresses,
             dual=dual,
         )
-        self._health = HealthPorts(kubelet.services, self._slices, self._place)
+        self._health = HealthPorts(kubelet.services, self._slices, self._place, dual=dual)
         self._policies = PolicyAgent(client, network.policies, node, clock, dual=dual)
         kubelet.gate.opened_by(self._policies.admit)
         self._routes = NodeRouteAgent(client, network.routes, node, clock)

@@ -152,7 +152,8 @@ class WebProxies:
                     message = f'no service port {number} found for service "{target.name}"'
                     raise ApiError(503, "ServiceUnavailable", message)
                 wanted = named.name
-        for found in self._reader.list(SLICES, namespace):
+        # everybody has a way in IPv4
+        for found in sorted(self._reader.list(SLICES, namespace), key=lambda one: one.address_type != "IPv4"):
             if found.metadata.labels.get("kubernetes.io/service-name") != service.metadata.name:
                 continue
             port = next((p.port for p in found.ports if (p.name or "") == wanted and p.port), None)
@@ -174,7 +175,8 @@ class WebProxies:
         """Through a transport of its own, which is given back when the answer has passed."""
         transport = self._dialer.plain(host, port, tls=tls, dial=self._way(pod, port))
         try:
-            return await self._pass_on(info, request, transport, f"{host}:{port}", transport.close)
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return await self._pass_on(info, request, transport, where, transport.close)
         except BaseException:
             await transport.close()
             raise
