@@ -48,6 +48,7 @@ SCALE_NODES, SCALE_PODS = 5000, 150_000
 SIZES = {500: 2500, 1000: 5000, 5000: 10_000}
 """How many Pods are timed where there are so many nodes."""
 BACKLOG = 5000
+SETTLED_SECONDS = 60.0
 
 
 class Load:
@@ -188,13 +189,33 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", help=f"default: {', '.join(map(str, SIZES))}")
     parser.add_argument("--pods", type=int, help="how many are timed; by default it depends on the number of nodes")
     parser.add_argument("--scale", action="store_true", help="the scale run instead: 5,000 nodes, 150,000 Pods")
+    parser.add_argument("--memory", action="store_true", help="what a simulated node costs the server instead")
     arguments = parser.parse_args()
     if arguments.scale:
         scale.run(Load, (arguments.nodes or [SCALE_NODES])[0], arguments.pods or SCALE_PODS)
         return
+    if arguments.memory:
+        weigh_nodes((arguments.nodes or [SCALE_NODES])[0])
+        return
     for name in arguments.workloads:
         for nodes in arguments.nodes or SIZES:
             run(name, nodes, arguments.pods or SIZES.get(nodes, 5 * nodes))
+
+
+def weigh_nodes(nodes: int) -> None:
+    """What each of many nodes costs the server, when every one has renewed its lease for some time."""
+    weights = []
+    for count in (1, nodes):
+        with tempfile.TemporaryDirectory(prefix="carob-bench-") as folder:
+            bench = Bench(Path(folder), f"bench-{os.getpid()}")
+            try:
+                bench.up("--nodes", "0", "--simulated-nodes", str(count), "--wait", "300s")
+                time.sleep(SETTLED_SECONDS)
+                weights.append(memory_bytes(bench.pids()["server"], "Pss") / 1e3)
+            finally:
+                bench.down()
+    first, all_of_them = weights
+    print(f"{nodes:,} nodes: {all_of_them / 1e3:,.0f} MB, {(all_of_them - first) / (nodes - 1):.1f} KB each")
 
 
 def run(name: str, nodes: int, pods: int) -> None:

@@ -1,8 +1,8 @@
 """The scheduler among Pods that come and go, nodes that change, requests that fail, and restarts in the midst of it.
 
 Each seed is a history of its own on virtual time. Promises that hold after every single event: no node is over capacity,
-no Pod changes its node, none is bound twice, nobody is next to whom it must not be near, and whoever had to go was less
-important than for whom. At rest nobody waits who fits somewhere: the plain reference is asked.
+no Pod changes its node, none is bound twice, nobody is where it must not be or next to whom it must not be near, and
+whoever had to go was less important than for whom. At rest nobody waits who fits somewhere: the plain reference is asked.
 """
 
 from __future__ import annotations
@@ -110,6 +110,9 @@ class Witness:
             taken = sum(asked(pod).get(resource, 0) for pod in there)
             if taken > offered[resource]:
                 self.broken.append(f"{where} has {taken} of {offered[resource]} {resource} after {name}")
+        for key, value in new["spec"].get("nodeSelector", {}).items():
+            if node["metadata"]["labels"].get(key) != value:
+                self.broken.append(f"{name} is on {where}, which is not {key}={value}")
         alone = Counter(pod["metadata"]["labels"]["alone"] for pod in there if "alone" in pod["metadata"]["labels"])
         if any(count > 1 for count in alone.values()):
             self.broken.append(f"{name} is on {where} with another that must be alone")
@@ -224,6 +227,8 @@ class World:
         elif kind < 0.5:
             rule = {"topologyKey": ZONE, "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
             spec["topologySpreadConstraints"] = [rule | {"labelSelector": {"matchLabels": {"app": labels["app"]}}}]
+        elif kind < 0.6:
+            spec["nodeSelector"] = {ZONE: lots.choice("ab")}
         metadata = {"name": f"pod-{self.count}", "namespace": "default", "labels": labels}
         await self.client.create(codec.from_tree(core_v1.Pod, {"metadata": metadata, "spec": spec}))
 
