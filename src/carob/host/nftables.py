@@ -73,6 +73,14 @@ def table_names(nftables: Nftables, prefix: str) -> list[tuple[str, str]]:
     return [(table["family"], table["name"]) for table in found if table["name"].startswith(prefix)]
 
 
+def set_elements(nftables: Nftables, table: str, name: str) -> set[str]:
+    """The addresses, and ranges as CIDR texts, of a set. Raises: NftablesError when there is none."""
+    found = nftables.query(f"list set {table} {name}")
+    listed = [one for entry in found for one in entry.get("set", {}).get("elem", ())]
+    prefixes = [one["prefix"] for one in listed if isinstance(one, dict) and "prefix" in one]
+    return {f"{one['addr']}/{one['len']}" for one in prefixes} | {one for one in listed if isinstance(one, str)}
+
+
 class LibraryNftables:
     """libnftables in this process. Its context holds a netlink socket, made here."""
 

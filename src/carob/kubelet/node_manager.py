@@ -164,7 +164,7 @@ class NodeManager:
         await self._client.patch(
             core_v1.Node,
             self._options.node_name,
-            patch={"status": _replacing_addresses(tree)},
+            patch={"status": node_status.replacing_addresses(tree)},
             patch_type="strategic",
             subresource="status",
         )
@@ -282,14 +282,6 @@ class NodeManager:
                 ),
             )
         )
-
-
-def _replacing_addresses(status: dict[str, Any]) -> dict[str, Any]:
-    """Addresses are merged by their type, so two of one type must replace all. Source: `fixupPatchForNodeStatusAddresses`."""
-    addresses = status.get("addresses", [])
-    if len({one["type"] for one in addresses}) == len(addresses):
-        return status
-    return status | {"addresses": [*addresses, {"$patch": "replace"}]}
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ Source: kubelet `nodestatus/setters.go`, `kubelet_node_status.go`, `eviction/def
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carob.api.quantity import from_bytes, from_millicores
 from carob.api.scalars import Quantity
@@ -50,6 +50,17 @@ def addresses(options: KubeletOptions) -> list[core_v1.NodeAddress]:
     """Where the node is found."""
     inner = [core_v1.NodeAddress(type="InternalIP", address=address) for address in options.node_ips]
     return [*inner, core_v1.NodeAddress(type="Hostname", address=options.node_name)]
+
+
+def replacing_addresses(status: dict[str, Any]) -> dict[str, Any]:
+    """The status as a patch: addresses are merged by their type, so two of one type must replace all there are.
+
+    Source: `fixupPatchForNodeStatusAddresses`.
+    """
+    found = status.get("addresses", [])
+    if len({one["type"] for one in found}) == len(found):
+        return status
+    return status | {"addresses": [*found, {"$patch": "replace"}]}
 
 
 def _taint(text: str) -> core_v1.Taint:

@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING
 from carob.base.log import get_logger
 from carob.host import netlink
 from carob.host.conntrack import Conntrack
-from carob.host.nftables import NftablesError, open_nftables
-from carob.network import second_family
+from carob.host.nftables import NftablesError, open_nftables, set_elements
 from carob.network.addresses import AddressBook
 from carob.network.host_ports import HostPorts, render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, interface_prefix, segment_prefix, table_name
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from carob.network.addresses import Lease
     from carob.network.cni import CniPodNetwork
     from carob.network.layout import CniPlaces, NetworkLayout
+    from carob.network.second_family import Before
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 PARTS = ("node", "services", "policy")
@@ -67,7 +67,7 @@ _log = get_logger("network")
 
 
 def render_node_table(
-    layout: NetworkLayout, forward_before: str, leases: Iterable[Lease], forward6_before: str = ""
+    layout: NetworkLayout, forward_before: str, leases: Iterable[Lease], before6: Before | None = None
 ) -> str:
     """The script that makes the node's table anew, with the host ports of `leases`, in one transaction."""
     table = f"inet {table_name(layout.cluster, 'node')}"
@@ -122,8 +122,10 @@ table {table} {{
   }}
 }}
 """
-    if layout.dual:
-        base += second_family.render_node_rules(layout, forward6_before)
+    if before6 is not None:
+        from carob.network.second_family import render_node_rules
+
+        base += render_node_rules(layout, before6)
     return base + render_elements(layout.cluster, "add", leases, layout.address6_of if layout.dual else None)
 
 
@@ -134,7 +136,7 @@ def route_to_rules(layout: NetworkLayout, range_: str, metric: int = 0) -> netli
         network,
         int(length),
         index=LOOPBACK_INDEX,
-        source=layout.inside_address,
+        source=layout.inside_address6 if ":" in range_ else layout.inside_address,
         protocol=ROUTE_PROTOCOL,
         metric=metric,
     )
@@ -154,24 +156,34 @@ class NodeNetwork:
         try:
             # the comment of the table remembers what to restore, so the table comes first
             before = _forward_before(self._nftables) or _read_forward()
-            before6 = self._forward6_before() if self._layout.dual else ""
+            before6 = self._before6() if self._layout.dual else None
             self._nftables.run(render_node_table(self._layout, before, leases, before6))
             self._add_inside_address()
             if _read_forward() != "1":
                 IP_FORWARD.write_text("1")
-            if self._layout.dual:
-                self._node.send(*second_family.node_messages(self._layout))
-                second_family.forward(self._node)
+            if before6 is not None:
+                self._set_up_second(before6)
         except (OSError, NftablesError) as error:
             raise NetworkFailure(f"cannot set up the node's network: {error}") from error
         self._ready = True
 
-    def _forward6_before(self) -> str:
-        """What IPv6 forwarding was before the first dual-stack cluster of this machine came."""
+    def _before6(self) -> Before:
+        """How the settings of IPv6 were before the first dual-stack cluster of this machine came."""
+        from carob.network import second_family
+
         names = _comments(self._nftables)
         clusters = [name.removeprefix("carob-").removesuffix("-node") for name in names]
-        found = [one.forward for one in (second_family.remembered(self._nftables, c) for c in clusters) if one]
-        return min(found, default=second_family.read_forward())
+        found = [one.before for one in (second_family.remembered(self._nftables, c) for c in clusters) if one]
+        return min(found, default=second_family.read_settings(self._node))
+
+    def _set_up_second(self, before: Before) -> None:
+        """The node's part in IPv6."""
+        from carob.network import second_family
+
+        layout = self._layout
+        ranges = filter(None, (layout.service_range6, layout.load_balancer_range6))
+        self._node.send(*second_family.node_messages(layout), *(route_to_rules(layout, text) for text in ranges))
+        second_family.forward(before)
 
     def _add_inside_address(self) -> None:
         pods = self._layout.pod_network
@@ -249,7 +261,7 @@ class Network:
         self.host_ports.restore(leases)
         try:
             # routes to further ranges may be there: the table remembers them until somebody knows better
-            further = further_ranges(self._nftables, self.layout.cluster)
+            further = self._known_ranges()
             self.services.reset(kubernetes_service(self.layout), further)
         except NftablesError as error:
             raise NetworkFailure(f"cannot set up services: {error}") from error
@@ -272,7 +284,7 @@ class Network:
         layout = self.layout
         fixed = {layout.service_range, layout.load_balancer_range, layout.service_range6, layout.load_balancer_range6}
         # the table remembers what the routes are to: it comes first and goes last
-        before = further_ranges(self._nftables, layout.cluster) - fixed
+        before = self._known_ranges() - fixed
         self.services.set_ranges([*further, *before])
         wanted = {str(one) for one in service_networks(layout, further)} - fixed
         try:
@@ -280,11 +292,14 @@ class Network:
                 if is_further(route, before - wanted):
                     self._netlink.send(netlink.delete_route(route))
             for text in wanted - before:
-                lead = second_family.route_to_rules if ":" in text else route_to_rules
-                self._netlink.send(lead(layout, text, FURTHER_METRIC))
+                self._netlink.send(route_to_rules(layout, text, FURTHER_METRIC))
         except OSError as error:
             raise NetworkFailure(f"cannot lead to further services: {error}") from error
         self.services.set_ranges(further)
+
+    def _known_ranges(self) -> set[str]:
+        found = further_ranges(self._nftables, self.layout.cluster)
+        return found | further_ranges(self._nftables, self.layout.cluster, "ranges6") if self.layout.dual else found
 
     def _routes(self) -> Iterator[Route]:
         yield from self._netlink.routes()
@@ -300,17 +315,14 @@ class Network:
         self._nftables.close()
 
 
-def further_ranges(nftables: Nftables, cluster: str) -> set[str]:
-    """All ranges that the table of services knows; none where there is no such table."""
-    table = f"inet {table_name(cluster, 'services')}"
-    found: set[str] = set()
-    for name, length in (("ranges", 32), ("ranges6", 128)):
-        try:
-            ranges = second_family.elements(nftables, table, name)
-        except NftablesError:
-            return found
-        found |= {one if "/" in one else f"{one}/{length}" for one in ranges}
-    return found
+def further_ranges(nftables: Nftables, cluster: str, name: str = "ranges") -> set[str]:
+    """All ranges that the table of services knows (`ranges6`: in IPv6); none where there is no such set."""
+    try:
+        found = set_elements(nftables, f"inet {table_name(cluster, 'services')}", name)
+    except NftablesError:
+        return set()
+    length = 32 if name == "ranges" else 128
+    return {one if "/" in one else f"{one}/{length}" for one in found}
 
 
 def is_further(route: Route, ranges: Iterable[str]) -> bool:
@@ -453,18 +465,20 @@ def _remove_second(
     cluster: str, node: netlink.Netlink, nftables: Nftables, others: Iterable[str], failures: list[str]
 ) -> None:
     """What the cluster has in IPv6; `others`: the node tables of other clusters, which may want to forward."""
+    from carob.network import second_family
+
     mine = second_family.remembered(nftables, cluster)
     if mine is None:
         return
-    ranges = (*mine.ranges, *(one for one in further_ranges(nftables, cluster) if ":" in one))
+    ranges = (*mine.ranges, *further_ranges(nftables, cluster, "ranges6"))
     for route in node.routes(socket.AF_INET6):
         if second_family.leads_to(route, ranges):
             _attempt(node, netlink.delete_route(route), failures)
     for address in mine.addresses:
         _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 128), failures)
     clusters = (name.removeprefix("carob-").removesuffix("-node") for name in others)
-    if mine.forward == "0" and not any(second_family.remembered(nftables, one) for one in clusters):
-        second_family.stop_forwarding()
+    if not any(second_family.remembered(nftables, one) for one in clusters):
+        second_family.restore(mine.before)
 
 
 def _within(route: Route, pods: str, cluster_length: str | None) -> bool:

@@ -1,8 +1,8 @@
 """What a node has besides in a dual-stack cluster: the same in IPv6.
 
 The table `carob-<cluster>-node` gets further sets, rules for host ports and egress, and what is to be taken away again:
-`own6` are the node's addresses on `lo` (its comment says what forwarding was before), `led6` the ranges that routes of
-ours lead to. Neighbours are never asked for: both ends of a Pod's wire know each other for good.
+`own6` are the node's addresses on `lo` (its comment says how the machine's settings were before), `led6` the ranges that
+routes of ours lead to. Neighbours are never asked for: both ends of a Pod's wire know each other for good.
 
 May touch: netlink, /proc/sys/net/ipv6, of the namespace of the thread that calls.
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from carob.host import netlink
-from carob.host.nftables import NftablesError
+from carob.host.nftables import NftablesError, set_elements
 from carob.network.layout import ROUTE_PROTOCOL, table_name
 
 if TYPE_CHECKING:
@@ -30,18 +31,27 @@ SETTINGS = Path("/proc/sys/net/ipv6/conf")
 LOOPBACK_INDEX = 1
 FROM_ROUTERS = 9
 """Marks routes that routers told of. Source: linux/rtnetlink.h RTPROT_RA."""
-_COMMENT = re.compile(r"forward=(?P<forward>[01])")
+MOST_LISTENING = 6
+"""So many names of interfaces there is room for in a set's comment."""
+_COMMENT = re.compile(r"forward=(?P<forward>[01]) listening=(?P<listening>[^\s\"]*)")
+
+
+class Before(NamedTuple):
+    """How the machine's settings were: forwarding (`0`, `1`), and the interfaces that listened to routers."""
+
+    forward: str = "1"
+    listening: tuple[str, ...] = ()
 
 
 class Remembered(NamedTuple):
-    """What is to be taken away: addresses on `lo`, routes to ranges (CIDR), and forwarding as it was (`0`, `1`)."""
+    """What is to be taken away: addresses on `lo`, routes to ranges (CIDR), and settings that were others before."""
 
     addresses: tuple[str, ...]
     ranges: tuple[str, ...]
-    forward: str
+    before: Before
 
 
-def render_node_rules(layout: NetworkLayout, forward_before: str) -> str:
+def render_node_rules(layout: NetworkLayout, before: Before) -> str:
     """What the node's table has besides."""
     table = f"inet {table_name(layout.cluster, 'node')}"
     itself = ", ".join(f"{one} . {one}" for one in map(layout.address6_of, map(str, layout.pod_network.hosts())))
@@ -52,7 +62,7 @@ def render_node_rules(layout: NetworkLayout, forward_before: str) -> str:
 table {table} {{
   set own6 {{
     type ipv6_addr
-    comment "forward={forward_before}"
+    comment "forward={before.forward} listening={",".join(before.listening)}"
     elements = {{ {own} }}
   }}
   set led6 {{
@@ -89,49 +99,44 @@ table {table} {{
 
 
 def node_messages(layout: NetworkLayout) -> Iterator[netlink.Message]:
-    """The node's addresses among Pods and Services, and the routes that let its own packets meet the rules."""
+    """The node's addresses among Pods and Services, and where the Pods are that do not exist."""
     for address in filter(None, (layout.inside_address6, layout.dns_address6)):
         yield netlink.replace_address(LOOPBACK_INDEX, address, 128)
-    for text in filter(None, (layout.service_range6, layout.load_balancer_range6)):
-        yield route_to_rules(layout, text)
     network, _, length = layout.pod_range6.partition("/")
     yield netlink.replace_route(network, int(length), protocol=ROUTE_PROTOCOL, unreachable=True)
 
 
-def route_to_rules(layout: NetworkLayout, range_: str, metric: int = 0) -> netlink.Message:
-    """As for IPv4 in `network/node.py`."""
-    network, _, length = range_.partition("/")
-    return netlink.replace_route(
-        network,
-        int(length),
-        index=LOOPBACK_INDEX,
-        source=layout.inside_address6,
-        protocol=ROUTE_PROTOCOL,
-        metric=metric,
-    )
-
-
-def read_forward() -> str:
-    """Whether the machine passes IPv6 packets on: `0` or `1`."""
-    return (SETTINGS / "all/forwarding").read_text().strip()
-
-
-def forward(node: netlink.Netlink) -> None:
-    """Let the machine pass packets on, and go on listening to the routers that it has its own routes from."""
-    if read_forward() != "0":
-        return
+def read_settings(node: netlink.Netlink) -> Before:
+    """How they are now."""
+    if (SETTINGS / "all/forwarding").read_text().strip() != "0":
+        return Before()
     told = {route.index for route in node.routes(socket.AF_INET6) if route.protocol == FROM_ROUTERS}
-    for link in node.links():
-        accepts = SETTINGS / link.name / "accept_ra"
+    names = [link.name for link in node.links() if link.index in told]
+    listening = [name for name in names if (SETTINGS / name / "accept_ra").read_text().strip() == "1"]
+    return Before("0", tuple(listening[:MOST_LISTENING]))
+
+
+def forward(before: Before) -> None:
+    """Let the machine pass packets on, and go on listening to the routers that it has its own routes from."""
+    for name in before.listening:
         # who forwards listens to routers no more, unless this says 2
-        if link.index in told and accepts.read_text().strip() == "1":
-            accepts.write_text("2")
-    (SETTINGS / "all/forwarding").write_text("1")
+        _set(name, "accept_ra", "2")
+    if before.forward == "0":
+        _set("all", "forwarding", "1")
 
 
-def stop_forwarding() -> None:
+def restore(before: Before) -> None:
     """As it was before us."""
-    (SETTINGS / "all/forwarding").write_text("0")
+    if before.forward == "0":
+        _set("all", "forwarding", "0")
+    for name in before.listening:
+        _set(name, "accept_ra", "1")
+
+
+def _set(name: str, setting: str, value: str) -> None:
+    # an interface may have gone
+    with suppress(FileNotFoundError):
+        (SETTINGS / name / setting).write_text(value)
 
 
 def remembered(nftables: Nftables, cluster: str) -> Remembered | None:
@@ -140,19 +145,12 @@ def remembered(nftables: Nftables, cluster: str) -> Remembered | None:
     try:
         # only the text has comments of sets: libnftables-json(5) leaves them out
         match = _COMMENT.search(nftables.text(f"list set {table} own6"))
-        own = elements(nftables, table, "own6")
-        led = elements(nftables, table, "led6")
+        own = set_elements(nftables, table, "own6")
+        led = set_elements(nftables, table, "led6")
     except NftablesError:
         return None
-    return Remembered(tuple(sorted(own)), tuple(sorted(led)), match["forward"] if match else "1")
-
-
-def elements(nftables: Nftables, table: str, name: str) -> set[str]:
-    """The addresses, and ranges as CIDR texts, of a set. Raises: NftablesError when there is none."""
-    found = nftables.query(f"list set {table} {name}")
-    listed = [one for entry in found for one in entry.get("set", {}).get("elem", ())]
-    prefixes = [one["prefix"] for one in listed if isinstance(one, dict) and "prefix" in one]
-    return {f"{one['addr']}/{one['len']}" for one in prefixes} | {one for one in listed if isinstance(one, str)}
+    before = Before(match["forward"], tuple(filter(None, match["listening"].split(",")))) if match else Before()
+    return Remembered(tuple(sorted(own)), tuple(sorted(led)), before)
 
 
 def leads_to(route: Route, ranges: tuple[str, ...]) -> bool:

@@ -51,6 +51,17 @@ def test_the_node_as_it_is_registered() -> None:
     assert node.spec.pod_cidrs == ["10.42.1.0/24"]
 
 
+def test_a_node_with_two_families_replaces_its_addresses() -> None:
+    dual = replace(OPTIONS, node_ip="10.42.0.1", node_ip6="fd00:42::1", pod_cidr6="fd00:42::/64")
+    assert node_status.node_object(dual, MACHINE).spec.pod_cidrs == ["10.42.1.0/24", "fd00:42::/64"]
+    found = [(one.type, one.address) for one in node_status.addresses(dual)]
+    assert found == [("InternalIP", "10.42.0.1"), ("InternalIP", "fd00:42::1"), ("Hostname", "n1")]
+    tree = {"addresses": [{"type": kind, "address": address} for kind, address in found]}
+    assert node_status.replacing_addresses(tree)["addresses"] == [*tree["addresses"], {"$patch": "replace"}]
+    one = {"addresses": tree["addresses"][1:]}
+    assert node_status.replacing_addresses(one) == one
+
+
 def test_what_pods_may_ask_for() -> None:
     assert node_status.capacity(OPTIONS, MACHINE, usage()) == {
         "cpu": "4",

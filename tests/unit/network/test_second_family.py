@@ -15,7 +15,7 @@ from carob.network.host_ports import render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkLayout
 from carob.network.node import render_node_table
 from carob.network.policy import render_base as render_policies
-from carob.network.second_family import leads_to
+from carob.network.second_family import Before, leads_to
 from carob.network.service_rules import (
     ANY_NODE6,
     Backends,
@@ -41,7 +41,8 @@ DUAL = replace(
 
 
 def tables(layout: NetworkLayout) -> list[str]:
-    return [render_node_table(layout, "0", [], "0"), render_base(layout, ["10.90.0.0/24"]), render_policies(layout)]
+    before = Before("0", ("eth0", "eth1")) if layout.dual else None
+    return [render_node_table(layout, "0", [], before), render_base(layout, ["10.90.0.0/24"]), render_policies(layout)]
 
 
 def test_a_cluster_of_one_family_has_no_word_of_the_other_and_a_dual_one_has_its_text_unchanged() -> None:
