@@ -67,7 +67,10 @@ class Informer(Generic[T]):
         field_selector: str = "",
         name: str = "",
         randomness: Randomness | None = None,
+        longest_delay_seconds: float = LONGEST_DELAY_SECONDS,
     ) -> None:
+        self._longest_delay_seconds = longest_delay_seconds
+        """At most so long, times the jitter, it waits before it tries again to reach a server that does not answer."""
         self._client = client
         self._kind = kind
         self._clock = clock
@@ -81,6 +84,9 @@ class Informer(Generic[T]):
         self._indexes: dict[str, _Index[T]] = {}
         self._version = ""
         self._synced = asyncio.Event()
+        self._failing = False
+        self._hurried = asyncio.Event()
+        self._returned: Callable[[], None] = _nothing
 
     @property
     def name(self) -> str:
@@ -116,6 +122,14 @@ class Informer(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def on_return(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when a server that did not answer answers again."""
+        self._returned = callback
+
+    def hurry(self) -> None:
+        """Try again now: somebody knows that the server answers again."""
+        self._hurried.set()
+
     def subscribe(self, handler: Handler[T]) -> None:
         """Call `handler(key, old, new)` for every object there is (old None) and for every change from now on.
 
@@ -147,8 +161,8 @@ class Informer(Generic[T]):
                 delay = FIRST_DELAY_SECONDS
             if worked and lasted >= SHORT_WATCH_SECONDS:
                 continue
-            await self._clock.sleep(delay * self._jitter())
-            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+            await self._pause(delay * self._jitter())
+            delay = min(delay * 2, self._longest_delay_seconds)
 
     async def _attempt(self) -> bool:
         """List if need be and watch until the watch ends; False if that was a failure."""
@@ -164,10 +178,24 @@ class Informer(Generic[T]):
             _log.error("%s: listing again: the server sent what is no %s: %s", self._name, self._kind.__name__, error)
             self._version = ""
         except OSError as error:
+            self._failing = True
             _log.info("%s: connecting again: %s", self._name, str(error) or type(error).__name__)
         else:
             return True
         return False
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurried.clear()
+        loop = asyncio.get_running_loop()
+        waits: set[asyncio.Task[Any]] = {
+            loop.create_task(self._clock.sleep(seconds), name=f"{self._name} waits"),
+            loop.create_task(self._hurried.wait(), name=f"{self._name} may hurry"),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _jitter(self) -> float:
         """Between 1 and 2, so that many clients do not come back in step."""
@@ -209,6 +237,9 @@ class Informer(Generic[T]):
             timeout_seconds=int(WATCH_SECONDS * self._jitter()),
         )
         async with watch:
+            if self._failing:
+                self._failing = False
+                self._returned()
             async for event in watch:
                 obj = event.object
                 if isinstance(obj, ApiError):
@@ -251,6 +282,10 @@ class Informer(Generic[T]):
                 handler(key, old, new)
             except Exception:  # noqa: BLE001 - one subscriber's bug must not stop the copy that others rely on
                 _log.exception("%s: a handler failed on %s", self._name, key)
+
+
+def _nothing() -> None:
+    """Stands in for a callback."""
 
 
 class _Index(Generic[T]):

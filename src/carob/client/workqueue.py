@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _log = get_logger("workqueue")
 
 FIRST_DELAY_SECONDS = 0.005
+# who asks for the same moment again, reckoned anew, needs no new timer
+SAME_TIME_SECONDS = 0.001
 # Differs: upstream lets a failing key wait up to 1000 s; a small cluster is watched by somebody who waits.
 LONGEST_DELAY_SECONDS = 60.0
 
@@ -67,7 +69,7 @@ class WorkQueue:
         due = self._clock.monotonic() + seconds
         earlier = self._delayed.get(key)
         if earlier is not None:
-            if earlier[0] <= due:
+            if earlier[0] <= due + SAME_TIME_SECONDS:
                 return
             earlier[1].cancel()
         task = asyncio.get_running_loop().create_task(self._add_later(key, seconds), name=f"later {key}")

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 _log = get_logger("kubelet")
 WORKERS = 8
 MIN_STARTS_AT_ONCE = 4
+# a server that was away finds its node at work within a second of its return: twice this, with the jitter
+LONGEST_SILENCE_SECONDS = 0.5
 
 
 class Kubelet:
@@ -92,7 +94,12 @@ class Kubelet:
         self._records: dict[str, PodRecord] = {}
         self._recorder = EventRecorder(client, "kubelet", clock, randomness, host=options.node_name)
         self._pods = Informer(
-            client, core_v1.Pod, clock, field_selector=f"spec.nodeName={options.node_name}", name="pods of this node"
+            client,
+            core_v1.Pod,
+            clock,
+            field_selector=f"spec.nodeName={options.node_name}",
+            name="pods of this node",
+            longest_delay_seconds=LONGEST_SILENCE_SECONDS,
         )
         self.services = Informer(client, core_v1.Service, clock, name="services")
         self.node = NodeManager(client, runtime, options, clock, self._recorder)
@@ -100,6 +107,7 @@ class Kubelet:
         self._objects = ReferencedObjects(client, clock, self._content_changed)
         self._statuses = StatusManager(client, clock)
         self._statuses.on_gone(self._gone)
+        self.node.on_clock_set(self._clock_set)
         self._tools = self._make_tools(client, mounts)
         self._worker = PodWorker(self._tools, self._statuses, self._queue, self._records)
         self._static = StaticSource(options.static_folder, options.node_name, clock, self._static_changed)
@@ -180,6 +188,7 @@ class Kubelet:
                         await self._begin_files(group)
                     group.spawn(self._mirrors.run(), "mirror pods")
                 self._pods.subscribe(self._pod_changed)
+                self._pods.on_return(self._api_returned)
                 self._known = True
                 await self._find_orphans()
                 _log.info("ready %s", pairs(node=self._options.node_name, pods=len(self._records)))
@@ -225,9 +234,11 @@ class Kubelet:
 
     async def _find_orphans(self) -> None:
         """What the runtime or the disk has and the API does not: it ends."""
-        known = {pod.metadata.uid for pod in self._pods.items() if not is_mirror(pod)} | self._static.pods.keys()
         logs = pods_with_logs(await asyncio.to_thread(_folders, self._options.log_root))
-        for uid in {*await self._tools.volumes.pods_on_disk(), *self._tools.devices.pods(), *logs}:
+        left = {*await self._tools.volumes.pods_on_disk(), *self._tools.devices.pods(), *logs}
+        # not before what had to be waited for: a Pod that came meanwhile is known, too
+        known = {pod.metadata.uid for pod in self._pods.items() if not is_mirror(pod)} | self._static.pods.keys()
+        for uid in left:
             if uid not in self._records:
                 self._records[uid] = orphan(uid, logs)
         for record in self._records.values():
@@ -334,6 +345,22 @@ class Kubelet:
             record.failed = (refusal.reason, refusal.message)
             text = refusal.message.removeprefix("Pod was rejected: ")
             PodEvents(self._recorder, pod).warning(refusal.reason, text)
+
+    def _clock_set(self) -> None:
+        """Tokens may have ended by the new time."""
+        for record in self._records.values():
+            if record.prepared is not None and record.prepared.renew_at:
+                self._queue.add(record.uid)
+
+    def _api_returned(self) -> None:
+        """The API answers again: what waited for it need not wait for its turn."""
+        for waiting in (self.services, self._objects, self.node):
+            waiting.hurry()
+        now = self._clock.monotonic()
+        for record in self._records.values():
+            if record.volume_failure is not None:
+                record.volume_failure.retry_at = now
+                self._queue.add(record.uid)
 
     def _gone(self, uid: str) -> None:
         record = self._records.get(uid)

@@ -38,6 +38,7 @@ _log = get_logger("kubelet.node")
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 7.0
+CLOCK_SET_SECONDS = 5.0
 LONGEST_KEEP_RETRY_SECONDS = 1.0
 
 
@@ -58,6 +59,8 @@ class NodeManager:
         self._client = client
         self._runtime = runtime
         self._runtime_said = _RuntimeSaid()
+        self._clock_ahead = clock.now() - clock.monotonic()
+        self._clock_set: Callable[[], None] = lambda: None
         self._options = options
         self._clock = clock
         self._recorder = recorder
@@ -143,7 +146,14 @@ class NodeManager:
             patch_type="strategic",
         )
 
+    def _look_at_the_clock(self) -> None:
+        ahead = self._clock.now() - self._clock.monotonic()
+        if abs(ahead - self._clock_ahead) > CLOCK_SET_SECONDS:
+            self._clock_ahead = ahead
+            self._clock_set()
+
     async def _tell_status(self) -> None:
+        self._look_at_the_clock()
         await self.refresh()
         node = self.node
         if node is None:
@@ -240,6 +250,14 @@ class NodeManager:
         if new is not None and new.spec.unschedulable != before:
             reason = "NodeNotSchedulable" if new.spec.unschedulable else "NodeSchedulable"
             self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
+
+    def on_clock_set(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when somebody has set the machine's wall clock."""
+        self._clock_set = callback
+
+    def hurry(self) -> None:
+        """The server answers again."""
+        self._informer.hurry()
 
     def enforced(self) -> None:
         """All Pods together are held to what the node has for them."""

@@ -75,6 +75,11 @@ class ReferencedObjects:
             await watched.informer.wait_synced()
         return watched.informer
 
+    def hurry(self) -> None:
+        """The server answers again."""
+        for watched in self._watched.values():
+            watched.informer.hurry()
+
     def release(self, user: str, keep: Iterable[Key] = ()) -> None:
         """The Pod no longer uses anything but `keep`."""
         kept = set(keep)

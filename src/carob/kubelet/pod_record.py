@@ -93,7 +93,6 @@ class PodRecord(Struct):
     superseded: set[str] = field(default_factory=set)
     """Ids of containers that have ended before the whole Pod began anew."""
     released: Work = Work.NONE
-    wake_at: float | None = None
 
     @property
     def deleting(self) -> bool:

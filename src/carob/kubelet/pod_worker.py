@@ -284,8 +284,8 @@ class PodWorker:
             if wait <= 0:
                 record.stale_volumes = True
                 self._queue.add(record.uid)
-            elif record.wake_at != record.prepared.renew_at:
-                record.wake_at = record.prepared.renew_at
+            else:
+                # each time: an earlier look has taken the place of this one, and the wall clock may have been set
                 self._queue.add_after(record.uid, wait)
 
 
