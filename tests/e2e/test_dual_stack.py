@@ -21,20 +21,17 @@ pytestmark = [
     pytest.mark.skipif(not NO_IPV6.exists() or NO_IPV6.read_text().strip() != "0", reason="needs IPv6"),
 ]
 
-NODE_PORT, HOST_PORT = 30786, 18086
+HOST_PORT = 18086
+"""In the network namespace of a node that lives apart, where nobody else has ports."""
 
 
 @pytest.fixture(scope="module")
 def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     before, number = look(), os.getpid() % 10000
     # ranges that no other cluster of the machine has
-    ranges = (
-        f"10.{150 + number % 50}.0.0/16",
-        f"fd00:{number}:1::/56",
-        f"10.{200 + number % 50}.0.0/16",
-        f"fd00:{number}:2::/108",
-    )
-    flags = ("--cluster-cidr", ",".join(ranges[:2]), "--service-cidr", ",".join(ranges[2:]))
+    pods = f"172.{16 + number % 8}.0.0/16,fd00:{number}:1::/56"
+    services = f"172.{24 + number % 8}.0.0/16,fd00:{number}:2::/108"
+    flags = ("--cluster-cidr", pods, "--service-cidr", services)
     cluster = start(f"dual-{number}", tmp_path_factory.mktemp("dual"), "--nodes", "2", *flags)
     try:
         furnish(cluster)
@@ -52,7 +49,7 @@ def furnish(cluster: Cluster) -> None:
         port = {"containerPort": 8080} | ({"hostPort": HOST_PORT} if name == "two" else {})
         container = {"name": "web", "image": WEB_IMAGE, "ports": [port]}
         create(cluster, "Pod", name, {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]})
-    ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": NODE_PORT}]
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
     both = {"selector": {"app": "web"}, "ipFamilyPolicy": "RequireDualStack"}
     create(cluster, "Service", "web", both | {"type": "LoadBalancer", "ports": ports})
     create(cluster, "Service", "head", both | {"clusterIP": "None", "ports": [{"name": "http", "port": 8080}]})
@@ -122,11 +119,12 @@ def test_pods_services_and_ports_of_nodes_answer_in_both_families(dual: Cluster)
     assert families(balanced()) == [4, 6]
     targets = [(address, 8080) for pod in ("one", "two") for address in addresses_of(dual, pod)]
     targets += [(address, 80) for address in (*service["spec"]["clusterIPs"], *balanced())]
+    node_port = service["spec"]["ports"][0]["nodePort"]
     for node in ("node-0", "node-1"):
         inner = [
             one["address"] for one in get(dual, "node", node)["status"]["addresses"] if one["type"] == "InternalIP"
         ]
-        targets += [(address, NODE_PORT) for address in inner]
+        targets += [(address, node_port) for address in inner]
         targets += [(address, HOST_PORT) for address in inner if node == "node-1"]
     for pod in ("one", "two"):
         for address, port in targets:
@@ -184,6 +182,21 @@ def test_a_service_of_the_second_family_alone(dual: Cluster) -> None:
     assert "Hello" in page
     endpoints = get(dual, "endpoints", "six")["subsets"][0]["addresses"]
     assert {one["ip"] for one in endpoints} == {addresses_of(dual, pod)[1] for pod in ("one", "two")}
+
+
+def test_pods_in_the_node_s_network_stand_behind_services_in_both_families(dual: Cluster) -> None:
+    container = {"name": "web", "image": WEB_IMAGE}
+    spec = {"nodeName": "node-1", "hostNetwork": True, "terminationGracePeriodSeconds": 0, "containers": [container]}
+    create(dual, "Pod", "host", spec)
+    ports = [{"port": 80, "targetPort": 8080}]
+    create(dual, "Service", "host", {"selector": {"name": "host"}, "ipFamilyPolicy": "PreferDualStack", "ports": ports})
+    dual.wait_ready("host")
+    own = [one["address"] for one in get(dual, "node", "node-1")["status"]["addresses"] if one["type"] == "InternalIP"]
+    assert addresses_of(dual, "host") == own
+    for address in get(dual, "service", "host")["spec"]["clusterIPs"]:
+        for pod in ("one", "two"):
+            until(dual, f"{pod} reaches {address}", lambda to=address, pod=pod: fetches(dual, pod, to, 80))  # type: ignore[misc]
+    dual.carob("delete", "pod,service", "host").check()
 
 
 def test_a_service_gives_its_second_address_back(dual: Cluster) -> None:

@@ -21,9 +21,9 @@ from carob.host.nftables import NftablesError, set_elements
 from carob.network.layout import ROUTE_PROTOCOL, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from carob.host.netlink_answers import Route
+    from carob.host.netlink_answers import Link, Route
     from carob.host.nftables import Nftables
     from carob.network.layout import NetworkLayout
 
@@ -111,13 +111,19 @@ def read_settings(node: netlink.Netlink) -> Before:
     if (SETTINGS / "all/forwarding").read_text().strip() != "0":
         return Before()
     told = {route.index for route in node.routes(socket.AF_INET6) if route.protocol == FROM_ROUTERS}
-    names = [link.name for link in node.links() if link.index in told]
+    names = who_may_hear(node.links(), told)
     listening = [name for name in names if (SETTINGS / name / "accept_ra").read_text().strip() == "1"]
     return Before("0", tuple(listening[:MOST_LISTENING]))
 
 
+def who_may_hear(links: Iterable[Link], told: Collection[int]) -> list[str]:
+    """Interfaces that routers have told routes of (`told`, by index), then the machine's own, which they may tell of."""
+    outer = [link for link in links if link.index != LOOPBACK_INDEX and (link.index in told or not link.kind)]
+    return [link.name for link in sorted(outer, key=lambda link: link.index not in told)]
+
+
 def forward(before: Before) -> None:
-    """Let the machine pass packets on, and go on listening to the routers that it has its own routes from."""
+    """Let the machine pass packets on, and go on listening to the routers around it."""
     for name in before.listening:
         # who forwards listens to routers no more, unless this says 2
         _set(name, "accept_ra", "2")

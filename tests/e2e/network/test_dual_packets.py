@@ -239,22 +239,24 @@ def test_clients_outside_reach_node_ports_and_external_addresses(world: DualWorl
         world.outside.fetch(EXTERNAL.address, 80, timeout=0.3)
 
 
-def test_datagrams_go_on_to_who_is_left(world: DualWorld) -> None:
+@pytest.mark.parametrize("on_node", [False, True])
+def test_datagrams_go_on_to_who_is_left(world: DualWorld, on_node: bool) -> None:
     _, endpoints = world.servers_of(2)
     here, there = (Endpoint(one.address, 5353) for one in endpoints)
-    client, _ = world.pod(Request("client"))
-    world.apply({UDP: Backends((here,))})
+    port = ServicePort(ANY_NODE6, "udp", 30053) if on_node else UDP
+    caller = world.outside if on_node else world.pod(Request("client"))[0]
+    world.apply({port: Backends((here,))})
 
     def open_socket() -> socket.socket:
         made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         made.settimeout(5)
-        made.connect((UDP.address, 53))
+        made.connect((NODE_OUTER if on_node else port.address, port.port))
         return made
 
-    with client.call(open_socket) as asking:
+    with caller.call(open_socket) as asking:
         asking.send(b"hello")
         assert asking.recv(100).startswith(b"pod0")
-        world.apply({UDP: Backends((there,))})
+        world.apply({port: Backends((there,))})
         asking.send(b"hello")
         assert asking.recv(100).startswith(b"pod1")
 

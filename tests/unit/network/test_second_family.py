@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from carob.host.netlink_answers import Route
+from carob.host.netlink_answers import Link, Route
 from carob.network.addresses import HostPort, Lease
 from carob.network.host_ports import render_elements
 from carob.network.layout import ROUTE_PROTOCOL, NetworkLayout
 from carob.network.node import render_node_table
 from carob.network.policy import render_base as render_policies
-from carob.network.second_family import Before, leads_to
+from carob.network.second_family import Before, leads_to, who_may_hear
 from carob.network.service_rules import (
     ANY_NODE6,
     Backends,
@@ -143,3 +143,15 @@ def test_only_our_routes_into_our_ranges_are_ours() -> None:
     assert not leads_to(replace(ours, protocol=4), ranges)
     assert not leads_to(replace(ours, destination="fd00:43::"), ranges)
     assert not leads_to(Route("::", 0, 3, "fe80::1", protocol=ROUTE_PROTOCOL), ("::/0",))
+
+
+def test_a_machine_goes_on_listening_where_routers_are_or_may_be() -> None:
+    links = [
+        Link(1, "lo", True),
+        Link(2, "eth0", True),
+        Link(3, "veth1", True, kind="veth"),
+        Link(4, "wlan0", True),
+        Link(5, "bond0", True, kind="bond"),
+    ]
+    assert who_may_hear(links, {5}) == ["bond0", "eth0", "wlan0"]
+    assert who_may_hear(links[:1], set()) == []
