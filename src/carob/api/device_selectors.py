@@ -1,11 +1,8 @@
 """Expressions (CEL) by which claims and classes choose devices.
 
-Pure. The expressions are checked and run by cel-expr-python, imported with the first of them; what is ours is what
-upstream adds to the language: the variable `device`, quantities and semantic versions. Values of these two are maps,
-because the library knows no foreign values, of types that nothing else has, so that the check tells them apart.
-Source: `k8s.io/dynamic-resource-allocation/cel/compile.go`, `k8s.io/apiserver/pkg/cel/library/{quantity,semverlib}.go`.
-Differs: the libraries for lists, regular expressions, URLs, addresses and formats are missing; the bound is 10,000 steps
-of comprehensions instead of a cost (docs/known-limits.md).
+Pure. The language is that of `carob.api.cel`; here is the variable `device`.
+Source: `k8s.io/dynamic-resource-allocation/cel/compile.go`.
+Differs: the bound is 10,000 steps of comprehensions instead of a cost (docs/known-limits.md).
 """
 
 from __future__ import annotations
@@ -14,7 +11,8 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from carob.api import quantity
+from carob.api.cel import environment
+from carob.api.cel.values import to_quantity, to_semver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +25,7 @@ _FIELDS = "driver|attributes|capacity|allowMultipleAllocations"
 # `device` as a value of its own, or asked whether it has something: then it must be a map, and less is checked
 _WHOLE = re.compile(rf"\bdevice\b(?!\s*\.\s*(?:{_FIELDS})\b)|\bhas\s*\(\s*device\s*\.\s*(?:{_FIELDS})\s*\)")
 _LOOKED_UP = re.compile(r"""\[\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\]""")
-_STATUS = re.compile(r"^[A-Z_]+: (.*?)(?:\s*\[[A-Z_]+\])?$", re.DOTALL)
 _NO_KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
-)
-_NANO = 10**9
-
-Quantity = dict[int, str]
-Semver = dict[bool, str]
 
 
 class SelectorError(ValueError):
@@ -105,7 +95,7 @@ def selector(expression: str) -> Selector:
 
 
 def _words(error: object) -> str:
-    text = _STATUS.sub(r"\1", str(error))
+    text = environment.words(error)
     found = _NO_KEY.search(text)
     if found is not None:
         return f"no such key: {found.group(1)}"
@@ -124,137 +114,18 @@ def _value(attribute: resource_v1.DeviceAttribute) -> Any:
     raise SelectorError("unsupported attribute value")
 
 
-# what upstream adds to the language
-
-
-def to_quantity(text: str) -> Quantity:
-    """Its value in billionths; equal quantities are equal maps. Raises: ValueError."""
-    return {0: str(quantity.nano(text))}
-
-
-def _nano(value: Quantity) -> int:
-    return int(value[0])
-
-
-def to_semver(text: str) -> Semver:
-    """Without its build, which does not count. Raises: ValueError."""
-    found = _SEMVER.fullmatch(text)
-    if found is None:
-        raise ValueError(f"invalid semantic version: {text}")
-    major, minor, patch, before = found.groups()
-    return {True: f"{major}.{minor}.{patch}" + (f"-{before}" if before else "")}
-
-
-def _lenient_semver(text: str, normalize: bool) -> Semver:
-    if normalize:
-        text = text.strip().removeprefix("v")
-        core, rest = re.match(r"([\d.]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-        numbers = [str(int(part)) if part else part for part in core.split(".")]
-        text = ".".join((*numbers, *["0"] * (3 - len(numbers)))) + rest
-    return to_semver(text)
-
-
-def _precedence(text: str) -> tuple[Any, ...]:
-    core, _, before = text.partition("-")
-    numbers = tuple(int(part) for part in core.split("."))
-    # a release comes after its pre-releases; of these numbers come before words
-    parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in before.split(".")) if before else ()
-    return (numbers, not before, parts)
-
-
-def _compare(one: Any, other: Any) -> int:
-    """Of two quantities, or of two versions: the library tells both by their kind alone, and both are maps."""
-    if 0 in one and 0 in other:
-        left: Any = _nano(one)
-        right: Any = _nano(other)
-    elif True in one and True in other:
-        left, right = _precedence(one[True]), _precedence(other[True])
-    else:
-        raise ValueError("no such overload")
-    return int(left > right) - int(left < right)
-
-
-def _is(convert: Any) -> Any:
-    def check(*arguments: Any) -> bool:
-        try:
-            convert(*arguments)
-        except ValueError:
-            return False
-        return True
-
-    return check
-
-
-def _as_integer(value: Quantity) -> int:
-    whole, rest = divmod(_nano(value), _NANO)
-    if rest or not -(2**63) <= whole < 2**63:
-        raise ValueError("cannot convert value to integer")
-    return whole
-
-
-def _number_of(position: int) -> Any:
-    return lambda value: int(value[True].partition("-")[0].split(".")[position])
-
-
 @cache
 def _environment(whole: bool) -> Any:
     """`whole`: `device` is one value; else each of its fields is a variable, and the check knows their types."""
-    from cel_expr_python import cel  # type: ignore[import-untyped]
-    from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings  # type: ignore[import-untyped]
+    from carob.api.cel.declaring import QUANTITY
+    from carob.api.cel.declaring import Kind as kind
 
-    kind = cel.Type
-    amount, version = kind.Map(kind.INT, kind.STRING), kind.Map(kind.BOOL, kind.STRING)
     domains = kind.Map(kind.STRING, kind.Map(kind.STRING, kind.DYN))
     fields = {
         "driver": kind.STRING,
         "attributes": domains,
-        "capacity": kind.Map(kind.STRING, kind.Map(kind.STRING, amount)),
+        "capacity": kind.Map(kind.STRING, kind.Map(kind.STRING, QUANTITY)),
         "allowMultipleAllocations": kind.BOOL,
     }
     variables = {"device": kind.Map(kind.STRING, kind.DYN)} if whole else {f"device.{k}": v for k, v in fields.items()}
-
-    def function(name: str, *overloads: tuple[Any, list[Any], Any], member: bool = True) -> Any:
-        made = []
-        for i, (answer, parameters, run) in enumerate(overloads):
-            more = {} if run is None else {"impl": run}
-            made.append(cel.Overload(f"carob_{name}_{i}", answer, parameters, member, **more))
-        return cel.FunctionDecl(name, made)
-
-    def compared(name: str, answer: Any, run: Any) -> Any:
-        # one implementation serves both, for their kinds are one at run time
-        return function(name, (answer, [amount, amount], run), (answer, [version, version], None))
-
-    text = kind.STRING
-    functions = [
-        function("quantity", (amount, [text], to_quantity), member=False),
-        function("isQuantity", (kind.BOOL, [text], _is(to_quantity)), member=False),
-        function("sign", (kind.INT, [amount], lambda v: (_nano(v) > 0) - (_nano(v) < 0))),
-        function("isInteger", (kind.BOOL, [amount], _is(_as_integer))),
-        function("asInteger", (kind.INT, [amount], _as_integer)),
-        function("asApproximateFloat", (kind.DOUBLE, [amount], lambda v: _nano(v) / _NANO)),
-        function(
-            "add",
-            (amount, [amount, amount], lambda a, b: {0: str(_nano(a) + _nano(b))}),
-            (amount, [amount, kind.INT], lambda a, b: {0: str(_nano(a) + b * _NANO)}),
-        ),
-        function(
-            "sub",
-            (amount, [amount, amount], lambda a, b: {0: str(_nano(a) - _nano(b))}),
-            (amount, [amount, kind.INT], lambda a, b: {0: str(_nano(a) - b * _NANO)}),
-        ),
-        function("semver", (version, [text], to_semver), (version, [text, kind.BOOL], _lenient_semver), member=False),
-        function(
-            "isSemver",
-            (kind.BOOL, [text], _is(to_semver)),
-            (kind.BOOL, [text, kind.BOOL], _is(_lenient_semver)),
-            member=False,
-        ),
-        function("major", (kind.INT, [version], _number_of(0))),
-        function("minor", (kind.INT, [version], _number_of(1))),
-        function("patch", (kind.INT, [version], _number_of(2))),
-        compared("compareTo", kind.INT, _compare),
-        compared("isGreaterThan", kind.BOOL, lambda a, b: _compare(a, b) > 0),
-        compared("isLessThan", kind.BOOL, lambda a, b: _compare(a, b) < 0),
-    ]
-    extensions = [ext_optional.ExtOptional(), ext_bindings.ExtBindings(), ext_strings.ExtStrings()]
-    return cel.NewEnv(variables=variables, extensions=extensions, functions=functions)
+    return environment.environment(variables)

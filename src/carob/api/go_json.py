@@ -68,12 +68,19 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def in_machine_words(number: int) -> int | float | str:
+    """What 64 bits do not hold is a float, as Go's decoder makes it; what no float holds either stays what was written."""
+    if -(2**63) <= number < 2**63:
+        return number
+    return float(number) if abs(number) < 10**300 else str(number)
+
+
 def plain(value: Any) -> Any:
     """The value with dicts and Python numbers; the last of duplicate keys wins."""
     if isinstance(value, Pairs):
         return {k: plain(v) for k, v in value}
     if isinstance(value, Number):
-        return float(value) if any(c in value for c in ".eE") else int(value[:4000])
+        return float(value) if any(c in value for c in ".eE") else in_machine_words(int(value[:4000]))
     return [plain(v) for v in value] if isinstance(value, list) else value
 
 

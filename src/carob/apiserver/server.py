@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
     from carob.api.user import UserInfo
     from carob.apiserver.audit.auditor import Auditor
+    from carob.apiserver.authn.jwt_issuers import AuthenticationRules
     from carob.apiserver.authn.oidc import OidcTokens
     from carob.apiserver.bootstrap.server_endpoints import ServerEndpoints
     from carob.apiserver.dispatch import Answer, Answerer
@@ -154,12 +155,23 @@ class ApiServer:
 
     def _make_authenticator(self, reader: Reader) -> Authenticator:
         options, rules = self.options, self.options.authentication
-        if rules.issuers:
-            from carob.apiserver.authn.issuer_keys import SocketFetcher
-            from carob.apiserver.authn.oidc import OidcTokens
-
-            self._oidc = OidcTokens(rules.issuers, (options.issuer,), SocketFetcher(), self._clock)
+        self._oidc = self._make_oidc(rules)
         return Authenticator(reader, self._clock, self._tokens, options.static_tokens, rules, self._oidc)
+
+    def _make_oidc(self, rules: AuthenticationRules) -> OidcTokens | None:
+        if not rules.issuers:
+            return None
+        from carob.apiserver.authn.issuer_keys import SocketFetcher
+        from carob.apiserver.authn.oidc import OidcTokens
+
+        return OidcTokens(rules.issuers, (self.options.issuer,), SocketFetcher(), self._clock)
+
+    def use_authentication(self, rules: AuthenticationRules) -> None:
+        """Believe others from now on than the options say."""
+        old, self._oidc = self._oidc, self._make_oidc(rules)
+        self._authenticator.use(rules, self._oidc)
+        if old is not None:
+            self._spawn(old.close(), "issuers of before")
 
     async def _bootstrap(self, options: ApiServerOptions) -> None:
         shared = self._store.shared
@@ -290,7 +302,7 @@ class ApiServer:
                 self._in_flight.check(user)
             answer = self._dispatcher.answer(info, request, user)
         except KeysWanted as missing:
-            return self._when_keys_are_here(request, missing)
+            return self._when_keys_are_here(request, info, missing)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into answers
             answer = self._failed(request, info, error)
         if isinstance(answer, Response):
@@ -319,10 +331,11 @@ class ApiServer:
         trail.annotations["authorization.k8s.io/reason"] = decision.reason
         trail.impersonated = user if impersonated else None
 
-    async def _when_keys_are_here(self, request: Request, wanted: KeysWanted) -> Response:
-        """Answer a request anew whose token's issuer must be asked for its keys first. It is waited for but once."""
+    async def _when_keys_are_here(self, request: Request, info: RequestInfo, wanted: KeysWanted) -> Response:
+        """Answer a request anew whose token's issuer must be asked for its keys first. Each wait is one that is worth it."""
         await wanted.keys.refreshed()
-        answer = self.handle(request)
+        # what the audit log knows of already goes on
+        answer = self.handle(request) if info.trail is None else self._answer(request, info)
         return answer if isinstance(answer, Response) else await answer
 
     def _stored(self, name: str) -> list[tuple[str, float]]:

@@ -44,11 +44,14 @@ def read(arguments: Arguments) -> str:
         return _of_flags(arguments)
     if not file:
         return ""
+    from msgspec.structs import replace
+
     from carob.apiserver.authn.jwt_issuers import ConfigError, keep, load
     from carob.apiserver.options import ApiServerOptions
 
     try:
-        return keep(load(Path(file).read_text(), ApiServerOptions.issuer))
+        rules = load(Path(file).read_text(), ApiServerOptions.issuer)
+        return keep(replace(rules, file=str(Path(file).absolute())))
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"error: --authentication-config: cannot read {file}: {error}") from error
     except ConfigError as error:
@@ -99,4 +102,12 @@ def _of_flags(arguments: Arguments) -> str:
 
 def put(cluster: Cluster, text: str) -> None:
     """Write it where the server finds it. Raises: CommandError when a server runs with other rules."""
-    clusters.keep_for_server(cluster, cluster.authentication_file, text, "authentication")
+    place = cluster.authentication_file
+    if text and place.exists():
+        from carob.apiserver.authn.jwt_issuers import kept
+
+        file = kept(text).file
+        if file and file == kept(place.read_text()).file:
+            place.write_text(text)  # a server that runs reads it, too
+            return
+    clusters.keep_for_server(cluster, place, text, "authentication")

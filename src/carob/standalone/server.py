@@ -272,6 +272,13 @@ class ServerProcess:
             if store.shared:
                 group.spawn(store.lost(), "store")
             group.spawn(supervise("certificates", renewal.run, self._clock), "certificates")
+            if api.options.authentication.file:
+                from carob.standalone.authentication_file import AuthenticationFile
+
+                file = AuthenticationFile(
+                    api.options.authentication, api.options.issuer, api.use_authentication, self._clock
+                )
+                group.spawn(supervise("authentication", file.run, self._clock), "authentication")
             for name, run in parts:
                 group.spawn(supervise(name, run, self._clock), name)
             await self._wait_usable(client("system:carob"))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carob.api import codec
-from carob.api.device_selectors import SelectorError, _precedence, selector, to_quantity, to_semver
+from carob.api.cel.values import precedence, to_quantity, to_semver
+from carob.api.device_selectors import SelectorError, selector
 from carob.api.types import resource_v1
 
 DRIVER = "gpu.example.com"
@@ -132,14 +133,14 @@ _versions = st.tuples(_numbers, _numbers, _numbers).map(lambda v: ".".join(map(s
 @given(_versions, _versions)
 def test_versions_are_ordered_as_their_numbers(one: str, other: str) -> None:
     numbers = [tuple(map(int, text.split("."))) for text in (one, other)]
-    assert (_precedence(one) < _precedence(other)) == (numbers[0] < numbers[1])
-    assert _precedence(f"{one}-rc.1") < _precedence(one)
+    assert (precedence(one) < precedence(other)) == (numbers[0] < numbers[1])
+    assert precedence(f"{one}-rc.1") < precedence(one)
 
 
 def test_versions_before_a_release_are_ordered_as_semver_says() -> None:
     order = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11"]
     order += ["1.0.0-rc.1", "1.0.0"]
-    assert sorted(order, key=_precedence) == order
+    assert sorted(order, key=precedence) == order
 
 
 @given(st.integers(0, 10**6))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 import recorded
 
-from carob.api import go_json, strict, timestamps
+from carob.api import codec, go_json, strict, timestamps
 from carob.api.resources import Resource, ResourceTable
 from carob.api.status import ApiError
 
@@ -142,3 +142,14 @@ def test_no_text_crashes_the_reading_of_times(text: str) -> None:
     except ValueError:
         return
     assert timestamps.canonical(once) == once
+
+
+def test_numbers_beyond_64_bits_are_floats_wherever_anything_may_stand() -> None:
+    """An unknown field sends the body the slow way; what it keeps must be something that can be written again."""
+    row = TABLE.by_kind("resource.k8s.io/v1", "DeviceClass")
+    assert row is not None
+    config = b'{"opaque":{"driver":"d.example.com","parameters":{"n":@}}}'
+    for number, wanted in ((b"18446744073709551616", 2.0**64), (b"9223372036854775807", 2**63 - 1)):
+        body = b'{"metadata":{"name":"a"},"spec":{"x":1,"config":[' + config.replace(b"@", number) + b"]}}"
+        found, _ = strict.decode_body(row, body, strict.JSON)
+        assert codec.to_tree(found)["spec"]["config"][0]["opaque"]["parameters"] == {"n": wanted}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from carob.apiserver.authn.jwt_issuers import kept
+from carob.base.layout import Cluster
 from carob.cli import authentication
 from carob.cli.errors import CommandError
 from carob.cli.flags import Arguments, Flags
@@ -56,3 +57,16 @@ def test_flags_become_one_issuer(tmp_path: Path) -> None:
 def test_what_does_not_fit(given: tuple[str, ...], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         authentication.read(parsed(*given))
+
+
+def test_a_changed_file_is_put_where_a_running_server_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "authentication.yml"
+    head = "kind: AuthenticationConfiguration\napiVersion: apiserver.config.k8s.io/v1\n"
+    file.write_text(head)
+    cluster = Cluster("c", str(tmp_path / "state"), str(tmp_path / "run"), str(tmp_path / "log"))
+    authentication.put(cluster, authentication.read(parsed(f"--authentication-config={file}")))
+    first = kept(cluster.authentication_file.read_text())
+    assert (first.file, first.anonymous) == (str(file), True)
+    file.write_text(head + "anonymous: {enabled: false}\n")
+    authentication.put(cluster, authentication.read(parsed(f"--authentication-config={file}")))
+    assert not kept(cluster.authentication_file.read_text()).anonymous

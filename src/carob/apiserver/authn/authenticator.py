@@ -44,6 +44,10 @@ class Authenticator:
         self._rules = rules
         self._oidc = oidc
 
+    def use(self, rules: AuthenticationRules, oidc: OidcTokens | None) -> None:
+        """Believe these issuers from now on, and no others."""
+        self._rules, self._oidc = rules, oidc
+
     def authenticate(self, request: Request) -> UserInfo:
         """The user of a request. Raises: ApiError 401 for a credential that is not good, KeysWanted."""
         if request.user is not None:

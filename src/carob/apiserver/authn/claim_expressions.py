@@ -1,18 +1,17 @@
 """Expressions (CEL) over the claims of a token, and over the user that was made of them.
 
-`cel-expr-python` is imported with the first expression.
+The language is that of `carob.api.cel`; here are the variables `claims` and `user`.
 Source: kubernetes `apiserver/pkg/authentication/cel`, KEP-3331.
-Differs: of upstream's libraries, strings and optional values are there (docs/known-limits.md).
 """
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
+from carob.api.cel import environment
+
 CLAIMS, USER = "claims", "user"
-_STATUS = re.compile(r"^[A-Z_]+: (.*?)(?:\s*\[[A-Z_]+\])?$", re.DOTALL)
 _TEXTS = frozenset(("STRING", "DYN"))
 _LISTS = frozenset(("LIST", "NULL_TYPE"))
 
@@ -31,7 +30,7 @@ class ClaimExpression:
         try:
             self._program = _environment(variable).compile(text)
         except RuntimeError as error:
-            raise ExpressionError(f"compilation failed: {_words(error)}") from error
+            raise ExpressionError(f"compilation failed: {environment.words(error)}") from error
         self.kind: str = self._program.return_type().name().partition("<")[0]
 
     def evaluate(self, value: dict[str, Any]) -> Any:
@@ -40,9 +39,9 @@ class ClaimExpression:
             answer = self._program.eval(data={self._variable: value})
             plain = answer.plain_value()
         except (RuntimeError, TypeError) as error:
-            raise ExpressionError(_words(error)) from error
+            raise ExpressionError(environment.words(error)) from error
         if answer.type().name() == "ERROR":
-            raise ExpressionError(_words(plain))
+            raise ExpressionError(environment.words(plain))
         return plain
 
 
@@ -77,15 +76,6 @@ def texts_of(value: Any) -> list[str]:
 
 @lru_cache(maxsize=2)
 def _environment(variable: str) -> Any:
-    from cel_expr_python import cel  # type: ignore[import-untyped]
-    from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings  # type: ignore[import-untyped]
+    from carob.api.cel.declaring import Kind
 
-    kind = cel.Type
-    extensions = [ext_strings.ExtStrings(), ext_optional.ExtOptional(), ext_bindings.ExtBindings()]
-    return cel.NewEnv(variables={variable: kind.Map(kind.STRING, kind.DYN)}, extensions=extensions)
-
-
-def _words(error: object) -> str:
-    text = str(error)
-    found = _STATUS.match(text)
-    return (found[1] if found else text).strip()
+    return environment.environment({variable: Kind.Map(Kind.STRING, Kind.DYN)})

@@ -37,15 +37,15 @@ class FetchError(Exception):
 class Fetcher(Protocol):
     """How documents of an issuer are fetched."""
 
-    async def get(self, url: str, authority_pem: str) -> bytes:
-        """The body of a 200. Raises: FetchError, ConnectionError."""
+    async def get(self, url: str, authority_pem: str, access_token: str = "") -> bytes:
+        """The body of a 200; an access token is shown as a bearer's. Raises: FetchError, ConnectionError."""
         ...
 
 
 class SocketFetcher:
     """Over TLS, one connection a document: they are rare."""
 
-    async def get(self, url: str, authority_pem: str) -> bytes:
+    async def get(self, url: str, authority_pem: str, access_token: str = "") -> bytes:
         """See `Fetcher`."""
         from carob.transport.client import SocketTransport
         from carob.transport.http import Request
@@ -56,7 +56,10 @@ class SocketFetcher:
             raise FetchError(f"{url} is not https")
         transport = SocketTransport(f"https://{parts.netloc}", tls=client_context(ca_data=authority_pem))
         try:
-            request = Request("GET", parts.path or "/", parts.query, {"accept": "application/json"})
+            headers = {"accept": "application/json"}
+            if access_token:
+                headers = {"accept": "*/*", "authorization": f"Bearer {access_token}"}
+            request = Request("GET", parts.path or "/", parts.query, headers)
             async with await transport.stream(request) as answer:
                 body = b""
                 while piece := await answer.read():

@@ -67,6 +67,8 @@ class AuthenticationRules(msgspec.Struct, frozen=True):
     """Whether somebody without credentials is the anonymous user; otherwise that is a 401."""
     anonymous_paths: tuple[str, ...] = ()
     """The only paths for the anonymous; empty: all."""
+    file: str = ""
+    """Where they come from, to be read again; empty: from flags."""
 
 
 USUAL = AuthenticationRules()

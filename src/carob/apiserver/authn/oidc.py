@@ -5,7 +5,6 @@ required claims fit. Who speaks is then read from its claims. A token whose key 
 whoever can wait does so and asks once more.
 
 Source: kubernetes `plugin/pkg/authenticator/token/oidc/oidc.go`.
-Differs: distributed claims (`_claim_names`) are not followed.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from carob.api.user import UserInfo
+from carob.apiserver.authn.distributed_claims import DistributedClaims
 from carob.apiserver.authn.issuer_keys import Fetcher, IssuerKeys
-from carob.apiserver.authn.keys_wanted import KeysWanted
+from carob.apiserver.authn.token_checks import Refused, check_use, verify
 from carob.apiserver.authn.x509 import AUTHENTICATED
-from carob.base.jws import InvalidToken, unverified_claims, unverified_header
+from carob.base.jws import InvalidToken, unverified_claims
 from carob.base.log import get_logger
 
 if TYPE_CHECKING:
@@ -25,14 +25,9 @@ if TYPE_CHECKING:
     from carob.apiserver.authn.jwt_issuers import JwtIssuer
     from carob.base.clock import Clock
 
-NOT_BEFORE_LEEWAY_SECONDS = 300.0
 MAX_TOKEN_BYTES = 64 << 10
 _LIMIT = 4096
 _log = get_logger("apiserver")
-
-
-class _Refused(Exception):
-    """Why a token does not count; only the log hears of it."""
 
 
 class OidcTokens:
@@ -42,6 +37,7 @@ class OidcTokens:
         self, issuers: Sequence[JwtIssuer], api_audiences: Sequence[str], fetcher: Fetcher, clock: Clock
     ) -> None:
         self._issuers = {issuer.url: (issuer, IssuerKeys(issuer, fetcher, clock)) for issuer in issuers}
+        self._distributed = DistributedClaims(fetcher, clock)
         self._api_audiences = tuple(api_audiences)
         self._clock = clock
         # token -> generation of the keys, user, end
@@ -51,6 +47,7 @@ class OidcTokens:
         """End what is being fetched."""
         for _, keys in self._issuers.values():
             await keys.close()
+        await self._distributed.close()
 
     def authenticate(self, token: str, audiences: Sequence[str] = ()) -> tuple[UserInfo, tuple[str, ...]] | None:
         """The user of a token, and which of the asked audiences of this API it is good for; None if it is not good.
@@ -64,7 +61,7 @@ class OidcTokens:
             user = self._user(token)
         except InvalidToken:
             return None
-        except _Refused as why:
+        except Refused as why:
             _log.info("a bearer token is refused: %s", why)
             return None
         return (user, shared) if user is not None else None
@@ -79,7 +76,7 @@ class OidcTokens:
         known = self._checked.get(token)
         if known is not None and known[0] == keys.generation and self._clock.now() <= known[2]:
             return known[1]
-        _verify(token, issuer, keys)
+        verify(token, issuer, keys)
         user, end = self._judge(claims, issuer)
         if len(self._checked) >= _LIMIT:
             del self._checked[next(iter(self._checked))]
@@ -87,37 +84,33 @@ class OidcTokens:
         return user
 
     def _judge(self, claims: dict[str, Any], issuer: JwtIssuer) -> tuple[UserInfo, float]:
-        """Who the claims speak of, and until when. Raises: _Refused."""
-        now = self._clock.now()
-        audience = claims.get("aud")
-        named = [audience] if isinstance(audience, str) else audience
-        if not isinstance(named, list) or not any(one in named for one in issuer.audiences):
-            raise _Refused(f"expected audience in {list(issuer.audiences)} got {named}")
-        end, begin = claims.get("exp"), claims.get("nbf")
-        if not isinstance(end, (int, float)) or isinstance(end, bool) or now > end:
-            raise _Refused(f"token is expired (Token Expiry: {end})")
-        if isinstance(begin, (int, float)) and now + NOT_BEFORE_LEEWAY_SECONDS < begin:
-            raise _Refused(f"current time {now} before the nbf (not before) time: {begin}")
+        """Who the claims speak of, and until when. Raises: Refused, KeysWanted."""
+        end = check_use(claims, issuer, self._clock.now())
         for claim, wanted in issuer.required_claims.items():
             if claims.get(claim) != wanted:
-                raise _Refused(
+                raise Refused(
                     f"required claim {claim} value does not match. Got = {claims.get(claim)}, want = {wanted}"
                 )
-        return (_user_by_expressions if _has_expressions(issuer) else _user_of)(claims, issuer), float(end)
+        groups = issuer.groups_claim
+        if groups and groups not in claims and "_claim_names" in claims:
+            elsewhere = self._distributed.claim(groups, claims, issuer)
+            if elsewhere is not None:
+                claims, end = claims | {groups: elsewhere[0]}, min(end, elsewhere[1])
+        return (_user_by_expressions if _has_expressions(issuer) else _user_of)(claims, issuer), end
 
 
 def _user_of(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
-    """Raises: _Refused."""
+    """Raises: Refused."""
     name = ""
     if issuer.username_claim:
         name = claims.get(issuer.username_claim) or ""
         if not isinstance(name, str) or not name:
-            raise _Refused(f"could not parse username from the claim {issuer.username_claim!r}")
+            raise Refused(f"could not parse username from the claim {issuer.username_claim!r}")
         if issuer.username_claim == "email" and claims.get("email_verified", True) is not True:
-            raise _Refused("email not verified")
+            raise Refused("email not verified")
     uid = claims.get(issuer.uid_claim) if issuer.uid_claim else ""
     if not isinstance(uid, str):
-        raise _Refused(f"the claim {issuer.uid_claim!r} is no string")
+        raise Refused(f"the claim {issuer.uid_claim!r} is no string")
     return UserInfo(issuer.username_prefix + name, (*_groups(claims, issuer), AUTHENTICATED), uid)
 
 
@@ -127,7 +120,7 @@ def _has_expressions(issuer: JwtIssuer) -> bool:
 
 
 def _user_by_expressions(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
-    """Raises: _Refused."""
+    """Raises: Refused."""
     from carob.apiserver.authn import claim_expressions as cel
 
     def answer(text: str, variable: str, value: dict[str, Any]) -> Any:
@@ -136,7 +129,7 @@ def _user_by_expressions(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
     def judge(rules: tuple[tuple[str, str], ...], variable: str, value: dict[str, Any]) -> None:
         for text, message in rules:
             if answer(text, variable, value) is not True:
-                raise _Refused(message or f"validation expression '{text}' failed")
+                raise Refused(message or f"validation expression '{text}' failed")
 
     try:
         judge(issuer.claim_rules, cel.CLAIMS, claims)
@@ -153,44 +146,22 @@ def _user_by_expressions(claims: dict[str, Any], issuer: JwtIssuer) -> UserInfo:
         found = {key: tuple(cel.texts_of(answer(text, cel.CLAIMS, claims))) for key, text in issuer.extra_expressions}
         extra = {key: values for key, values in found.items() if values}
         if not isinstance(name, str) or not name or not isinstance(uid, str):
-            raise _Refused(
+            raise Refused(
                 "the expressions for username and uid must return strings, and the first one that is not empty"
             )
         shown = {"username": name, "uid": uid, "groups": list(groups), "extra": {k: list(v) for k, v in extra.items()}}
         judge(issuer.user_rules, cel.USER, shown)
     except cel.ExpressionError as error:
-        raise _Refused(f"an expression has no answer: {error}") from error
+        raise Refused(f"an expression has no answer: {error}") from error
     return UserInfo(name, (*groups, AUTHENTICATED), uid, extra)
 
 
 def _groups(claims: dict[str, Any], issuer: JwtIssuer) -> tuple[str, ...]:
-    """Raises: _Refused."""
+    """Raises: Refused."""
     if not issuer.groups_claim or claims.get(issuer.groups_claim) is None:
         return ()
     found = claims[issuer.groups_claim]
     groups = [found] if isinstance(found, str) else found
     if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
-        raise _Refused(f"the claim {issuer.groups_claim!r} is neither a string nor a list of strings")
+        raise Refused(f"the claim {issuer.groups_claim!r} is neither a string nor a list of strings")
     return tuple(issuer.groups_prefix + group for group in groups)
-
-
-def _verify(token: str, issuer: JwtIssuer, keys: IssuerKeys) -> None:
-    """Return if one of the issuer's keys signed it. Raises: _Refused, KeysWanted, InvalidToken."""
-    header = unverified_header(token)
-    algorithm, key_id = header.get("alg"), header.get("kid", "")
-    if algorithm not in issuer.signing_algorithms or not isinstance(key_id, str):
-        raise _Refused(f"signed with {algorithm!r}, which is none of {list(issuer.signing_algorithms)}")
-    candidates = keys.named(key_id)
-    if candidates:
-        import jwt
-
-        for key in candidates:
-            try:
-                jwt.api_jws.decode(token, key, algorithms=[algorithm])
-                return
-            except (jwt.PyJWTError, TypeError, ValueError):
-                continue
-    # a key may have been exchanged under its old name, too
-    if keys.may_fetch:
-        raise KeysWanted(keys)
-    raise _Refused("failed to verify id token signature")

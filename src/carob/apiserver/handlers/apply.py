@@ -84,9 +84,7 @@ def _in_machine_words(tree: Any) -> Any:
         return {key: _in_machine_words(value) for key, value in tree.items()}
     if isinstance(tree, list):
         return [_in_machine_words(value) for value in tree]
-    if isinstance(tree, int) and not isinstance(tree, bool) and not -(2**63) <= tree < 2**63:
-        return float(tree) if abs(tree) < 10**300 else str(tree)
-    return tree
+    return go_json.in_machine_words(tree) if isinstance(tree, int) and not isinstance(tree, bool) else tree
 
 
 def _read(body: bytes) -> tuple[Any, list[str]]:
