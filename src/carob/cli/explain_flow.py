@@ -46,11 +46,12 @@ def run(arguments: Arguments) -> int:
     place, port, protocol = _split(arguments.words[1])
     connection = connect(arguments)
     try:
-        source = _one_end(connection, arguments.words[0])
         policies = _policies(connection)
-        allowed = [
-            _explain(policies, source, *target, protocol) for target in _targets(connection, place, port, protocol)
-        ]
+        targets = _targets(connection, place, port, protocol)
+        # who speaks, speaks in the family of whom it reaches
+        families = {":" in end.address for end, _ in targets}
+        sources = {six: _one_end(connection, arguments.words[0], six=six) for six in families}
+        allowed = [_explain(policies, sources[":" in end.address], end, number, protocol) for end, number in targets]
     except ApiError as error:
         raise server_error(error) from error
     finally:
@@ -98,13 +99,15 @@ def _where(connection: Connection, word: str) -> tuple[str, str, str]:
     return (parts[0] if parts else connection.namespace), kind, name
 
 
-def _one_end(connection: Connection, word: str) -> flows.End:
+def _one_end(connection: Connection, word: str, *, six: bool) -> flows.End:
     if _is_address(word):
         return _by_address(connection, word)
     namespace, kind, name = _where(connection, word)
     if kind == "services":
         raise CommandError("error: a Service only answers: name the Pod that speaks")
-    return _end(connection, connection.json("GET", f"/api/v1/namespaces/{namespace}/pods/{name}"))
+    pod = connection.json("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+    addresses = [one["ip"] for one in (pod.get("status") or {}).get("podIPs") or ()]
+    return _end(connection, pod, next((one for one in addresses if (":" in one) == six), ""))
 
 
 def _by_address(connection: Connection, address: str) -> flows.End:

@@ -84,12 +84,15 @@ def need_families(cluster: Cluster) -> None:
         )
 
 
-def need_own_network(cluster: Cluster) -> None:
-    """See that carob itself gives a dual-stack cluster's Pods their addresses. Raises: CommandError."""
-    for node in cluster.nodes if cluster.pod_cidr6 else ():
+def need_network(cluster: Cluster) -> None:
+    """See that this machine's nodes, where it has any, can give Pods addresses of both families. Raises: CommandError."""
+    if not cluster.pod_cidr6 or not cluster.nodes:
+        return
+    for node in cluster.nodes:
         flag = "cni-conf-dir" if node.cni_conf_dir else "container-runtime-endpoint" if node.runtime_endpoint else ""
         if flag:
             raise CommandError(f"error: --{flag}: not for a dual-stack cluster; name IPv4 ranges only")
+    need_families(cluster)
 
 
 def _words(range_: str, range6: str) -> str:

@@ -130,7 +130,7 @@ def run(arguments: Arguments) -> int:
             node_size.apply_to_all(cluster, arguments)
             cni_options.apply(cluster, arguments)
             runtime_options.apply(cluster, arguments)
-            ranges.need_own_network(cluster)
+            ranges.need_network(cluster)
             clusters.save(cluster)
             scheduler_config.keep(cluster, scheduler)
             authentication.put(cluster, issuers)
@@ -181,7 +181,6 @@ def _decide(arguments: Arguments) -> Cluster:
     cluster.eviction_seconds = round(arguments.pod_eviction_timeout)
     ranges.apply(cluster, arguments, new=True)
     if arguments.nodes:
-        ranges.need_families(cluster)
         cluster.nodes = [_first_node(cluster)]
     return cluster
 

@@ -194,7 +194,7 @@ def _choose(how: How, count: int, offset: int) -> Iterator[str]:
         return
     client = f"ip{six} saddr . {service}"
     if six:
-        # nft 1.0.6 writes no keys of more than 16 bytes here. Two clients of one number share an endpoint, no more
+        # nft 1.0.6 writes no keys of more than 16 bytes here; of two clients with one number one forgets its endpoint
         client = f"jhash {client} mod {0xFFFFFFFF} seed {AFFINITY_SEED:#x}"
     remember = f"update @{node}affinity{six} {{ {client} timeout {how.sticky_seconds}s : ct mark }}"
     forget = f"delete @{node}affinity{six} {{ {client} : ct mark }}"

@@ -56,9 +56,10 @@ def test_a_second_range_makes_a_cluster_dual_stack() -> None:
 
 def test_plugins_and_other_runtimes_attach_pods_of_one_family() -> None:
     node = NodeLayout("node-0", "10.42.0.1", "10.42.0.0/24", cni_conf_dir="/etc/cni/net.d")
-    ranges.need_own_network(Cluster("c", "s", "r", "l", nodes=[node]))
+    ranges.need_network(Cluster("c", "s", "r", "l", nodes=[node]))
+    ranges.need_network(Cluster("c", "s", "r", "l", pod_cidr6="fd00:42::/56"))
     with pytest.raises(CommandError, match="--cni-conf-dir: not for a dual-stack cluster"):
-        ranges.need_own_network(Cluster("c", "s", "r", "l", nodes=[node], pod_cidr6="fd00:42::/56"))
+        ranges.need_network(Cluster("c", "s", "r", "l", nodes=[node], pod_cidr6="fd00:42::/56"))
 
 
 def test_a_small_second_range_has_room_for_fewer_nodes() -> None:
