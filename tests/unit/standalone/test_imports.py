@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-
 ROLES = """
 import sys, carob.standalone.server, carob.standalone.node
 for name, module in sorted(sys.modules.items()):
