@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
 from carob.kubelet.agent import Kubelet
 from carob.kubelet.options import KubeletOptions
-from carob.runtime.types import ContainerState, RuntimeFailure
+from carob.runtime.types import ContainerState, RuntimeFailure, SandboxState
 from carob.store.memory import MemoryStore
 from carob.transport.http import Connection, Request, Response, ResponseStream, Transport
 from carob.transport.memory import MemoryTransport
@@ -902,6 +903,60 @@ def test_a_container_that_ended_while_the_agent_was_away(tmp_path: Path) -> None
         terminated = pod.status.container_statuses[0].state.terminated
         assert terminated is not None
         assert terminated.exit_code == 5
+
+    in_world(tmp_path, body)
+
+
+def test_after_a_reboot_pods_run_again_with_what_their_volumes_held(tmp_path: Path) -> None:
+    def mounted(world: World, container_id: str, path: str) -> Path:
+        return next(Path(m.host_path) for m in world.runtime.configs[container_id].mounts if m.container_path == path)
+
+    async def body(world: World) -> None:
+        config = {"metadata": {"name": "conf", "namespace": "default"}, "data": {"a": "one"}}
+        await world.client.create(codec.from_tree(core_v1.ConfigMap, config))
+        paths = {"disk": "/disk", "memory": "/memory", "conf": "/conf"}
+        container = {
+            "name": "c",
+            "image": "web:latest",
+            "imagePullPolicy": "Never",
+            "volumeMounts": [{"name": name, "mountPath": path} for name, path in paths.items()],
+        }
+        volumes = [
+            {"name": "disk", "emptyDir": {}},
+            {"name": "memory", "emptyDir": {"medium": "Memory"}},
+            {"name": "conf", "configMap": {"name": "conf"}},
+        ]
+        first = await world.pod("hello-pod", containers=[container], volumes=volumes)
+        await world.pod("once", restartPolicy="Never")
+        await world.until("hello-pod", ready)
+        await world.until("once", ready)
+        (before,) = [c.id for c in world.runtime.containers.values() if c.name == "c"]
+        (mounted(world, before, "/disk") / "kept").write_text("1")
+        folder = mounted(world, before, "/conf")
+        await world.stop()
+        # the power goes: no process lives, and what was in memory is gone
+        shutil.rmtree(world.folder / "node" / "memory")
+        world.mounts.points.clear()
+        for sandbox in world.runtime.sandboxes.values():
+            sandbox.state = SandboxState.NOT_READY
+        for status in list(world.runtime.containers.values()):
+            world.runtime.finish(status.id, 137, "ContainerStatusUnknown")
+
+        await world.start()
+        pod = await world.until("hello-pod", lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+        assert pod.metadata.uid == first.metadata.uid
+        ended = pod.status.container_statuses[0].last_state.terminated
+        assert ended is not None
+        assert (ended.exit_code, ended.reason) == (137, "ContainerStatusUnknown")
+        (after,) = [c.id for c in world.runtime.containers.values() if c.state is ContainerState.RUNNING]
+        assert (mounted(world, after, "/disk") / "kept").read_text() == "1"
+        assert mounted(world, after, "/conf") == folder
+        assert (folder / "a").read_text() == "one"
+        assert str(mounted(world, after, "/memory")) in world.mounts.points
+        failed = await world.until("once", lambda p: p.status.phase == "Failed")
+        assert failed.status.container_statuses[0].restart_count == 0
+        (sandbox,) = [s for s in world.runtime.sandboxes.values() if s.state is SandboxState.READY]
+        assert pod.status.pod_ip == sandbox.ips[0]
 
     in_world(tmp_path, body)
 

@@ -399,6 +399,10 @@ def test_users_groups_and_variables_are_the_images_and_the_pods(world: RealWorld
         )
         assert await said(runtime, container_id, "echo $HOME $COLOUR; pwd") == "/home/web pod\n/tmp"
         assert (await runtime.exec_sync(container_id, ["touch", "/tmp/x"], 20))[0] != 0
+        named = SecurityContext(run_as_username="web", run_as_group=2000)
+        other = await runtime.create_container(made.id, container(*SLEEP, name="named", security=named))
+        await runtime.start_container(other)
+        assert await said(runtime, other, "id") == "uid=1000(web) gid=2000(extra) groups=2000(extra)"
         await runtime.remove_sandbox(made.id)
 
     world.run(body)

@@ -175,6 +175,8 @@ class SecurityContext(Struct, kw_only=True):
     drop_capabilities: list[str] = field(default_factory=list)
     privileged: bool = False
     run_as_user: int | None = None
+    run_as_username: str = ""
+    """In place of a number: the image's /etc/passwd knows it."""
     run_as_group: int | None = None
     supplemental_groups: list[int] = field(default_factory=list)
     strict_groups: bool = False

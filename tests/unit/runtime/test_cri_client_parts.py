@@ -16,6 +16,7 @@ from carob.runtime.types import (
     ContainerConfig,
     Device,
     DnsConfig,
+    Image,
     LinuxUser,
     Mount,
     MountPropagation,
@@ -94,6 +95,20 @@ def test_a_container_is_the_same_after_the_wire() -> None:
     assert made.linux is not None
     assert made.linux.security_context is not None
     assert made.linux.security_context.masked_paths == ["/proc/kcore"]
+
+
+@pytest.mark.parametrize(
+    ("image", "user", "name"),
+    [(Image(id="i"), 0, ""), (Image(id="i", uid=9), 9, ""), (Image(id="i", username="web"), None, "web")],
+)
+def test_a_group_alone_goes_with_the_images_user(image: Image, user: int | None, name: str) -> None:
+    made = containers.of_image_user(SecurityContext(run_as_group=5), image)
+    assert (made.run_as_user, made.run_as_username, made.run_as_group) == (user, name, 5)
+    asked = msgspec.structs.replace(CONTAINER, security=made)
+    wire_config = containers.to_wire_config(asked, SANDBOX, ([], []))
+    assert containers.from_wire_config(wire_config).security.run_as_group == 5
+    for kept in (SecurityContext(), SecurityContext(run_as_user=3, run_as_group=5)):
+        assert containers.of_image_user(kept, image) == kept
 
 
 def test_a_container_that_sees_its_proc_whole_has_nothing_masked() -> None:

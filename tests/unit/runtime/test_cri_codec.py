@@ -28,6 +28,7 @@ class Every(Message):
     words: Annotated[dict[str, str], 8] = {}
     data: Annotated[bytes, 9] = b""
     big: Annotated[int, 10, UNSIGNED] = 0
+    real: Annotated[float, 11] = 0.0
     far: Annotated[str, 200] = ""
 
 
@@ -42,6 +43,7 @@ class Every(Message):
         (Every(inner=Inner()), "1a 00"),
         (Every(words={"a": ""}), "42 05 0a 01 61 12 00"),
         (Every(far="x"), "c2 0c 01 78"),
+        (Every(real=1.5), "59 00 00 00 00 00 00 f8 3f"),
         (Every(), ""),
     ],
 )
@@ -56,7 +58,9 @@ def test_numbers_are_read_packed_or_not_and_unknown_fields_are_passed_over() -> 
     assert decode(Every, bytes.fromhex("20 03 20 8e 02 " + unknown)) == Every(numbers=[3, 270])
 
 
-@pytest.mark.parametrize("wire", ["08", "12 05 61", "0a 01 61", "12 01 ff", "0b", "08" + " ff" * 11, "42 03 0a 05 61"])
+@pytest.mark.parametrize(
+    "wire", ["08", "12 05 61", "0a 01 61", "12 01 ff", "0b", "59 00", "5a 00", "08" + " ff" * 11, "42 03 0a 05 61"]
+)
 def test_what_is_no_message_is_refused(wire: str) -> None:
     with pytest.raises(BadMessage):
         decode(Every, bytes.fromhex(wire))
@@ -75,6 +79,7 @@ def test_what_is_no_message_is_refused(wire: str) -> None:
         words=st.dictionaries(st.text(), st.text()),
         data=st.binary(),
         big=st.integers(0, (1 << 64) - 1),
+        real=st.floats(allow_nan=False),
         far=st.text(),
     )
 )

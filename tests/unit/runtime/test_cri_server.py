@@ -12,6 +12,7 @@ import pytest
 
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
+from carob.host.pressure import Pressure, Stall
 from carob.runtime.cri import container_messages as containers
 from carob.runtime.cri import image_messages as images
 from carob.runtime.cri import runtime_messages as node
@@ -20,6 +21,7 @@ from carob.runtime.cri.channel import Channel
 from carob.runtime.cri.codec import Message, encode
 from carob.runtime.cri.events import Events, announcing
 from carob.runtime.cri.server import CriServer
+from carob.runtime.types import ContainerStats, InterfaceStats, SandboxStats
 from carob.transport.client import SocketTransport
 from carob.transport.http import Request
 from carob.transport.spdy_clients import open_spdy_command
@@ -183,6 +185,75 @@ def test_what_cannot_be_asked_for_is_refused_with_its_reason(run: Run) -> None:
             await node_.channel.runtime(rpc, containers.ContainerId(container_id="x"), sandboxes.Empty)
         for rpc in ("StopPodSandbox", "RemovePodSandbox"):
             await node_.channel.runtime(rpc, sandboxes.PodSandboxId(pod_sandbox_id="x"), sandboxes.Empty)
+
+    run(body)
+
+
+def test_pressure_and_metrics_are_told(run: Run) -> None:
+    async def body(node_: Node) -> None:
+        sandbox_id = await node_.sandbox()
+        container_id = await node_.started(sandbox_id, "sleep", "9")
+        pressure = {"memory": Pressure(some=Stall(3_000_000, 1.5, 0.25, 0.0), full=Stall(1_000_000))}
+        node_.fake.stats[container_id] = ContainerStats(
+            id=container_id, timestamp=1.0, cpu_usage_nanoseconds=2_500_000_000, oom_kills=1, pressure=pressure
+        )
+        interface = InterfaceStats("eth0", receive_bytes=7, transmit_dropped=2)
+        node_.fake.sandbox_counters[sandbox_id] = SandboxStats(id=sandbox_id, timestamp=1.0, interfaces=[interface])
+        request = containers.ContainerId(container_id=container_id)
+        stats = (await node_.channel.runtime("ContainerStats", request, node.ContainerStatsResponse)).stats
+        assert stats is not None
+        assert stats.memory is not None
+        some, full = node.PsiData(total=3 * 10**9, avg10=1.5, avg60=0.25), node.PsiData(total=10**9)
+        assert stats.memory.psi == node.PsiStats(full=full, some=some)
+        assert stats.io is None
+
+        told = await node_.channel.runtime(
+            "ListMetricDescriptors", sandboxes.Empty(), node.ListMetricDescriptorsResponse
+        )
+        keys = {one.name: one.label_keys for one in told.descriptors}
+        (pod,) = (
+            await node_.channel.runtime("ListPodSandboxMetrics", sandboxes.Empty(), node.ManyPodSandboxMetrics)
+        ).pod_metrics
+        assert pod.pod_sandbox_id == sandbox_id
+        (inside,) = pod.container_metrics
+        assert inside.container_id == container_id
+        for metric in (*pod.metrics, *inside.metrics):
+            assert len(metric.label_values) == len(keys[metric.name])
+        values = {one.name: one.value.value for one in inside.metrics if one.value is not None}
+        assert values["container_cpu_usage_seconds_total"] == 2
+        assert values["container_oom_events_total"] == 1
+        assert values["container_pressure_memory_waiting_seconds_total"] == 3
+        network = {m.name: (m.label_values[-1], m.value and m.value.value) for m in pod.metrics if "network" in m.name}
+        assert network["container_network_receive_bytes_total"] == ("eth0", 7)
+        assert network["container_network_transmit_packets_dropped_total"] == ("eth0", 2)
+
+    run(body)
+
+
+def test_a_user_may_be_named(run: Run) -> None:
+    async def body(node_: Node) -> None:
+        sandbox_id = await node_.sandbox()
+        numbered, group = sandboxes.Int64Value(value=5), sandboxes.Int64Value(value=7)
+
+        def asking(security: containers.LinuxContainerSecurityContext) -> containers.CreateContainerRequest:
+            config = containers.ContainerConfig(
+                metadata=containers.ContainerMetadata(name="main"),
+                image=images.ImageSpec(image=IMAGE),
+                linux=containers.LinuxContainerConfig(security_context=security),
+            )
+            return containers.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=config)
+
+        named = containers.LinuxContainerSecurityContext(run_as_username="web", run_as_group=group)
+        made = await node_.channel.runtime("CreateContainer", asking(named), containers.ContainerId)
+        security = node_.fake.configs[made.container_id].security
+        assert (security.run_as_username, security.run_as_user, security.run_as_group) == ("web", None, 7)
+        both = containers.LinuxContainerSecurityContext(run_as_username="web", run_as_user=numbered)
+        assert await node_.refusal("CreateContainer", asking(both)) == (
+            "INVALID_ARGUMENT",
+            "user is specified by number and by name",
+        )
+        alone = containers.LinuxContainerSecurityContext(run_as_group=group)
+        assert (await node_.refusal("CreateContainer", asking(alone)))[1] == "user group is specified without user"
 
     run(body)
 

@@ -282,6 +282,8 @@ class CriRuntime:
             tty=config.tty,
             resources=config.resources,
         )
+        if config.security.run_as_group is not None and (image := await self.image_status(config.image)) is not None:
+            config = structs.replace(config, security=containers.of_image_user(config.security, image))
         marked = orders.of_container(config, order, self._owner)
         request = containers_wire.CreateContainerRequest(
             pod_sandbox_id=sandbox_id,

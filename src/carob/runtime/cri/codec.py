@@ -8,6 +8,7 @@ Source: the protobuf encoding specification (protobuf.dev/programming-guides/enc
 
 from __future__ import annotations
 
+import struct
 import types
 import typing
 from collections.abc import Callable
@@ -20,6 +21,7 @@ UNSIGNED = "unsigned"
 """Marks a number that may be 2**63 and more."""
 _ALL = (1 << 64) - 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_DOUBLE = struct.Struct("<d")
 
 
 class Message(Struct, kw_only=True):
@@ -135,6 +137,8 @@ def _field(name: str, number: int, hint: Any, unsigned: bool) -> _Field:
         return _map(name, number)
     if hint in (int, bool):
         return _number(name, number, hint, unsigned)
+    if hint is float:
+        return _double(name, number)
     return _text(name, number, hint)
 
 
@@ -166,6 +170,22 @@ def _number(name: str, number: int, hint: type, unsigned: bool) -> _Field:
     def take(found: dict[str, Any], wire: int, value: Any) -> None:
         _expect(name, wire, _VARINT)
         found[name] = bool(value) if hint is bool else value if unsigned else _signed(value)
+
+    return _Field(name, put, take)
+
+
+def _double(name: str, number: int) -> _Field:
+    tag = varint(number << 3 | _FIXED64)
+
+    def put(parts: list[bytes], value: float) -> None:
+        if value:
+            parts += (tag, _DOUBLE.pack(value))
+
+    def take(found: dict[str, Any], wire: int, value: Any) -> None:
+        _expect(name, wire, _FIXED64)
+        if len(value) != _DOUBLE.size:
+            raise BadMessage(f"{name}: the message ends within it")
+        (found[name],) = _DOUBLE.unpack(value)
 
     return _Field(name, put, take)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from carob.runtime.cri import container_messages as wire
 from carob.runtime.cri import sandbox_messages as shared
 from carob.runtime.cri.image_messages import ImageSpec
@@ -20,6 +22,7 @@ from carob.runtime.types import (
     ContainerState,
     ContainerStatus,
     Device,
+    Image,
     LinuxUser,
     Mount,
     MountPropagation,
@@ -103,6 +106,18 @@ def _to_wire_mount(mount: Mount) -> wire.Mount:
     )
 
 
+def of_image_user(asked: SecurityContext, image: Image) -> SecurityContext:
+    """The same with the image's user, where the Pod names a group alone: the wire knows no group without a user.
+
+    Source: kubelet `kuberuntime_container.go` (getImageUser): an image without a user has root.
+    """
+    if asked.run_as_group is None or asked.run_as_user is not None or asked.run_as_username:
+        return asked
+    if image.uid is None and image.username:
+        return structs.replace(asked, run_as_username=image.username)
+    return structs.replace(asked, run_as_user=image.uid or 0)
+
+
 def _to_wire_security(
     asked: SecurityContext, sandbox: SandboxConfig, masked: tuple[list[str], list[str]]
 ) -> wire.LinuxContainerSecurityContext:
@@ -120,8 +135,11 @@ def _to_wire_security(
             target_id=asked.target_container_id,
         ),
         run_as_user=None if user is None else shared.Int64Value(value=user),
+        run_as_username=asked.run_as_username,
         # a group without a user is an error on the wire
-        run_as_group=None if group is None or user is None else shared.Int64Value(value=group),
+        run_as_group=(
+            None if group is None or (user is None and not asked.run_as_username) else shared.Int64Value(value=group)
+        ),
         readonly_rootfs=asked.readonly_rootfs,
         supplemental_groups=asked.supplemental_groups,
         supplemental_groups_policy=shared.GROUPS_STRICT if asked.strict_groups else shared.GROUPS_MERGE,
@@ -199,9 +217,9 @@ def _from_wire_mount(mount: wire.Mount) -> Mount:
 
 
 def _from_wire_security(asked: wire.LinuxContainerSecurityContext) -> SecurityContext:
-    if asked.run_as_username:
-        raise ValueError("run_as_username is not supported: name the user's number")
-    if asked.run_as_group is not None and asked.run_as_user is None:
+    if asked.run_as_username and asked.run_as_user is not None:
+        raise ValueError("user is specified by number and by name")
+    if asked.run_as_group is not None and asked.run_as_user is None and not asked.run_as_username:
         raise ValueError("user group is specified without user")
     capabilities = asked.capabilities or wire.Capability()
     options = asked.namespace_options or shared.NamespaceOption()
@@ -210,6 +228,7 @@ def _from_wire_security(asked: wire.LinuxContainerSecurityContext) -> SecurityCo
         drop_capabilities=capabilities.drop_capabilities,
         privileged=asked.privileged,
         run_as_user=None if asked.run_as_user is None else asked.run_as_user.value,
+        run_as_username=asked.run_as_username,
         run_as_group=None if asked.run_as_group is None else asked.run_as_group.value,
         supplemental_groups=asked.supplemental_groups,
         strict_groups=asked.supplemental_groups_policy == shared.GROUPS_STRICT,

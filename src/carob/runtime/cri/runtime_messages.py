@@ -1,14 +1,13 @@
 """Messages of the CRI about the runtime itself: version, conditions, configuration; and what containers use.
 
-Source: kubernetes/cri-api `pkg/apis/runtime/v1/api.proto`, v1.36. Pressure (PSI), metrics and what is for Windows
-alone are left out: carob neither measures nor asks for them.
+Source: kubernetes/cri-api `pkg/apis/runtime/v1/api.proto`, v1.36. What is for Windows alone is left out.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from carob.runtime.cri.codec import Message
+from carob.runtime.cri.codec import UNSIGNED, Message
 from carob.runtime.cri.container_messages import ContainerMetadata
 from carob.runtime.cri.image_messages import FilesystemUsage
 from carob.runtime.cri.sandbox_messages import PodSandboxMetadata, UInt64Value
@@ -98,10 +97,25 @@ class ContainerAttributes(Message):
     annotations: Annotated[dict[str, str], 4] = {}
 
 
+class PsiData(Message):
+    """Units: `total` in nanoseconds, the averages in percent."""
+
+    total: Annotated[int, 1, UNSIGNED] = 0
+    avg10: Annotated[float, 2] = 0.0
+    avg60: Annotated[float, 3] = 0.0
+    avg300: Annotated[float, 4] = 0.0
+
+
+class PsiStats(Message):
+    full: Annotated[PsiData | None, 1] = None
+    some: Annotated[PsiData | None, 2] = None
+
+
 class CpuUsage(Message):
     timestamp: Annotated[int, 1] = 0
     usage_core_nano_seconds: Annotated[UInt64Value | None, 2] = None
     usage_nano_cores: Annotated[UInt64Value | None, 3] = None
+    psi: Annotated[PsiStats | None, 4] = None
 
 
 class MemoryUsage(Message):
@@ -112,6 +126,12 @@ class MemoryUsage(Message):
     rss_bytes: Annotated[UInt64Value | None, 5] = None
     page_faults: Annotated[UInt64Value | None, 6] = None
     major_page_faults: Annotated[UInt64Value | None, 7] = None
+    psi: Annotated[PsiStats | None, 8] = None
+
+
+class IoUsage(Message):
+    timestamp: Annotated[int, 1] = 0
+    psi: Annotated[PsiStats | None, 2] = None
 
 
 class SwapUsage(Message):
@@ -126,6 +146,7 @@ class ContainerStats(Message):
     memory: Annotated[MemoryUsage | None, 3] = None
     writable_layer: Annotated[FilesystemUsage | None, 4] = None
     swap: Annotated[SwapUsage | None, 5] = None
+    io: Annotated[IoUsage | None, 6] = None
 
 
 class ContainerStatsFilter(Message):
@@ -182,6 +203,7 @@ class LinuxPodSandboxStats(Message):
     network: Annotated[NetworkUsage | None, 3] = None
     process: Annotated[ProcessUsage | None, 4] = None
     containers: Annotated[list[ContainerStats], 5] = []
+    io: Annotated[IoUsage | None, 6] = None
 
 
 class PodSandboxStats(Message):
@@ -208,3 +230,40 @@ class ManyPodSandboxStats(Message):
     """The answer to a list, and one message of the stream."""
 
     stats: Annotated[list[PodSandboxStats], 1] = []
+
+
+class MetricDescriptor(Message):
+    name: Annotated[str, 1] = ""
+    help: Annotated[str, 2] = ""
+    label_keys: Annotated[list[str], 3] = []
+
+
+class ListMetricDescriptorsResponse(Message):
+    descriptors: Annotated[list[MetricDescriptor], 1] = []
+
+
+class Metric(Message):
+    """`label_values` are in the order of the descriptor's keys. `timestamp` 0: gathered when it was asked for."""
+
+    name: Annotated[str, 1] = ""
+    timestamp: Annotated[int, 2] = 0
+    metric_type: Annotated[int, 3] = 0
+    label_values: Annotated[list[str], 4] = []
+    value: Annotated[UInt64Value | None, 5] = None
+
+
+class ContainerMetrics(Message):
+    container_id: Annotated[str, 1] = ""
+    metrics: Annotated[list[Metric], 2] = []
+
+
+class PodSandboxMetrics(Message):
+    pod_sandbox_id: Annotated[str, 1] = ""
+    metrics: Annotated[list[Metric], 2] = []
+    container_metrics: Annotated[list[ContainerMetrics], 3] = []
+
+
+class ManyPodSandboxMetrics(Message):
+    """The answer to a list, and one message of the stream."""
+
+    pod_metrics: Annotated[list[PodSandboxMetrics], 1] = []

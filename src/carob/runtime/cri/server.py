@@ -109,7 +109,7 @@ class CriServer:
         await self._streaming.close()
 
     def runtime_methods(self) -> dict[str, Rpc]:
-        """RuntimeService, but for the events; checkpoints and the runtime's own metrics are not implemented."""
+        """RuntimeService, but for the events; checkpoints are not implemented."""
         at, used = self._runtime, self._stats
         return {
             "Version": Rpc(node.VersionRequest, at.version),
@@ -142,6 +142,9 @@ class CriServer:
             "PodSandboxStats": Rpc(sandboxes.PodSandboxId, used.sandbox_stats),
             "ListPodSandboxStats": Rpc(node.ListPodSandboxStatsRequest, used.list_sandbox_stats),
             "StreamPodSandboxStats": Rpc(node.ListPodSandboxStatsRequest, used.list_sandbox_stats, stream=True),
+            "ListMetricDescriptors": Rpc(sandboxes.Empty, used.metric_descriptors),
+            "ListPodSandboxMetrics": Rpc(sandboxes.Empty, used.list_sandbox_metrics),
+            "StreamPodSandboxMetrics": Rpc(sandboxes.Empty, used.list_sandbox_metrics, stream=True),
         }
 
     def image_methods(self) -> dict[str, Rpc]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from carob.runtime.cri import metrics
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.container_messages import ContainerId
 from carob.runtime.cri.runtime_service import has_labels
-from carob.runtime.cri.sandbox_messages import PodSandboxId
+from carob.runtime.cri.sandbox_messages import Empty, PodSandboxId
 from carob.runtime.cri.usage import container_usage, sandbox_usage
-from carob.runtime.types import ContainerStatus, NotFound, Runtime, SandboxStats, SandboxStatus
+from carob.runtime.types import ContainerStats, ContainerStatus, NotFound, Runtime, SandboxStats, SandboxStatus
 
 
 class Rates:
@@ -57,6 +58,24 @@ class StatsService:
 
     async def list_sandbox_stats(self, request: wire.ListPodSandboxStatsRequest) -> wire.ManyPodSandboxStats:
         return wire.ManyPodSandboxStats(stats=await self._of_sandboxes(request.filter or wire.PodSandboxStatsFilter()))
+
+    async def metric_descriptors(self, request: Empty) -> wire.ListMetricDescriptorsResponse:
+        return wire.ListMetricDescriptorsResponse(descriptors=metrics.descriptors())
+
+    async def list_sandbox_metrics(self, request: Empty) -> wire.ManyPodSandboxMetrics:
+        by_id = {one.id: one for one in await self._runtime.list_containers()}
+        inside: dict[str, list[tuple[ContainerStatus, ContainerStats]]] = {}
+        for used in await self._runtime.container_stats():
+            if (status := by_id.get(used.id)) is not None:
+                inside.setdefault(status.sandbox_id, []).append((status, used))
+        sandboxes = {one.id: one for one in await self._runtime.list_sandboxes()}
+        return wire.ManyPodSandboxMetrics(
+            pod_metrics=[
+                metrics.of_sandbox(sandboxes[one.id], one, inside.get(one.id, ()))
+                for one in await self._runtime.sandbox_stats()
+                if one.id in sandboxes
+            ]
+        )
 
     async def _of(self, wanted: wire.ContainerStatsFilter) -> list[wire.ContainerStats]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from carob.host.pressure import Stall
 from carob.runtime.cri import runtime_messages as wire
 from carob.runtime.cri.container_messages import ContainerMetadata
 from carob.runtime.cri.image_messages import FilesystemIdentifier, FilesystemUsage
@@ -25,7 +26,7 @@ def container_usage(
             labels=status.labels,
             annotations=status.annotations,
         ),
-        cpu=_cpu(at, stats.cpu_usage_nanoseconds, busy),
+        cpu=_cpu(at, stats, busy),
         memory=_memory(at, stats, status.resources.memory_limit),
         writable_layer=FilesystemUsage(
             timestamp=at,
@@ -34,6 +35,7 @@ def container_usage(
             inodes_used=UInt64Value(value=stats.rootfs_inodes_used),
         ),
         swap=wire.SwapUsage(timestamp=at, swap_usage_bytes=UInt64Value(value=stats.swap_usage_bytes)),
+        io=_io(at, stats),
     )
 
 
@@ -50,11 +52,12 @@ def sandbox_usage(
             annotations=sandbox.config.annotations,
         ),
         linux=wire.LinuxPodSandboxStats(
-            cpu=_cpu(at, stats.cpu_usage_nanoseconds, busy),
+            cpu=_cpu(at, stats, busy),
             memory=_memory(at, stats, sandbox.config.resources.memory_limit),
             network=_network(at, stats.interfaces) if stats.interfaces else None,
             process=wire.ProcessUsage(timestamp=at, process_count=UInt64Value(value=stats.process_count)),
             containers=containers,
+            io=_io(at, stats),
         ),
     )
 
@@ -74,12 +77,30 @@ def _network(at: int, interfaces: list[InterfaceStats]) -> wire.NetworkUsage:
     return wire.NetworkUsage(timestamp=at, default_interface=shown[0], interfaces=shown[1:])
 
 
-def _cpu(at: int, used: int, busy: int | None) -> wire.CpuUsage:
+def _cpu(at: int, stats: ContainerStats | SandboxStats, busy: int | None) -> wire.CpuUsage:
     return wire.CpuUsage(
         timestamp=at,
-        usage_core_nano_seconds=UInt64Value(value=used),
+        usage_core_nano_seconds=UInt64Value(value=stats.cpu_usage_nanoseconds),
         usage_nano_cores=None if busy is None else UInt64Value(value=busy),
+        psi=_pressure(stats, "cpu"),
     )
+
+
+def _io(at: int, stats: ContainerStats | SandboxStats) -> wire.IoUsage | None:
+    """Nothing but the pressure."""
+    psi = _pressure(stats, "io")
+    return None if psi is None else wire.IoUsage(timestamp=at, psi=psi)
+
+
+def _pressure(stats: ContainerStats | SandboxStats, resource: str) -> wire.PsiStats | None:
+    """None where the kernel does not tell."""
+    found = stats.pressure.get(resource)
+    return None if found is None else wire.PsiStats(full=_stall(found.full), some=_stall(found.some))
+
+
+def _stall(stall: Stall) -> wire.PsiData:
+    total = stall.total_microseconds * 1000
+    return wire.PsiData(total=total, avg10=stall.avg10, avg60=stall.avg60, avg300=stall.avg300)
 
 
 def _memory(at: int, stats: ContainerStats | SandboxStats, limit: int) -> wire.MemoryUsage:
@@ -92,4 +113,5 @@ def _memory(at: int, stats: ContainerStats | SandboxStats, limit: int) -> wire.M
         rss_bytes=UInt64Value(value=stats.memory_rss_bytes),
         page_faults=UInt64Value(value=stats.page_faults),
         major_page_faults=UInt64Value(value=stats.major_page_faults),
+        psi=_pressure(stats, "memory"),
     )

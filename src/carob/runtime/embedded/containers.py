@@ -210,7 +210,7 @@ class Containers:
             user = users.resolve(
                 _read_in_root(rootfs, "/etc/passwd"),
                 _read_in_root(rootfs, "/etc/group"),
-                image_user=str(image.get("User") or ""),
+                image_user=security.run_as_username or str(image.get("User") or ""),
                 run_as_user=security.run_as_user,
                 run_as_group=security.run_as_group,
                 supplemental_groups=security.supplemental_groups,
