@@ -191,6 +191,10 @@ def _run_module(command: str, module: Any, arguments: list[str]) -> int:
         parsed = flags.parse(arguments)
     except HelpWanted:
         return _show_help(command, module)
+    if getattr(parsed, "kustomize", None):
+        from carob.cli import kustomizations
+
+        kustomizations.take(parsed)
     return int(module.run(parsed))
 
 

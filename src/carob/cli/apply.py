@@ -37,7 +37,7 @@ def add_flags(flags: Flags) -> None:
     """kubectl apply's flags."""
     flags.usage = "-f FILE [flags]"
     flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="only objects of the files with these labels")
     flags.switch("server-side", help="the server merges")
@@ -69,8 +69,6 @@ def run(arguments: Arguments) -> int:
         raise CommandError(
             f"error: Unexpected args: [{' '.join(arguments.words)}]\nSee 'carob apply -h' for help and examples"
         )
-    if arguments.kustomize:
-        raise CommandError("error: kustomizations are not supported; build them with kustomize, and pipe them to -f -")
     if not arguments.filename:
         raise CommandError("error: must specify one of -f and -k")
     if arguments.force_conflicts and not arguments.server_side:

@@ -1,4 +1,9 @@
-"""`carob cluster-info dump`: nodes, and of each namespace what runs there, with the logs, for somebody else to look at.
+"""Dump what runs: the nodes, and of each namespace its workloads, Services, events and logs, for somebody else to look at.
+
+Examples:
+  carob cluster-info dump
+  carob cluster-info dump -A --output-directory=/tmp/state
+  carob cluster-info dump --namespaces default,kube-system -o yaml
 
 Source: kubectl `pkg/cmd/clusterinfo/clusterinfo_dump.go`.
 Differs: fields stand in the server's order.
@@ -11,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carob.api.status import ApiError
-from carob.cli.connection import Connection, connect
+from carob.cli.connection import Connection, add_connection_flags, connect
 from carob.cli.errors import CommandError
 from carob.cli.failures import server_error
 from carob.cli.printers.structured import to_json, to_yaml, without_managed_fields
@@ -35,14 +40,13 @@ _KINDS = (
 
 def add_flags(flags: Flags) -> None:
     """kubectl cluster-info dump's flags."""
-    flags.section = "dump"
     flags.switch("all-namespaces", "A", help="dump all namespaces")
     flags.csv("namespaces", meta="NAME,...", help="which namespaces (default: the current one and kube-system)")
     flags.text("output-directory", meta="DIR", help="into files there; empty or -: to standard output")
     flags.text("output", "o", default="json", meta="FORMAT", help="json or yaml")
     flags.duration("pod-running-timeout", default=20.0)
     flags.switch("show-managed-fields")
-    flags.section = ""
+    add_connection_flags(flags)
 
 
 def run(arguments: Arguments) -> int:
@@ -57,8 +61,6 @@ def run(arguments: Arguments) -> int:
         Dump(connection, arguments).run()
     except ApiError as error:
         raise server_error(error) from error
-    except OSError as error:
-        raise CommandError(f"error: {error}") from error
     finally:
         connection.close()
     if arguments.output_directory not in _STDOUT:
@@ -128,5 +130,8 @@ class Dump:
             sys.stdout.write(text)
             return
         place = self._folder / file
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        except OSError as error:
+            raise CommandError(f"error: {error}") from error

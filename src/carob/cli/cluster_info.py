@@ -1,9 +1,8 @@
-"""Display addresses of the control plane and services with label kubernetes.io/cluster-service=true; or dump what runs.
+"""Display addresses of the control plane and services with label kubernetes.io/cluster-service=true.
 
 Examples:
   carob cluster-info
   carob cluster-info dump
-  carob cluster-info dump --namespaces default,kube-system --output-directory=/tmp/state
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
-from carob.cli import cluster_dump
 from carob.cli.connection import add_connection_flags, connect
 from carob.cli.failures import server_error
 
@@ -21,20 +19,19 @@ if TYPE_CHECKING:
 
     from carob.cli.flags import Arguments, Flags
 
+VERBS = {"dump": ("cluster_dump", "everything that tells how the cluster is, with the logs of its Pods")}
+
 _GREEN, _YELLOW, _PLAIN = "\x1b[0;32m", "\x1b[0;33m", "\x1b[0m"
 _SELECTOR = "kubernetes.io/cluster-service=true"
 
 
 def add_flags(flags: Flags) -> None:
-    """kubectl cluster-info's flags, and those of its dump."""
-    cluster_dump.add_flags(flags)
+    """kubectl cluster-info's flags."""
     add_connection_flags(flags)
 
 
 def run(arguments: Arguments) -> int:
     """Print where the parts of the cluster answer."""
-    if arguments.words[:1] == ["dump"]:
-        return cluster_dump.run(arguments)
     connection = connect(arguments)
     server = connection.endpoint.server
     namespace = arguments.namespace or "kube-system"

@@ -69,7 +69,7 @@ def add_flags(flags: Flags) -> None:
     """kubectl create's flags."""
     flags.usage = "-f FILE [flags]   |   KIND NAME [flags]"
     flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="only objects with these labels")
     flags.switch("save-config", help="keep what was given in the annotation that apply reads")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add_flags(flags: Flags) -> None:
     """kubectl describe's flags."""
     flags.usage = "TYPE[/NAME] [NAME...] [flags]"
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.csv("filename", "f", meta="FILE", help="what the files name")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="label selector")

@@ -44,7 +44,7 @@ def add_flags(flags: Flags) -> None:
     """kubectl diff's flags."""
     flags.usage = "-f FILE [flags]"
     flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="only objects of the files with these labels")
     flags.switch("server-side", help="the server merges")
@@ -63,8 +63,8 @@ def run(arguments: Arguments) -> int:
         raise _trouble(
             f"error: Unexpected args: [{' '.join(arguments.words)}]\nSee 'carob diff -h' for help and examples"
         )
-    if arguments.kustomize or arguments.prune:
-        raise _trouble("error: kustomizations and --prune are not supported")
+    if arguments.prune:
+        raise _trouble("error: --prune is not supported")
     if not arguments.filename:
         raise _trouble("error: must specify one of -f and -k")
     if arguments.force_conflicts and not arguments.server_side:

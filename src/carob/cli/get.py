@@ -47,7 +47,7 @@ def add_flags(flags: Flags) -> None:
     flags.text("selector", "l", meta="SELECTOR", help="only those with these labels")
     flags.text("field-selector", meta="SELECTOR", help="only those with these fields")
     flags.csv("filename", "f", meta="FILE", help="what the file, folder, URL or - (standard input) names")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.switch("watch", "w", help="list, then watch for changes")
     flags.switch("watch-only", help="watch for changes without listing first")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.cli.errors import CommandError
+from carob.cli.kustomizations import Built
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,6 +56,9 @@ def read_manifests(files: Sequence[str], selection: Selection, *, recursive: boo
 def _texts(name: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
     if name == "-":
         yield "STDIN", sys.stdin.buffer.read()
+        return
+    if isinstance(name, Built):
+        yield name, name.text
         return
     if name.startswith(("http://", "https://")):
         yield name, _fetched(name)

@@ -39,7 +39,7 @@ def add_flags(flags: Flags) -> None:
     """kubectl replace's flags."""
     flags.usage = "-f FILE [flags]"
     flags.csv("filename", "f", meta="FILE", help="file, folder, URL or - (standard input)")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.switch("force", help="delete the object and make it anew")
     flags.text("cascade", default="background", meta="HOW", bare="background", help="with --force: see delete")
@@ -58,8 +58,6 @@ def add_flags(flags: Flags) -> None:
 
 def run(arguments: Arguments) -> int:
     """Replace every object; errors of one do not stop the others."""
-    if arguments.kustomize:
-        raise CommandError("error: kustomizations are not supported; build them with kustomize, and pipe them to -f -")
     if arguments.grace_period >= 0 and not arguments.force:
         raise CommandError("error: --grace-period must have --force specified")
     if arguments.timeout and not arguments.force:

@@ -53,7 +53,7 @@ class Target:
 def add_target_flags(flags: Flags, *, selectors: bool = True) -> None:
     """The flags that choose objects."""
     flags.csv("filename", "f", meta="FILE", help="what the file, folder, URL or - (standard input) names")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     if selectors:
         flags.text("selector", "l", meta="SELECTOR", help="those with these labels")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from carob.cli import cluster_info
+from carob.cli import cluster_dump
 from carob.cli.cluster_dump import Dump
 from carob.cli.errors import CommandError
 from carob.cli.flags import Arguments, Flags
@@ -47,9 +47,9 @@ class Connection:
 
 
 def parsed(*given: str) -> Arguments:
-    flags = Flags("carob cluster-info")
-    cluster_info.add_flags(flags)
-    return flags.parse(("dump", *given))
+    flags = Flags("carob cluster-info dump")
+    cluster_dump.add_flags(flags)
+    return flags.parse(given)
 
 
 def dumped(*given: str) -> None:
@@ -87,4 +87,4 @@ def test_into_files(tmp_path: Path) -> None:
 
 def test_another_format() -> None:
     with pytest.raises(CommandError, match='suitable for the output format "wide"'):
-        cluster_info.run(parsed("-o", "wide"))
+        cluster_dump.run(parsed("-o", "wide"))

@@ -27,7 +27,7 @@ def add_rollout_flags(flags: Flags, *, field_manager: bool = True) -> None:
     if field_manager:
         flags.text("field-manager", default="kubectl-rollout")
     flags.csv("filename", "f", meta="FILE", help="what the file, folder, URL or - (standard input) names")
-    flags.csv("kustomize", "k")
+    flags.csv("kustomize", "k", meta="DIR", help="what the kustomization there gives")
     flags.switch("recursive", "R", help="folders with their folders")
     flags.text("selector", "l", meta="SELECTOR", help="those with these labels")
     add_output_flags(flags)
