@@ -80,7 +80,8 @@ def need_families(cluster: Cluster) -> None:
         return
     if not NO_IPV6.exists() or NO_IPV6.read_text().strip() != "0":
         raise CommandError(
-            "error: --cluster-cidr: this machine has no IPv6, or it is switched off; name IPv4 ranges only"
+            f'error: cluster "{cluster.name}" is dual-stack, but this machine has no IPv6, or it is switched off '
+            "(net.ipv6.conf.all.disable_ipv6)"
         )
 
 
@@ -102,6 +103,8 @@ def _words(range_: str, range6: str) -> str:
 def _ranges(flag: str, text: str, longest: int, shortest6: int, longest6: int) -> tuple[str, str]:
     """The IPv4 range and, if there is one, the IPv6 range."""
     first, comma, second = text.partition(",")
+    if ":" in first and comma:
+        raise CommandError(f"error: --{flag}: {text}: the IPv4 range comes first")
     try:
         network = ipaddress.IPv4Network(first)
     except ValueError as error:

@@ -218,6 +218,8 @@ def test_a_service_without_endpoints_refuses_at_once(world: DualWorld) -> None:
     ):
         with pytest.raises(ConnectionRefusedError):
             caller.fetch(address, port)
+    with pytest.raises(ConnectionRefusedError):
+        client.fetch_udp(UDP.address, 53)
     world.apply({WEB: None, UDP: None})
     with pytest.raises(TimeoutError):
         client.fetch(WEB.address, 80, timeout=0.3)

@@ -81,6 +81,7 @@ def test_a_small_second_range_has_room_for_fewer_nodes() -> None:
         (("--service-cidr", "10.1.0.0/28"), "--service-cidr: 10.1.0.0/28 is too small"),
         (("--service-cidr", "10.42.128.0/24"), "overlap"),
         (("--cluster-cidr", "10.1.0.0/16,10.2.0.0/16"), "--cluster-cidr: .* is not an IPv6 range"),
+        (("--cluster-cidr", "fd00::/56,10.1.0.0/16"), "--cluster-cidr: .* the IPv4 range comes first"),
         (("--cluster-cidr", "10.1.0.0/16,fd00::/64"), "--cluster-cidr: fd00::/64 is too small; at least a /60"),
         (("--cluster-cidr", "10.1.0.0/16,fd00::/40"), "--cluster-cidr: fd00::/40 is too large; at most a /48"),
         (("--service-cidr", "10.1.0.0/16,fd00::/64"), "--service-cidr: fd00::/64 is too large; at most a /108"),
