@@ -44,14 +44,15 @@ def _build(name: str) -> bytes:
         path = shutil.which(tool)
         if path is None:
             continue
-        done = subprocess.run([path, verb, name], capture_output=True, check=False)
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()
+        with subprocess.Popen([path, verb, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            built, words = process.communicate()
+        if process.returncode:
+            said = words.decode("utf-8", "replace").strip()
             logged = re.search(r'err="(.*)"$', said)
             said = logged[1] if logged else said
             raise CommandError(f"error: {said.removeprefix('Error: ').removeprefix('error: ')}")
-        sys.stderr.write(done.stderr.decode("utf-8", "replace"))
-        return done.stdout
+        sys.stderr.write(words.decode("utf-8", "replace"))
+        return built
     raise CommandError(
         "error: -k needs kustomize or kubectl on this machine; or build it elsewhere, and pipe it to -f -"
     )
