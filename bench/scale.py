@@ -42,10 +42,11 @@ def say(text: str) -> None:
 class Running(Watcher):
     """Names of the Pods that a watch has shown; a watch that ends is begun anew."""
 
-    def __init__(self, load: Load, query: str, wanted: int) -> None:
+    def __init__(self, load: Load, query: str, wanted: int, prefix: bytes = PREFIX) -> None:
         super().__init__(request("GET", f"{PODS}?watch=true&resourceVersion=0&{query}"))
         self._load = load
         self._wanted = wanted
+        self._needle = b'"name":"' + prefix + b"-"
         self._rest = b""
         self.names: set[bytes] = set()
         self.begun = 0
@@ -63,7 +64,7 @@ class Running(Watcher):
         if not self.started.done():
             self.started.set_result(None)
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
-        for piece in whole.split(b'"name":"' + PREFIX + b"-")[1:]:
+        for piece in whole.split(self._needle)[1:]:
             self.names.add(piece[:6])
         if len(self.names) >= self._wanted and not self.all.done():
             self.last = time.perf_counter()

@@ -21,7 +21,7 @@ import uvloop
 
 from bench import scale
 from bench.cluster import Bench, cpu_seconds, memory_bytes
-from bench.load import Client, Watcher, context, request
+from bench.load import Client, context, request
 from bench.workloads import (
     RESOURCES,
     SERVICES,
@@ -93,44 +93,20 @@ class Load:
     async def until_placed(self, trees: list[Tree]) -> float:
         """Create them; the seconds from the first create until every one is seen with a node."""
         prefix = trees[0]["metadata"]["name"].partition("-")[0]
-        watch = request("GET", f"{PODS}?watch=true&resourceVersion=0&fieldSelector=spec.nodeName%21%3D")
-        placed = Placed(watch, prefix.encode(), len(trees))
-        await self.connect(lambda: placed)
+        placed = scale.Running(self, "fieldSelector=spec.nodeName%21%3D", len(trees), prefix.encode())
+        await placed.connect()
         await placed.started
         started = time.perf_counter()
         await self.create(trees)
         async with asyncio.timeout(LIMIT_SECONDS):
             await placed.all
+        placed.closed = True
         placed.transport.close()
         return placed.last - started
 
 
 def _itself(client: Client) -> Client:
     return client
-
-
-class Placed(Watcher):
-    """Counts Pods of one prefix that appear among those that have a node."""
-
-    def __init__(self, watch: bytes, prefix: bytes, wanted: int) -> None:
-        super().__init__(watch)
-        self._needle = b'"name":"' + prefix + b"-"
-        self._wanted = wanted
-        self._names: set[bytes] = set()
-        self._rest = b""
-        self.all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        """The names in whole lines; a name may be cut between two pieces."""
-        if not self.started.done():
-            self.started.set_result(None)
-        data = self._rest + data
-        whole, _, self._rest = data.rpartition(b"\n")
-        for piece in whole.split(self._needle)[1:]:
-            self._names.add(piece[:6])
-        if len(self._names) >= self._wanted and not self.all.done():
-            self.last = time.perf_counter()
-            self.all.set_result(None)
 
 
 class Rates(NamedTuple):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_KEPT = 32
 """Sorts of Pods; the one that came last longest ago goes first. Each costs some 30 bytes a node."""
 MAX_SEEN = 1024
+MAX_PRIORITIES = 64
 REJECTED = -1
 
 
@@ -48,7 +49,7 @@ class Alike:
         self.counts: dict[Rejection, int] = {}
         """How many nodes were rejected for what."""
         self.rooms = Rooms()
-        self._rivalry: dict[tuple[int, str], tuple[int, Rejection | None]] = {}
+        self._rivalry: dict[int, Rivalry] = {}
         self.raw: list[tuple[list[int], int, bool]] = []
         """The numbers to be scaled, their weight, and whether less is better."""
 
@@ -100,25 +101,52 @@ class Alike:
         """Nodes that were promised to somebody no less important and cannot do with both, by their positions.
 
         `local`: only local filters matter to the Pod, so that an answer is true as long as the node stays the same.
+        Shape: not to be changed.
         """
-        found: dict[int, Rejection] = {}
         own = snapshot.nominations.node_of(pod.key)
-        kept = self._rivalry
-        for name in snapshot.nominations.nodes():
-            node = snapshot.get(name)
-            if node is None or self.totals[node.position] == REJECTED:
-                continue
-            key = (pod.priority, name)
-            known = kept.get(key) if local and name != own else None
-            if known is not None and known[0] == node.version:
-                rejection = known[1]
-            else:
-                rejection = rejection_of(pod, node, snapshot) if rivals_of(pod, name, snapshot) else None
-                if local and name != own:
-                    kept[key] = (node.version, rejection)
+        if not local or own:
+            return _rejected(pod, snapshot, self.totals, self._promised_places(snapshot))
+        rivalry = self._rivalry.get(pod.priority)
+        if rivalry is None:
+            if len(self._rivalry) >= MAX_PRIORITIES:
+                self._rivalry.clear()
+            rivalry = self._rivalry[pod.priority] = Rivalry()
+            places: set[int] = self._promised_places(snapshot)
+        else:
+            places = set(snapshot.changes[rivalry.read :])
+            for position in places:
+                rivalry.rejected.pop(position, None)
+        rivalry.read = len(snapshot.changes)
+        rivalry.rejected |= _rejected(pod, snapshot, self.totals, places)
+        return rivalry.rejected
+
+    @staticmethod
+    def _promised_places(snapshot: Snapshot) -> set[int]:
+        promised = map(snapshot.get, snapshot.nominations.nodes())
+        return {node.position for node in promised if node is not None}
+
+
+class Rivalry:
+    """What is known of promised nodes for Pods of one priority, as far as the snapshot's changes are read."""
+
+    __slots__ = ("read", "rejected")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.rejected: dict[int, Rejection] = {}
+
+
+def _rejected(pod: PodInfo, snapshot: Snapshot, totals: list[int], positions: set[int]) -> dict[int, Rejection]:
+    """Those of the nodes that would take the Pod, but not beside whom they were promised to."""
+    found: dict[int, Rejection] = {}
+    nodes = snapshot.nodes()
+    for position in positions:
+        node = nodes[position]
+        if totals[position] != REJECTED and rivals_of(pod, node.name, snapshot):
+            rejection = rejection_of(pod, node, snapshot)
             if rejection is not None:
-                found[node.position] = rejection
-        return found
+                found[position] = rejection
+    return found
 
 
 class AlikePods:

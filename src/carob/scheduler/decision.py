@@ -150,7 +150,8 @@ def _among_all(pod: PodInfo, snapshot: Snapshot, alike: Alike) -> NodeInfo | Uns
         return _unschedulable(pod, snapshot, alike.rejections, alike.counts, alike.rooms)
     far = filters.far_sighted(pod, snapshot)
     # a node that was promised to somebody more important must do with both
-    rivals = alike.rejected_for_rivals(pod, snapshot, local=not far) if snapshot.nominations else {}
+    local = not far and not snapshot.nominations.demanding()
+    rivals = alike.rejected_for_rivals(pod, snapshot, local=local) if snapshot.nominations else {}
     start = snapshot.next_start % len(nodes)
     if not far and not rivals and not alike.unequal and not scores.compares(pod, snapshot):
         best = max(alike.sums)

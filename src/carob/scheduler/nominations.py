@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from carob.scheduler.pods import PodInfo
 
@@ -38,7 +38,7 @@ class Nominations:
         """Nodes that were promised to somebody."""
         return list(self._pods)
 
-    def demanding(self) -> Iterable[PodInfo]:
+    def demanding(self) -> Collection[PodInfo]:
         """Those Pods of all that do not want certain others beside them."""
         return self._demanding.values()
 

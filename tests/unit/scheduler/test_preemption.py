@@ -170,3 +170,14 @@ def test_victims_are_lower_needed_and_enough(
             world.put(victim, node.name)
             assert rejection_of(new, node, world) is not None, "this victim could have stayed"
             world.lift(victim.key)
+
+
+def test_whom_a_promise_keeps_away_is_no_matter_of_others_of_the_sort() -> None:
+    wishes = [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "loud"}}}]
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": wishes}}
+    world = full(a=[])
+    world.nominations.promise(of("shy", "1", 9, affinity=apart), "a")
+    for number in range(3):
+        for app, fits in (("loud", False), ("quiet", True)):
+            found = decide(of(f"{app}-{number}", "1", labels={"app": app}), world)
+            assert isinstance(found, NodeInfo) is fits
