@@ -48,6 +48,8 @@ class StatusWriter(Protocol):
 class _Charge(Struct):
     usage: Usage
     since: float
+    replaces: str
+    """The resourceVersion of what is changed, empty for what is made: whatever else is there, is what was charged."""
     told: bool = False
     """The quota's status counts it already."""
 
@@ -62,8 +64,8 @@ class QuotaLedger:
         self._rows = list({r.group_resource: r for r in rows if r.stored and r.namespaced}.values())
         self._clock = clock
         self._charges: dict[Key, dict[Identity, _Charge]] = {}
-        # what is being written just now: whose charges, and `used` as it will then read
-        self._writing: dict[Key, tuple[set[Identity], Usage]] = {}
+        # what is being written just now: the charges in it, and `used` as it will then read
+        self._writing: dict[Key, tuple[dict[Identity, _Charge], Usage]] = {}
         self._watched: set[Resource] = set()
         self._of_namespace: dict[str, set[str]] = {}
         self._dirty: set[Key] = set()
@@ -76,18 +78,19 @@ class QuotaLedger:
         """What is taken: as the status says, and what is charged but not yet there."""
         key = (quota.metadata.namespace, quota.metadata.name)
         total = {name: quota.status.used.get(name, quota_usage.ZERO) for name in quota.status.hard}
-        written, result = self._writing.get(key, (set(), {}))
+        written, result = self._writing.get(key, ({}, {}))
         # a write is seen before whoever wrote it goes on
-        seen = written if quota.status.used == result else set()
+        seen = written if quota.status.used == result else {}
         for identity, charge in self._charges.get(key, {}).items():
-            if not charge.told and identity not in seen:
+            if not charge.told and seen.get(identity) is not charge:
                 _add(total, charge.usage)
         return total
 
-    def charge(self, quota: ResourceQuota, resource: Resource, name: str, usage: Usage) -> None:
-        """An object was admitted and will soon be there."""
+    def charge(self, quota: ResourceQuota, resource: Resource, name: str, usage: Usage, replaces: str = "") -> None:
+        """An object was admitted and will soon be there. Shape: `replaces` is the resourceVersion of the old one."""
         key = (quota.metadata.namespace, quota.metadata.name)
-        self._charges.setdefault(key, {})[resource.group_resource, name] = _Charge(usage, self._clock.monotonic())
+        charge = _Charge(usage, self._clock.monotonic(), replaces)
+        self._charges.setdefault(key, {})[resource.group_resource, name] = charge
         self._mark(key)
 
     # -- counting
@@ -135,7 +138,7 @@ class QuotaLedger:
             self._charges.pop(key, None)
             self._of_namespace.get(namespace, set()).discard(name)
             return
-        used, counted = self._count(quota, key)
+        used, counted, arrived = self._count(quota, key)
         hard = dict(quota.spec.hard)
         if quota.status.hard != hard or not _same(quota.status.used, used):
             self._writing[key] = counted, used
@@ -150,32 +153,42 @@ class QuotaLedger:
                 return
             finally:
                 self._writing.pop(key, None)
-        for identity in counted:
-            charge = self._charges.get(key, {}).get(identity)
-            if charge is not None:
+        # only now: until the status is written, nothing but the charges says what has come since
+        charges = self._charges.get(key, {})
+        for identity, charge in counted.items():
+            if charges.get(identity) is not charge:
+                continue  # charged again meanwhile
+            if identity in arrived:
+                del charges[identity]
+            else:
                 charge.told = True
+        if not charges:
+            self._charges.pop(key, None)
 
-    def _count(self, quota: ResourceQuota, key: Key) -> tuple[Usage, set[Identity]]:
-        """All that counts, and whose charges are in it."""
+    def _count(self, quota: ResourceQuota, key: Key) -> tuple[Usage, dict[Identity, _Charge], set[Identity]]:
+        """All that counts, the charges that are in it, and those among them whose objects are there."""
         hard = quota.spec.hard
         used: Usage = dict.fromkeys(hard, quota_usage.ZERO)
         charges = self._charges.get(key, {})
+        arrived: set[Identity] = set()
         for resource in self._rows:
             if not any(quota_usage.may_count(name, resource) for name in hard):
                 continue
             self._watch(resource)
             for obj in self._reader.list(resource, quota.metadata.namespace):
-                charges.pop((resource.group_resource, obj.metadata.name), None)
+                identity = (resource.group_resource, obj.metadata.name)
+                charge = charges.get(identity)
+                if charge is not None and charge.replaces != obj.metadata.resource_version:
+                    arrived.add(identity)
                 if quota_usage.counts(quota, resource, obj):
                     _add(used, quota_usage.usage_of(resource, obj))
         now = self._clock.monotonic()
         for identity in [i for i, charge in charges.items() if now - charge.since > FORGET_SECONDS]:
             del charges[identity]
-        for charge in charges.values():
-            _add(used, charge.usage)
-        if not charges:
-            self._charges.pop(key, None)
-        return used, set(charges)
+        for identity, charge in charges.items():
+            if identity not in arrived:
+                _add(used, charge.usage)
+        return used, dict(charges), arrived
 
 
 def _add(total: Usage, usage: Usage) -> None:

@@ -57,9 +57,10 @@ class QuotaAdmission:
         charges = [(quota, self._check(attributes, quota, wanted)) for quota in quotas]
         if attributes.dry_run:
             return
+        replaces = attributes.old.metadata.resource_version if attributes.old is not None else ""
         for quota, usage in charges:
             if usage:
-                self._ledger.charge(quota, resource, name, usage)
+                self._ledger.charge(quota, resource, name, usage, replaces)
 
     def _check(self, attributes: Attributes, quota: ResourceQuota, wanted: Usage) -> Usage:
         """What this quota is to be charged with. Raises: ApiError 403."""
