@@ -51,7 +51,7 @@ class DeviceCounters(Struct, frozen=True):
 
 
 class CgroupStats(Struct, kw_only=True, frozen=True):
-    """Nanoseconds and bytes; 0 where the machine has no such controller."""
+    """Nanoseconds and bytes; 0 where the machine has no such controller. The names are those of the runtimes' ContainerStats."""
 
     cpu_usage_nanoseconds: int = 0
     memory_usage_bytes: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from carob.base.clock import Clock
 from carob.host.cgroup import Cgroups, CgroupStats
@@ -85,22 +85,7 @@ def _from_group(
     return ContainerStats(
         id=container_id,
         timestamp=now,
-        cpu_usage_nanoseconds=used.cpu_usage_nanoseconds,
-        memory_usage_bytes=used.memory_usage_bytes,
-        memory_working_set_bytes=used.memory_working_set_bytes,
-        memory_rss_bytes=used.memory_rss_bytes,
-        page_faults=used.page_faults,
-        major_page_faults=used.major_page_faults,
-        process_count=used.process_count,
-        oom_kills=used.oom_kills,
-        cpu_periods=used.cpu_periods,
-        cpu_throttled_periods=used.cpu_throttled_periods,
-        cpu_throttled_nanoseconds=used.cpu_throttled_nanoseconds,
-        memory_cache_bytes=used.memory_cache_bytes,
-        swap_usage_bytes=used.swap_usage_bytes,
-        cpu_user_nanoseconds=used.cpu_user_nanoseconds,
-        cpu_system_nanoseconds=used.cpu_system_nanoseconds,
-        pressure=used.pressure,
+        **asdict(used),
         devices=devices,
         rootfs_used_bytes=_number(layer.used_bytes) if layer is not None else 0,
         rootfs_inodes_used=_number(layer.inodes_used) if layer is not None else 0,

@@ -5,7 +5,7 @@ The layer is walked at most every half minute per container: a walk of a large o
 
 from __future__ import annotations
 
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from carob.base.disk_use import disk_usage
 from carob.runtime.embedded.parts import Parts
@@ -48,28 +48,14 @@ class Stats:
         if used is None:
             return None
         layer_bytes, layer_files = self._layer(record.id) if disk else (0, 0)
+        devices = [DeviceStats(*astuple(one)) for one in self._parts.cgroups.devices(record.cgroup)] if disk else []
         return ContainerStats(
             id=record.id,
             timestamp=self._parts.clock.now(),
-            cpu_usage_nanoseconds=used.cpu_usage_nanoseconds,
-            memory_usage_bytes=used.memory_usage_bytes,
-            memory_working_set_bytes=used.memory_working_set_bytes,
-            memory_rss_bytes=used.memory_rss_bytes,
-            page_faults=used.page_faults,
-            major_page_faults=used.major_page_faults,
-            process_count=used.process_count,
-            oom_kills=used.oom_kills,
-            cpu_periods=used.cpu_periods,
-            cpu_throttled_periods=used.cpu_throttled_periods,
-            cpu_throttled_nanoseconds=used.cpu_throttled_nanoseconds,
-            memory_cache_bytes=used.memory_cache_bytes,
-            swap_usage_bytes=used.swap_usage_bytes,
+            **asdict(used),
             rootfs_used_bytes=layer_bytes,
             rootfs_inodes_used=layer_files,
-            cpu_user_nanoseconds=used.cpu_user_nanoseconds,
-            cpu_system_nanoseconds=used.cpu_system_nanoseconds,
-            pressure=used.pressure,
-            devices=[DeviceStats(*astuple(one)) for one in self._parts.cgroups.devices(record.cgroup)] if disk else [],
+            devices=devices,
         )
 
     def _layer(self, container_id: str) -> tuple[int, int]:
