@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +22,7 @@ from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.client.rest import Client
 from carob.kubelet.agent import Kubelet
+from carob.kubelet.configuration import API_VERSION, KIND, of_file
 from carob.kubelet.options import KubeletOptions
 from carob.runtime.types import ContainerState, RuntimeFailure, SandboxState
 from carob.store.memory import MemoryStore
@@ -459,6 +461,71 @@ def test_a_missing_config_map_is_told_and_found_when_it_comes(tmp_path: Path) ->
         config = {"metadata": {"name": "late", "namespace": "default"}, "data": {"x": "1"}}
         await world.client.create(codec.from_tree(core_v1.ConfigMap, config))
         await world.until("hello-pod", ready)
+
+    in_world(tmp_path, body)
+
+
+def test_the_summary_tells_of_logs_and_of_what_volumes_hold(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.client.create(
+            codec.from_tree(
+                core_v1.ConfigMap, {"metadata": {"name": "conf", "namespace": "default"}, "data": {"a": "1"}}
+            )
+        )
+        mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("disk", "conf", "host")]
+        container = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never", "volumeMounts": mounts}
+        volumes = [
+            {"name": "disk", "emptyDir": {}},
+            {"name": "conf", "configMap": {"name": "conf"}},
+            {"name": "host", "hostPath": {"path": str(tmp_path)}},
+        ]
+        await world.pod(containers=[container], volumes=volumes)
+        await world.until("hello-pod", ready)
+        (status,) = world.runtime.containers.values()
+        write_log(status.log_path, "x" * 5000)
+        paths = {mount.container_path: mount.host_path for mount in world.runtime.configs[status.id].mounts}
+        write_log(f"{paths['/disk']}/file", "y" * 9000)
+        code, text = await world.ask("/stats/summary")
+        assert code == 200
+        (pod,) = json.loads(text)["pods"]
+        found = {volume["name"]: volume for volume in pod["volume"]}
+        assert found.keys() == {"disk", "conf"}, "what lies on the node's own disk is the node's"
+        assert found["disk"]["usedBytes"] >= 9000
+        assert found["conf"]["inodesUsed"] >= 3
+        logs = pod["containers"][0]["logs"]
+        assert (logs["usedBytes"] >= 5000, logs["inodesUsed"]) == (True, 1)
+        for one in (*found.values(), logs, pod["containers"][0]["rootfs"], pod["ephemeral-storage"]):
+            assert one["capacityBytes"] > one["availableBytes"] > 0
+        # the ConfigMap lies in memory
+        storage = pod["ephemeral-storage"]
+        assert storage["usedBytes"] == found["disk"]["usedBytes"] + logs["usedBytes"]
+
+    in_world(tmp_path, body)
+
+
+def test_the_kubelet_tells_how_it_is_configured_and_what_runs(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.options = {
+            "max_pods": 12,
+            "system_reserved_cpu_millicores": 100,
+            "eviction_soft_grace_seconds": {"x": 90},
+        }
+        await world.stop()
+        await world.start()
+        pod = await world.pod()
+        await world.until("hello-pod", ready)
+        code, text = await world.ask("/configz")
+        told = json.loads(text)["kubeletconfig"]
+        assert (code, told["kind"], told["maxPods"]) == (200, "KubeletConfiguration", 12)
+        assert (told["systemReserved"], told["kubeReserved"]) == ({"cpu": "100m"}, {})
+        assert told["evictionSoftGracePeriod"] == {"x": "1m30s"}
+        # every field is one that a file may have
+        given = {name: value for name, value in told.items() if name not in ("kind", "apiVersion")}
+        of_file(json.dumps({"kind": KIND, "apiVersion": API_VERSION, **given}))
+        code, text = await world.ask("/runningpods/")
+        (found,) = json.loads(text)["items"]
+        assert (code, found["metadata"]["uid"]) == (200, pod.metadata.uid)
+        assert [(c["name"], c["image"]) for c in found["spec"]["containers"]] == [("hello-ctr", "web:latest")]
 
     in_world(tmp_path, body)
 

@@ -26,6 +26,25 @@ class VolumeFailure(StepFailure):
         super().__init__("FailedMount", message)
         self.volume = volume
 
+    @property
+    def event(self) -> str:
+        """The words of the event."""
+        return f'MountVolume.SetUp failed for volume "{self.volume}" : {self.message}'
+
+
+class ClaimFailure(VolumeFailure):
+    """What a volume refers to is not there, or not fit for it: nothing is mounted yet.
+
+    Source: kubelet `volumemanager/volume_manager.go` (WaitForAttachAndMount).
+    """
+
+    @property
+    def event(self) -> str:
+        """The words of the event."""
+        name = self.volume
+        volumes = f"unmounted volumes=[{name}], unattached volumes=[], failed to process volumes=[{name}]"
+        return f"Unable to attach or mount volumes: {volumes}: {self.message}"
+
 
 class Rejected(Exception):
     """The node cannot run this Pod: its phase becomes Failed."""

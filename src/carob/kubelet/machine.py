@@ -11,12 +11,16 @@ from msgspec import Struct, field
 
 from carob.host import pressure
 from carob.kubelet.files import read_text
+from carob.runtime.sandbox_counters import parse_interfaces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from carob.host.pressure import Pressure
+    from carob.runtime.types import InterfaceStats
 
+# Source: cAdvisor `utils/sysinfo` (isIgnoredDevice), and our own
+_PODS_INTERFACES = ("veth", "docker", "nerdctl", "carob")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
@@ -66,6 +70,8 @@ class NodeUse(Struct, frozen=True):
     booted_at: float
     pressure: Mapping[str, Pressure] = field(default_factory=dict)
     """By resource (cpu, memory, io)."""
+    interfaces: Sequence[InterfaceStats] = ()
+    """The node's own, not the Pods' ends."""
 
 
 def read_machine() -> Machine:
@@ -121,6 +127,9 @@ def read_use() -> NodeUse:
         swap_available_bytes=memory.get("SwapFree", 0),
         booted_at=times[1],
         pressure=pressure.read(read_text, lambda resource: f"/proc/pressure/{resource}"),
+        interfaces=[
+            one for one in parse_interfaces(read_text("/proc/net/dev")) if not one.name.startswith(_PODS_INTERFACES)
+        ],
     )
 
 

@@ -6,14 +6,14 @@ Everything is read when somebody asks and at no other time.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
-from carob.base.clock import rfc3339_micro
 from carob.kubelet import cadvisor_metrics, resource_metrics, statistics
-from carob.kubelet.disk_use import volume_use
+from carob.kubelet.disk_use import log_use, volumes_in_use
 from carob.kubelet.machine import read_usage
+from carob.kubelet.statistics import Disks
 from carob.kubelet.usage import Usage
 from carob.transport.http import Response
 
@@ -43,24 +43,22 @@ class Metrics:
         light = query.get("only_cpu_and_memory", [""])[0] in ("true", "1", "t", "T", "True", "TRUE")
         tools = self._tools
         look = await self.usage.look(disk=not light)
-        disks, volumes = None, {}
-        if not light:
-            disks = (read_usage(tools.options.root), await tools.runtime.image_filesystem())
-            volumes = await self._volumes(rfc3339_micro(look.time))
-        tree = statistics.summary(look, self._machine, tools.options.node_name, disks, volumes)
+        disks = None if light else await self._disks()
+        tree = statistics.summary(look, self._machine, tools.options.node_name, disks)
         return Response(200, orjson.dumps(tree) + b"\n")
 
-    async def _volumes(self, now: str) -> dict[str, list[dict[str, Any]]]:
-        pods = [(record.uid, record.pod) for record in self._records.values() if record.running()]
-        root = self._tools.places
+    async def _disks(self) -> Disks:
+        options = self._tools.options
+        images = await self._tools.runtime.image_filesystem()
+        running = [record for record in self._records.values() if record.running()]
+        pods = [(r.pod, r.prepared.volumes if r.prepared is not None else {}) for r in running]
         return await asyncio.to_thread(
-            lambda: {
-                uid: [
-                    {"time": now, "name": name, "usedBytes": use.used_bytes, "inodesUsed": use.inodes_used}
-                    for name, use in volume_use(root, pod).items()
-                ]
-                for uid, pod in pods
-            }
+            lambda: Disks(
+                read_usage(options.root),
+                images,
+                {pod.metadata.uid: log_use(options.log_root, pod) for pod, _ in pods},
+                {pod.metadata.uid: volumes_in_use(pod, volumes) for pod, volumes in pods},
+            )
         )
 
     async def page(self, path: str) -> Response:

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from carob.api import codec
-from carob.api.types import core_v1
+from carob.api.types import core_v1, meta_v1
 from carob.base.log import get_logger
+from carob.kubelet.configz import configz
 from carob.kubelet.log_requests import LogRequests
 from carob.kubelet.metrics import Metrics
 from carob.kubelet.stream_requests import StreamRequests
@@ -106,6 +107,10 @@ class KubeletServer:
         path = "/".join(parts)
         if path == "pods":
             return self._pods()
+        if path == "runningpods":
+            return self._running_pods()
+        if path == "configz":
+            return Response(200, orjson.dumps(configz(self._tools.options)) + b"\n")
         if path == "stats/summary":
             return self._metrics.summary(query)
         if path in self._metrics.pages:
@@ -115,6 +120,17 @@ class KubeletServer:
     def _pods(self) -> Response:
         pods = [record.pod for record in self._records.values() if not record.removed and record.pod.metadata.name]
         return Response(200, codec.encode(core_v1.PodList(items=pods)) + b"\n")
+
+    def _running_pods(self) -> Response:
+        """What the runtime knows: names and images of containers that run. Source: kubelet `getRunningPods`."""
+        items = []
+        for record in self._records.values():
+            running = [core_v1.Container(name=status.name, image=status.image) for status in record.running()]
+            if running:
+                of = record.pod.metadata
+                metadata = meta_v1.ObjectMeta(name=of.name, namespace=of.namespace, uid=of.uid)
+                items.append(core_v1.Pod(metadata=metadata, spec=core_v1.PodSpec(containers=running)))
+        return Response(200, codec.encode(core_v1.PodList(items=items)) + b"\n")
 
 
 def text_response(status: int, text: str) -> Response:

@@ -39,11 +39,17 @@ def look(host: Host, cgroups: Cgroups, sandbox_id: str, group: str, pid: int, no
 
 def interfaces(host: Host, pid: int) -> list[InterfaceStats]:
     """Those of the process' network, without the loopback; empty when it has ended."""
-    found = []
     with suppress(OSError, ValueError, IndexError):
-        for line in host.read(f"/proc/{pid}/net/dev").splitlines()[2:]:
-            name, _, rest = line.partition(":")
-            n = [int(word) for word in rest.split()]
-            if name.strip() != LOOPBACK:
-                found.append(InterfaceStats(name.strip(), *n[0:4], *n[8:12]))
+        return parse_interfaces(host.read(f"/proc/{pid}/net/dev"))
+    return []
+
+
+def parse_interfaces(text: str) -> list[InterfaceStats]:
+    """From proc_net_dev(5)'s text, without the loopback. Raises: ValueError, IndexError."""
+    found = []
+    for line in text.splitlines()[2:]:
+        name, _, rest = line.partition(":")
+        n = [int(word) for word in rest.split()]
+        if name.strip() != LOOPBACK:
+            found.append(InterfaceStats(name.strip(), *n[0:4], *n[8:12]))
     return found

@@ -14,7 +14,7 @@ from carob.api import codec
 from carob.api.types import core_v1
 from carob.api.user import UserInfo
 from carob.client.rest import Client
-from carob.kubelet.failures import VolumeFailure
+from carob.kubelet.failures import ClaimFailure, VolumeFailure
 from carob.kubelet.volumes import persistent
 from carob.kubelet.volumes.claimed import ClaimedVolumes
 from carob.transport.http import Request, Response
@@ -111,6 +111,15 @@ def test_a_claim_that_is_not_there_or_is_somebody_elses() -> None:
     trees = objects()
     trees[f"{CLAIM}-x"] = trees.pop(CLAIM)
     assert "(pod is not owner)" in read(trees, scratch)[0]
+
+
+def test_what_is_said_of_a_claim_that_is_not_there_and_of_a_mount_that_failed() -> None:
+    why = 'error processing PVC default/data: failed to fetch PVC from API server: persistentvolumeclaims "data" not found'
+    assert ClaimFailure("d", why).event == (
+        "Unable to attach or mount volumes: unmounted volumes=[d], unattached volumes=[], "
+        f"failed to process volumes=[d]: {why}"
+    )
+    assert VolumeFailure("d", "no").event == 'MountVolume.SetUp failed for volume "d" : no'
 
 
 def test_one_pod_at_a_time() -> None:

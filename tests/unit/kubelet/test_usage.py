@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from carob.host.pressure import Pressure, Stall
 from carob.kubelet import cadvisor_metrics, resource_metrics, statistics
+from carob.kubelet.disk_use import DiskUse, Filesystem, VolumeUse
 from carob.kubelet.exposition import Family, text
 from carob.kubelet.machine import NodeUse, Usage, read_machine, read_use
 from carob.kubelet.pod_record import PodRecord
@@ -17,6 +18,7 @@ from carob.runtime.types import (
     DeviceStats,
     FilesystemUsage,
     InterfaceStats,
+    Resources,
     SandboxConfig,
     SandboxState,
     SandboxStats,
@@ -51,8 +53,13 @@ def test_the_summary() -> None:
     machine = replace(read_machine(), memory_bytes=16 << 30)
     full = Usage(0, 1000, 400, 50, 20, 7, 99)
     images = FilesystemUsage(mountpoint="/x", used_bytes=30, capacity_bytes=1000, available_bytes=400, inodes_used=3)
-    volume = {"time": "t", "name": "scratch", "usedBytes": 5, "inodesUsed": 2}
-    tree = statistics.summary(look(), machine, "node-0", (full, images), {"u-1": [volume]})
+    memory = Filesystem(64, 60, 8, 6)
+    volumes = [
+        VolumeUse("scratch", DiskUse(5, 2), Filesystem(1000, 400, 50, 20), scratch=True),
+        VolumeUse("data", DiskUse(9, 1), memory, claim="data-0"),
+    ]
+    disks = statistics.Disks(full, images, {"u-1": {"web": DiskUse(7, 1)}}, {"u-1": volumes})
+    tree = statistics.summary(look(), machine, "node-0", disks)
     node, (mine,) = tree["node"], tree["pods"]
     assert node["memory"]["availableBytes"] == 10 << 30
     assert (node["fs"]["usedBytes"], node["fs"]["inodesUsed"]) == (600, 30)
@@ -60,8 +67,24 @@ def test_the_summary() -> None:
     assert mine["podRef"] == {"name": "p", "namespace": "default", "uid": "u-1"}
     assert mine["cpu"]["usageNanoCores"] == 20_000_000
     assert mine["containers"][0]["memory"]["workingSetBytes"] == mine["memory"]["workingSetBytes"] == 4096
-    assert (mine["volume"], mine["ephemeral-storage"]["usedBytes"]) == ([volume], 5)
-    light = statistics.summary(look(), machine, "node-0", None, {})
+    shared = {
+        "time": mine["volume"][0]["time"],
+        "availableBytes": 400,
+        "capacityBytes": 1000,
+        "inodes": 50,
+        "inodesFree": 20,
+    }
+    assert mine["volume"][0] == {**shared, "usedBytes": 5, "inodesUsed": 2, "name": "scratch"}
+    assert mine["volume"][1]["pvcRef"] == {"name": "data-0", "namespace": "default"}
+    assert (mine["volume"][1]["capacityBytes"], mine["volume"][1]["inodes"]) == (64, 8)
+    container = mine["containers"][0]
+    assert container["logs"] == container["rootfs"] | {"usedBytes": 7, "inodesUsed": 1}
+    assert container["rootfs"] | shared == container["rootfs"] | {"time": shared["time"]}
+    # a claim's volume is none of the Pod's own disk
+    assert mine["ephemeral-storage"] == {**shared, "usedBytes": 12, "inodesUsed": 3}
+    (pods,) = node["systemContainers"]
+    assert (pods["name"], pods["memory"]["workingSetBytes"]) == ("pods", 4096)
+    light = statistics.summary(look(), machine, "node-0", None)
     assert "fs" not in light["node"]
     assert "rootfs" not in light["pods"][0]["containers"][0]
 
@@ -106,12 +129,25 @@ def with_group() -> Look:
 
 def test_a_pods_own_counters_are_its_groups_and_its_networks() -> None:
     machine = read_machine()
-    (mine,) = statistics.summary(with_group(), machine, "node-0", None, {})["pods"]
+    (mine,) = statistics.summary(with_group(), machine, "node-0", None)["pods"]
     assert (mine["cpu"]["usageNanoCores"], mine["memory"]["workingSetBytes"]) == (30_000_000, 9000)
     assert mine["process_stats"] == {"process_count": 3}
     eth0 = {"name": "eth0", "rxBytes": 11, "rxErrors": 13, "txBytes": 15, "txErrors": 17}
     assert mine["network"] == {"time": mine["network"]["time"], **eth0, "interfaces": [eth0]}
     assert 'pod_cpu_usage_seconds_total{namespace="default",pod="p"} 2 200500' in resource_metrics.page(with_group())
+
+
+def test_the_nodes_network_and_what_memory_is_left() -> None:
+    with_limit = with_group()
+    (use,) = with_limit.containers
+    use.status.resources = Resources(memory_limit=5000)
+    links = [InterfaceStats("eth1", 1), InterfaceStats("eth0", 2)]
+    tree = statistics.summary(replace(with_limit, node=replace(NODE, interfaces=links)), read_machine(), "node-0", None)
+    network = tree["node"]["network"]
+    assert (network["name"], network["rxBytes"]) == ("eth0", 2)
+    assert [one["name"] for one in network["interfaces"]] == ["eth1", "eth0"]
+    assert tree["pods"][0]["containers"][0]["memory"]["availableBytes"] == 904
+    assert "availableBytes" not in tree["pods"][0]["memory"]
 
 
 def test_cadvisor_metrics_of_networks_disks_and_pods() -> None:
@@ -126,7 +162,7 @@ def test_cadvisor_metrics_of_networks_disks_and_pods() -> None:
 
 
 def test_what_waited_for_processors_memory_and_disks_is_told() -> None:
-    (mine,) = statistics.summary(with_group(), read_machine(), "node-0", None, {})["pods"]
+    (mine,) = statistics.summary(with_group(), read_machine(), "node-0", None)["pods"]
     some = {"total": 2_500_000, "avg10": 1.5, "avg60": 0.0, "avg300": 0.0}
     assert mine["containers"][0]["io"]["psi"]["some"] == some
     lines = cadvisor_metrics.page(with_group(), read_machine()).splitlines()

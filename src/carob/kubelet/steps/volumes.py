@@ -29,7 +29,6 @@ async def prepare_volumes(tools: Tools, record: PodRecord) -> None:
             # the containers run on with what they have
             _log.warning("volume not refreshed %s", pairs(pod=record.pod.metadata.name, error=failure.message))
             return
-        text = f'MountVolume.SetUp failed for volume "{failure.volume}" : {failure.message}'
-        tools.events(record).warning("FailedMount", text)
+        tools.events(record).warning("FailedMount", failure.event)
         return
     record.volume_failure = None

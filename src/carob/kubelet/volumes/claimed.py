@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from carob.api import claims
 from carob.api.status import ApiError
 from carob.api.types import core_v1
-from carob.kubelet.failures import VolumeFailure
+from carob.kubelet.failures import ClaimFailure, VolumeFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,10 +56,10 @@ class ClaimedVolumes:
             claim = await self._client.get(core_v1.PersistentVolumeClaim, name, namespace)
         except (ApiError, ConnectionError, TimeoutError) as error:
             text = f"error processing PVC {namespace}/{name}: failed to fetch PVC from API server: {error}"
-            raise VolumeFailure(volume.name, text) from error
+            raise ClaimFailure(volume.name, text) from error
         why = _unusable(pod, volume, claim)
         if why:
-            raise VolumeFailure(volume.name, f"error processing PVC {namespace}/{name}: {why}")
+            raise ClaimFailure(volume.name, _processing(claim, why))
         bound = await self._volume(volume, claim)
         if not claims.reaches(bound, self._node_labels(), self._node_name):
             text = f'NodeAffinity check failed for volume "{bound.metadata.name}" : no matching NodeSelectorTerms'
@@ -76,14 +76,21 @@ class ClaimedVolumes:
         try:
             found = await self._client.get(core_v1.PersistentVolume, name)
         except (ApiError, ConnectionError, TimeoutError) as error:
-            raise VolumeFailure(volume.name, f"failed to fetch PV {name} from API server: {error}") from error
+            raise ClaimFailure(
+                volume.name, _processing(claim, f"failed to fetch PV {name} from API server: {error}")
+            ) from error
         reference = found.spec.claim_ref
         if reference is None:
-            raise VolumeFailure(volume.name, f"found PV object {name} but it has a nil pv.Spec.ClaimRef")
+            text = f"found PV object {name} but it has a nil pv.Spec.ClaimRef"
+            raise ClaimFailure(volume.name, _processing(claim, text))
         if reference.uid != claim.metadata.uid:
             text = f"found PV object {name} but its pv.Spec.ClaimRef.UID {reference.uid} does not point to claim.UID "
-            raise VolumeFailure(volume.name, text + claim.metadata.uid)
+            raise ClaimFailure(volume.name, _processing(claim, text + claim.metadata.uid))
         return found
+
+
+def _processing(claim: core_v1.PersistentVolumeClaim, why: str) -> str:
+    return f"error processing PVC {claim.metadata.namespace}/{claim.metadata.name}: {why}"
 
 
 def _unusable(pod: core_v1.Pod, volume: core_v1.Volume, claim: core_v1.PersistentVolumeClaim) -> str:
