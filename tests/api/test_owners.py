@@ -104,7 +104,7 @@ def test_a_write_by_nobody_in_particular_is_named_unknown() -> None:
     [
         ({"data": "x"}, ".data: expected map, got &{x}"),
         ({"foo": 1}, ".foo: field not declared in schema"),
-        ({"data": {"a": 5}}, ".data.a: expected string, got &{5}"),
+        ({"data": {"a": 5}}, ".data.a: expected string, got &value.valueUnstructured{Value:5}"),
         ({"immutable": "yes"}, ".immutable: expected boolean, got &{yes}"),
         ({"metadata": {"name": "c", "finalizers": ["x/y", "x/y"]}}, '.metadata.finalizers: duplicate entries for key [="x/y"]'),
         ({"metadata": {"name": "c", "generation": "1"}}, ".metadata.generation: expected numeric (int or float), got string"),
@@ -115,8 +115,7 @@ def test_what_is_no_configuration_is_refused(config: dict[str, Any], words: str)
         whole = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, **config}
         status, answer = await world.ask("PATCH", f"{CONFIG_MAPS}/c?fieldManager=m", whole, APPLY)
         assert (status, answer["reason"]) == (400, "BadRequest")
-        if words != ".data.a: expected string, got &{5}":
-            assert answer["message"].endswith(words)
+        assert answer["message"].endswith(words)
 
     in_world(body)
 

@@ -2,6 +2,7 @@
 
 Source: structured-merge-diff `merge/update.go` (`Apply`, `prune`), apimachinery `managedfields/internal`
 (`structuredmerge.go`, `lastappliedmanager.go`, `skipnonapplied.go`).
+Differs: of conflicts deep down upstream may name one field twice and its neighbour not at all; each is named here.
 """
 
 from __future__ import annotations

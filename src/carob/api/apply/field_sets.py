@@ -127,14 +127,29 @@ def with_named_parents(one: FieldSet, form: Form) -> FieldSet:
 
 
 def paths(one: FieldSet, prefix: str = "") -> Iterator[str]:
-    """Every path of the set in upstream's notation: `.spec.ports[port=80,protocol="TCP"].name`."""
-    for key in sorted(one):
-        if key == HERE:
-            continue
-        path, node = prefix + _notation(key), one[key]
-        if is_member(node):
-            yield path
-        yield from paths(node, path)
+    """Every path of the set in upstream's notation: `.spec.ports[port=80,protocol="TCP"].name`.
+
+    In upstream's order: what is in the set at a place comes before all that is further down.
+    """
+    ordered = sorted((key for key in one if key != HERE), key=_rank)
+    for key in ordered:
+        if is_member(one[key]):
+            yield prefix + _notation(key)
+    for key in ordered:
+        yield from paths(one[key], prefix + _notation(key))
+
+
+def _rank(element: str) -> tuple[str, list[tuple[str, bool, float, str]]]:
+    kind, _, text = element.partition(":")
+    if kind not in "kv":
+        return kind, [(text, False, 0, "")]
+    value = orjson.loads(text)
+    fields = value.items() if isinstance(value, dict) else [("", value)]
+    return kind, [(name, isinstance(one, str), *_by_size(one)) for name, one in fields]
+
+
+def _by_size(value: Any) -> tuple[float, str]:
+    return (value, "") if isinstance(value, int | float) else (0, str(value))
 
 
 def _notation(element: str) -> str:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 LEAF, MAP, KEYED_LIST, SET, ANY = range(5)
 
-# Key fields that a client may leave out, with what they then are. No schema that we generate from carries defaults.
-# Source: the `+default` markers of the API types.
-_KEY_DEFAULTS = {
-    "core/v1.ContainerPort": {"protocol": "TCP"},
-    "core/v1.LocalObjectReference": {"name": ""},
-    "core/v1.ServicePort": {"protocol": "TCP"},
+# Key fields that a client may leave out are empty then (`""`, 0), but for these, which have no default, or another.
+# Source: the defaults of the properties in upstream's OpenAPI.
+_OPTIONAL_KEYS = {
+    ("AllocatedDeviceStatus", "shareID"),
+    ("FlowSchemaCondition", "type"),
+    ("ObjectReference", "name"),
+    ("PriorityLevelConfigurationCondition", "type"),
 }
+_KEY_DEFAULTS = {("ContainerPort", "protocol"): "TCP", ("ServicePort", "protocol"): "TCP"}
 
 
 class Form:
@@ -40,7 +42,7 @@ class Form:
         self.fields: Mapping[str, Form] | None = None
         self.item: Form | None = None
         self.keys: tuple[str, ...] = ()
-        self.defaults: Mapping[str, str] = {}
+        self.defaults: Mapping[str, str | int] = {}
         self.wants = wants
         self.list_like = list_like
 
@@ -117,8 +119,18 @@ def _form(shape: schema.Shape, facts: Mapping[str, Any]) -> Form:
     form.item = _form(shape.item, {})
     if kind == KEYED_LIST:
         form.keys = tuple(sorted(facts["keys"]))
-        form.defaults = _KEY_DEFAULTS.get(facts.get("ref", ""), {})
+        form.defaults = _defaults(facts.get("ref", "").rpartition(".")[2], form)
     return form
+
+
+def _defaults(type_name: str, form: Form) -> dict[str, str | int]:
+    fields = (form.item.fields if form.item is not None else None) or {}
+    out: dict[str, str | int] = {}
+    for key in form.keys:
+        if (type_name, key) not in _OPTIONAL_KEYS:
+            empty = 0 if key in fields and fields[key].wants == "number" else ""
+            out[key] = _KEY_DEFAULTS.get((type_name, key), empty)
+    return out
 
 
 # Keyed lists that a Go struct writes as null before anybody fills them: who fills them does not own the whole list.

@@ -7,12 +7,15 @@ Source: structured-merge-diff `typed` (`ToFieldSet`, `Compare`, `Merge`, `Remove
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from carob.api.apply.field_sets import HERE, FieldSet, is_member
 from carob.api.apply.forms import KEYED_LIST, LEAF, MAP, Form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MISSING: Any = object()
 
@@ -34,8 +37,8 @@ def element_of(item: Any, form: Form) -> str:
             return f'k:{{"{keys[0]}":"{value}"}}'
     found = {}
     for key in keys:
-        value = item.get(key, form.defaults.get(key))
-        if value is not None:
+        value = item.get(key, form.defaults.get(key, MISSING))
+        if value is not MISSING:
             found[key] = value
     return "k:" + orjson.dumps(found).decode()
 
@@ -67,8 +70,9 @@ def fields_of(value: Any, form: Form) -> FieldSet:
         return out
     if isinstance(value, list) and form.item is not None:
         for item in value:
-            node = fields_of(item, form.item)
-            out[element_of(item, form)] = {HERE: {}, **node} if node else {}
+            element = element_of(item, form)
+            node = {} if element in out else fields_of(item, form.item)
+            out[element] = {HERE: {}, **node} if node else {}
     return out
 
 
@@ -104,7 +108,7 @@ def _changes(old: Any, new: Any, form: Form) -> tuple[FieldSet | None, FieldSet 
         return None, all_of(old, form)
     if old == new:
         return None, None
-    before, form = form.of(old), form.of(new)
+    before, form = form.of(new if old is None else old), form.of(old if new is None else new)
     if before is not form and before.kind != form.kind:
         return all_of(new, form), all_of(old, before)
     if form.kind == LEAF or not (old or new) or isinstance(old, _Several) or isinstance(new, _Several):
@@ -142,9 +146,12 @@ class _Several(list[Any]):
 
 def _indexed(items: Any, form: Form) -> dict[str, Any]:
     """A list's items by their path elements."""
+    return _grouped((element_of(item, form), item) for item in items or ())
+
+
+def _grouped(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for item in items or ():
-        element = element_of(item, form)
+    for element, item in items:
         before = out.get(element, MISSING)
         if before is MISSING:
             out[element] = item
@@ -161,10 +168,12 @@ def merged(live: Any, config: Any, form: Form) -> Any:
         return live
     if live is MISSING:
         return config
-    form = form.of(config)
+    form = form.of(live if config is None else config)
     if form.kind == LEAF or not (live or config) or not isinstance(live, dict | list | None):
         return config
     if form.kind == MAP:
+        if isinstance(live, list):  # of what the type says nothing about
+            return config
         fields, other = form.fields, form.item
         out = dict(live or {})
         for key, value in (config or {}).items():
@@ -181,7 +190,7 @@ def _merged_lists(live: list[Any], config: list[Any], form: Form) -> list[Any]:
     assert form.item is not None
     lefts = [element_of(item, form) for item in live]
     rights = [element_of(item, form) for item in config]
-    mine, theirs = dict(zip(lefts, live, strict=True)), dict(zip(rights, config, strict=True))
+    mine, theirs = _grouped(zip(lefts, live, strict=True)), dict(zip(rights, config, strict=True))
     shared = iter([element for element in rights if element in mine])
     next_shared = next(shared, None)
     out: list[Any] = []
@@ -191,7 +200,7 @@ def _merged_lists(live: list[Any], config: list[Any], form: Form) -> list[Any]:
         element = lefts[left] if left < len(lefts) else None
         if element is not None and right < len(rights):
             if element == rights[right]:
-                out.append(merged(mine[element], theirs[element], form.item))
+                out.append(_merged_items(mine[element], theirs[element], form.item))
                 taken.add(element)
                 left, right, next_shared = left + 1, right + 1, next(shared, None)
                 continue
@@ -207,7 +216,7 @@ def _merged_lists(live: list[Any], config: list[Any], form: Form) -> list[Any]:
                 left += 1
         if right < len(rights):
             element = rights[right]
-            out.append(merged(mine.get(element, MISSING), theirs[element], form.item))
+            out.append(_merged_items(mine.get(element, MISSING), theirs[element], form.item))
             taken.add(element)
             right += 1
             if element == next_shared:
@@ -215,8 +224,13 @@ def _merged_lists(live: list[Any], config: list[Any], form: Form) -> list[Any]:
     return out
 
 
+def _merged_items(live: Any, config: Any, form: Form) -> Any:
+    """Of several that share a path element none is kept."""
+    return config if isinstance(live, _Several) else merged(live, config, form)
+
+
 def without(value: Any, gone: FieldSet, form: Form) -> Any:
-    """The value without the members of a set; None where nothing is left."""
+    """The value without the members of a set; None where nothing is left, in maps and lists too."""
     form = form.of(value)
     if form.kind == LEAF:
         return None if isinstance(value, dict | list) else value
@@ -229,9 +243,7 @@ def without(value: Any, gone: FieldSet, form: Form) -> Any:
             if node is None:
                 kept[key] = inner
             elif not is_member(node):
-                left = without(inner, node, form.below("f:" + key))
-                if left is not None:
-                    kept[key] = left
+                kept[key] = without(inner, node, form.below("f:" + key))
         return kept or None
     assert form.item is not None
     items: list[Any] = []
