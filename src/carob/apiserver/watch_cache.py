@@ -198,7 +198,7 @@ class ResourceCache:
             if len(self._labels) >= MAX_SHARED:
                 self._labels.clear()
             labels = self._labels.setdefault(tuple(labels.items()), labels)
-        return Entry(intern(namespace), name, self.rest(value), revision, labels, index.fields)
+        return Entry(intern(namespace), intern(name), self.rest(value), revision, labels, index.fields)
 
     def rest(self, value: bytes) -> bytes:
         """What stands behind `"metadata":{` in stored bytes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, KeysView
+from sys import intern
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -42,9 +43,9 @@ SHORT_WATCH_SECONDS = 1.0
 
 
 def key_of(obj: Any) -> str:
-    """`namespace/name`, or `name` for what has no namespace."""
+    """`namespace/name`, or `name` for what has no namespace: one text for all informers of a process."""
     metadata = obj.metadata
-    return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else str(metadata.name)
+    return intern(f"{metadata.namespace}/{metadata.name}" if metadata.namespace else str(metadata.name))
 
 
 def split_key(key: str) -> tuple[str, str]:

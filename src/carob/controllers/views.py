@@ -138,6 +138,7 @@ class PodStatusView(Struct, kw_only=True, gc=False):
     conditions: tuple[PodConditionView, ...] = ()
     pod_ip: str = field(default="", name="podIP")
     pod_ips: tuple[PodIpView, ...] = field(default=(), name="podIPs")
+    """After `compact` only if they are several."""
     container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="containerStatuses")
     init_container_statuses: tuple[ContainerStatusView, ...] = field(default=(), name="initContainerStatuses")
     resource_claim_statuses: tuple[core_v1.PodResourceClaimStatus, ...] = field(
@@ -240,10 +241,12 @@ def compact(key: str, old: PodView | None, new: PodView | None) -> None:
     if metadata.owner_references:
         owners = tuple([(r.uid, r.controller, r.block_owner_deletion) for r in metadata.owner_references])
         metadata.owner_references = _share("owners", owners, metadata.owner_references)
-    metadata.namespace = intern(metadata.namespace)
-    spec.node_name = intern(spec.node_name)
-    spec.restart_policy = intern(spec.restart_policy)
-    status.phase = intern(status.phase)
+    metadata.namespace, metadata.name, metadata.uid = map(intern, (metadata.namespace, metadata.name, metadata.uid))
+    metadata.creation_timestamp = intern(metadata.creation_timestamp or "") or None
+    spec.node_name, spec.restart_policy = intern(spec.node_name), intern(spec.restart_policy)
+    status.phase, status.pod_ip = intern(status.phase), intern(status.pod_ip)
+    if len(status.pod_ips) == 1 and status.pod_ips[0].ip == status.pod_ip:
+        status.pod_ips = ()
 
 
 def compact_node(key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:

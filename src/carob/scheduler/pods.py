@@ -65,7 +65,7 @@ class PodInfo:
         self.view = view
         metadata, spec = view.metadata, view.spec
         self.namespace = metadata.namespace
-        self.key = f"{metadata.namespace}/{metadata.name}"
+        self.key = intern(f"{metadata.namespace}/{metadata.name}")
         self.priority = spec.priority or 0
         self.requests, self.scored_cpu, self.scored_memory = pod_size(view)
         self.ports = _used_ports(view)

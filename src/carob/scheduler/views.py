@@ -176,15 +176,28 @@ class NamespaceView(Struct, kw_only=True, gc=False):
 
 
 _NO_STATUS = PodStatusView()
+_specs: dict[tuple[str, str, int | None], PodSpecView] = {}
+_labels: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+MAX_SPECS = 16_384
 
 
 def slim(pod: PodView) -> None:
     """Forget what does not count (any more) of a Pod that is on a node, once its PodInfo was made, or that somebody else
-    will place: there may be very many."""
-    old = pod.spec
-    pod.spec = PodSpecView(node_name=old.node_name, scheduler_name=old.scheduler_name, priority=old.priority)
-    pod.status = _NO_STATUS
-    pod.metadata.owner_references = ()
+    will place: there may be very many. What is left is kept once for all that are alike, or that others keep too."""
+    spec, metadata = pod.spec, pod.metadata
+    place = spec.node_name, spec.scheduler_name, spec.priority
+    small = _specs.get(place)
+    if small is None:
+        if len(_specs) >= MAX_SPECS:
+            _specs.clear()
+        name, scheduler, priority = place
+        small = _specs[place] = PodSpecView(node_name=name, scheduler_name=scheduler, priority=priority)
+    pod.spec, pod.status = small, _NO_STATUS
+    metadata.owner_references = ()
+    if len(_labels) >= MAX_SHARED:
+        _labels.clear()
+    metadata.labels = _labels.setdefault(tuple(metadata.labels.items()), metadata.labels)
+    metadata.namespace, metadata.name, metadata.uid = map(intern, (metadata.namespace, metadata.name, metadata.uid))
 
 
 _amounts: dict[tuple[tuple[str, str], ...], dict[str, Quantity]] = {}

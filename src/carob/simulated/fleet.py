@@ -18,7 +18,7 @@ from carob.client.informer import Informer, split_key
 from carob.client.workqueue import WorkQueue
 from carob.simulated import behaviour, nodes, pods
 from carob.simulated.timers import Timers
-from carob.simulated.views import NodeView, PodView, SpecView
+from carob.simulated.views import NodeView, PodView, SpecView, compact
 
 if TYPE_CHECKING:
     from carob.base.clock import Clock
@@ -71,6 +71,7 @@ class Fleet:
 
     async def run(self) -> None:
         """Until cancelled."""
+        self._pods.subscribe(compact)
         self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(self._node_changed)
         async with TaskGroup() as group:
