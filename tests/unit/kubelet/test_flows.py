@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from carob.api import codec, flows
 from carob.api.types import networking_v1
-from carob.kubelet.policy_rules import Peer, compile_policies
+from carob.kubelet.policy_rules import DualPeer, Peer, compile_policies
 from carob.network.policy import PolicyRules
 
 NAMESPACES = {"shop": {"team": "a"}, "lab": {"team": "b"}}
@@ -94,7 +96,13 @@ def test_nobody_is_kept_from_himself_and_nobody_outside_is_selected() -> None:
 SELECTORS = st.sampled_from([{}, {"matchLabels": {"app": "web"}}, {"matchLabels": {"app": "db"}}])
 TEAMS = st.sampled_from([{}, {"matchLabels": {"team": "a"}}, {"matchLabels": {"team": "b"}}])
 BLOCKS = st.sampled_from(
-    [{"cidr": "10.42.0.0/16"}, {"cidr": "192.0.2.0/24"}, {"cidr": "10.42.0.0/24", "except": ["10.42.0.4/31"]}]
+    [
+        {"cidr": "10.42.0.0/16"},
+        {"cidr": "192.0.2.0/24"},
+        {"cidr": "10.42.0.0/24", "except": ["10.42.0.4/31"]},
+        {"cidr": "fd00::/16"},
+        {"cidr": "fd00:10:42::/48", "except": ["fd00:10:42:0::4/127"]},
+    ]
 )
 PEERS = st.one_of(
     st.builds(lambda s: {"podSelector": s}, SELECTORS),
@@ -116,30 +124,43 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-def peer(one: flows.End) -> Peer:
+def second(one: flows.End) -> flows.End:
+    """The same end in IPv6: 10.42.0.2 has fd00:10:42:0::2."""
+    *network, number = one.address.split(".")
+    return replace(one, address=str(ipaddress.ip_address(f"fd00:{':'.join(network)}::{number}")))
+
+
+def peer(one: flows.End, *, dual: bool) -> Peer:
     ports = [{"name": name, "containerPort": number, "protocol": p} for (p, name), number in one.named_ports.items()]
     tree = {
         "metadata": {"name": one.name, "namespace": one.namespace, "labels": dict(one.labels)},
         "spec": {"nodeName": "node-0", "containers": [{"ports": ports}]},
-        "status": {"phase": "Running", "podIP": one.address},
+        "status": {
+            "phase": "Running",
+            "podIP": one.address,
+            "podIPs": [{"ip": one.address}, {"ip": second(one).address}],
+        },
     }
-    return codec.from_tree(Peer, tree)
+    return codec.from_tree(DualPeer if dual else Peer, tree)
 
 
-LINE = re.compile(r"(?:ip [sd]addr @(\S+) )?(?:(ip daddr \. )?meta l4proto \. th dport @(\S+) )?(return|drop)")
+LINE = re.compile(
+    r"(?:(ip6?) [sd]addr @(\S+) )?(?:(?:(ip6?) daddr \. )?meta l4proto \. th dport @(\S+) )?(return|drop)"
+)
 
 
 def passes(rules: PolicyRules, direction: str, source: flows.End, target: flows.End, protocol: str, port: int) -> bool:
     """What the packet meets in a node's table."""
     own, other = (source, target) if direction == "egress" else (target, source)
-    verdict = rules.elements.get((direction, own.address))
-    if verdict is None or ("itself", f"{source.address} . {target.address}") in rules.elements:
+    family, mark = ("ip6", "6") if ":" in own.address else ("ip", "")
+    verdict = rules.elements.get((direction + mark, own.address))
+    if verdict is None or (f"itself{mark}", f"{source.address} . {target.address}") in rules.elements:
         return True
     for line in rules.chains[verdict.removeprefix("jump ")]:
         match = LINE.fullmatch(line)
         assert match is not None, line
-        whom, named, ports, action = match.groups()
-        if whom is not None and not holds(rules, whom, "", other.address):
+        of, whom, named, ports, action = match.groups()
+        if {of, named} - {None, family} or (whom is not None and not holds(rules, whom, "", other.address)):
             continue
         place = f"{target.address} . {protocol.lower()} . " if named else f"{protocol.lower()} . "
         if ports is not None and not holds(rules, ports, place, str(port)):
@@ -164,17 +185,21 @@ def holds(rules: PolicyRules, name: str, place: str, value: str) -> bool:
     return False
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["shop", "lab"]), SPECS), max_size=3),
-    st.sampled_from(ENDS),
-    st.sampled_from(ENDS),
-    st.sampled_from([("TCP", 80), ("TCP", 8080), ("TCP", 8500), ("UDP", 53)]),
-)
-def test_what_is_explained_is_what_the_nodes_do(
-    drawn: list[tuple[str, dict[str, Any]]], source: flows.End, target: flows.End, what: tuple[str, int]
-) -> None:
+WHATS = [("TCP", 80), ("TCP", 8080), ("TCP", 8500), ("UDP", 53)]
+
+
+@pytest.mark.slow
+@given(st.lists(st.tuples(st.sampled_from(["shop", "lab"]), SPECS), max_size=3), st.booleans())
+def test_what_is_explained_is_what_the_nodes_do(drawn: list[tuple[str, dict[str, Any]]], dual: bool) -> None:
     policies = [policy(f"p{number}", namespace, **spec) for number, (namespace, spec) in enumerate(drawn)]
-    rules = compile_policies(policies, [peer(one) for one in ENDS if one.is_pod], NAMESPACES, "node-0")
-    egress, ingress = flows.judge(policies, source, target, *what)
-    assert egress.allowed == passes(rules, "egress", source, target, *what)
-    assert ingress.allowed == passes(rules, "ingress", source, target, *what)
+    pods = [peer(one, dual=dual) for one in ENDS if one.is_pod]
+    rules = compile_policies(policies, pods, NAMESPACES, "node-0", dual=dual)
+    if not dual:
+        assert not [name for name in (*rules.sets, *(name for name, _ in rules.elements)) if name.endswith("6")]
+    pairs = [*itertools.product(ENDS, ENDS)]
+    if dual:
+        pairs += [(second(source), second(target)) for source, target in pairs]
+    for (source, target), what in itertools.product(pairs, WHATS):
+        egress, ingress = flows.judge(policies, source, target, *what)
+        assert egress.allowed == passes(rules, "egress", source, target, *what)
+        assert ingress.allowed == passes(rules, "ingress", source, target, *what)

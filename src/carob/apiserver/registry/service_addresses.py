@@ -45,10 +45,14 @@ def ranges(reader: Reader) -> list[str]:
 
 
 def families(reader: Reader) -> tuple[str, ...]:
-    """The families of the cluster, `IPv4` or `IPv6`, the default one first."""
+    """The families of the cluster, `IPv4` or `IPv6`, the default one first.
+
+    Differs: upstream has them from a flag; who deletes the first ServiceCIDR has those of the others.
+    """
     assert _RANGES is not None
     found = reader.get(_RANGES, "", DEFAULT_NAME)
-    return tuple(dict.fromkeys(map(family_of, found.spec.cidrs))) if found is not None else ("IPv4",)
+    texts = found.spec.cidrs if found is not None else ranges(reader)
+    return tuple(dict.fromkeys(map(family_of, texts))) or ("IPv4",)
 
 
 def family_of(text: str) -> str:
