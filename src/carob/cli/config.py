@@ -9,6 +9,7 @@ Examples:
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from carob.cli.errors import CommandError
 from carob.cli.kubeconfig_files import KINDS, Kubeconfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carob.cli.flags import Arguments, Flags
 
 VERBS = {
@@ -50,54 +53,110 @@ def _go_list(words: list[str]) -> str:
     return f"[{' '.join(words)}]"
 
 
-def _no_words(arguments: Arguments, command: str) -> None:
-    if arguments.words:
+class _Verb:
+    """A verb without flags of its own. Shape: `run`, `add_flags` and the docstring are those of a verb's module."""
+
+    def __init__(self, run: Callable[[Arguments], int], usage: str, text: str, *examples: str) -> None:
+        self.run = run
+        self._usage = usage
+        self.__doc__ = f"{text}.\n\nExamples:\n" + "".join(f"  carob config {one}\n" for one in examples)
+
+    def add_flags(self, flags: Flags) -> None:
+        flags.usage = self._usage
+        add_connection_flags(flags)
+
+
+def _current_context(arguments: Arguments) -> int:
+    current = Kubeconfig(arguments.kubeconfig).current
+    if not current:
+        raise CommandError("error: current-context is not set")
+    print(current)
+    return 0
+
+
+def _use_context(arguments: Arguments) -> int:
+    name = one_word(arguments, "use-context")
+    config = Kubeconfig(arguments.kubeconfig)
+    if name not in config.entries("contexts"):
+        raise CommandError(f'error: no context exists with the name: "{name}"')
+    config.set_current(name)
+    print(f'Switched to context "{name}".')
+    return 0
+
+
+def _names(kind: str, arguments: Arguments) -> int:
+    print("NAME")
+    for name in sorted(Kubeconfig(arguments.kubeconfig).entries(kind)):
+        print(name)
+    return 0
+
+
+def _delete(kind: str, arguments: Arguments) -> int:
+    one = KINDS[kind]
+    if not arguments.words:
         raise CommandError(
-            f"error: unexpected arguments: {_go_list(arguments.words)}\nSee 'carob config {command} -h' for help and examples"
+            f"error: {one} to delete is required\nSee 'carob config delete-{one} -h' for help and examples"
         )
+    name = one_word(arguments, f"delete-{one}")
+    config = Kubeconfig(arguments.kubeconfig)
+    if name not in config.entries(kind):
+        raise CommandError(f"error: cannot delete {one} {name}, not in {config.first}")
+    if kind == "contexts" and config.current == name:
+        print(
+            'warning: this removed your active context, use "carob config use-context" to select a different one',
+            file=sys.stderr,
+        )
+    file = config.remove(kind, name)
+    print(f"deleted {one} {name} from {file}")
+    return 0
 
 
-class CurrentContext:
-    """Display the current-context.
+def _rename_context(arguments: Arguments) -> int:
+    if len(arguments.words) != 2:
+        raise CommandError(
+            f"error: Unexpected args: {_go_list(arguments.words)}\n"
+            "See 'carob config rename-context -h' for help and examples"
+        )
+    old, new = arguments.words
+    config = Kubeconfig(arguments.kubeconfig)
+    contexts = config.entries("contexts")
+    if old not in contexts:
+        raise CommandError(f'error: cannot rename the context "{old}", it\'s not in {config.first}')
+    if new in contexts:
+        raise CommandError(
+            f'error: cannot rename the context "{old}", the context "{new}" already exists in {config.first}'
+        )
+    was_current = config.current == old
+    config.put("contexts", new, contexts[old])
+    config.remove("contexts", old)
+    if was_current:
+        config.set_current(new)
+    print(f'Context "{old}" renamed to "{new}".')
+    return 0
 
-    Examples:
-      carob config current-context
-    """
 
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        add_connection_flags(flags)
+_ENTRY = "Delete the specified {} from the kubeconfig"
+_DISPLAY = "Display {} defined in the kubeconfig"
 
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        current = Kubeconfig(arguments.kubeconfig).current
-        if not current:
-            raise CommandError("error: current-context is not set")
-        print(current)
-        return 0
-
-
-class UseContext:
-    """Set the current-context in a kubeconfig file.
-
-    Examples:
-      carob config use-context carob-default
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        flags.usage = "CONTEXT_NAME [flags]"
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        name = one_word(arguments, "use-context")
-        config = Kubeconfig(arguments.kubeconfig)
-        if name not in config.entries("contexts"):
-            raise CommandError(f'error: no context exists with the name: "{name}"')
-        config.set_current(name)
-        print(f'Switched to context "{name}".')
-        return 0
+CurrentContext = _Verb(_current_context, "[flags]", "Display the current-context", "current-context")
+UseContext = _Verb(
+    _use_context,
+    "CONTEXT_NAME [flags]",
+    "Set the current-context in a kubeconfig file",
+    "use-context carob-default",
+)
+RenameContext = _Verb(
+    _rename_context,
+    "CONTEXT_NAME NEW_NAME [flags]",
+    "Rename a context from the kubeconfig file",
+    "rename-context old new",
+)
+GetClusters = _Verb(partial(_names, "clusters"), "[flags]", _DISPLAY.format("clusters"), "get-clusters")
+GetUsers = _Verb(partial(_names, "users"), "[flags]", _DISPLAY.format("users"), "get-users")
+DeleteContext, DeleteCluster, DeleteUser = (
+    _Verb(partial(_delete, kind), "NAME [flags]", _ENTRY.format(one), f"delete-{one} carob-test")
+    for kind, one in (("contexts", "context"), ("clusters", "cluster"), ("users", "user"))
+)
 
 
 class GetContexts:
@@ -154,153 +213,6 @@ def _table(rows: list[list[str]]) -> None:
     widths = [max(6, *(len(row[column]) + 3 for row in rows)) for column in range(len(rows[0]))]
     for row in rows:
         print("".join(text.ljust(width) for text, width in zip(row[:-1], widths[:-1], strict=True)) + row[-1])
-
-
-def _names(arguments: Arguments, kind: str, command: str) -> int:
-    print("NAME")
-    for name in sorted(Kubeconfig(arguments.kubeconfig).entries(kind)):
-        print(name)
-    return 0
-
-
-class GetClusters:
-    """Display clusters defined in the kubeconfig.
-
-    Examples:
-      carob config get-clusters
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        return _names(arguments, "clusters", "get-clusters")
-
-
-class GetUsers:
-    """Display users defined in the kubeconfig.
-
-    Examples:
-      carob config get-users
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        return _names(arguments, "users", "get-users")
-
-
-def _delete(arguments: Arguments, kind: str) -> int:
-    one = KINDS[kind]
-    if not arguments.words:
-        raise CommandError(
-            f"error: {one} to delete is required\nSee 'carob config delete-{one} -h' for help and examples"
-        )
-    name = one_word(arguments, f"delete-{one}")
-    config = Kubeconfig(arguments.kubeconfig)
-    if name not in config.entries(kind):
-        raise CommandError(f"error: cannot delete {one} {name}, not in {config.first}")
-    if kind == "contexts" and config.current == name:
-        print(
-            'warning: this removed your active context, use "carob config use-context" to select a different one',
-            file=sys.stderr,
-        )
-    file = config.remove(kind, name)
-    print(f"deleted {one} {name} from {file}")
-    return 0
-
-
-class DeleteContext:
-    """Delete the specified context from the kubeconfig.
-
-    Examples:
-      carob config delete-context carob-test
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        flags.usage = "NAME [flags]"
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        return _delete(arguments, "contexts")
-
-
-class DeleteCluster:
-    """Delete the specified cluster from the kubeconfig.
-
-    Examples:
-      carob config delete-cluster carob-test
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        flags.usage = "NAME [flags]"
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        return _delete(arguments, "clusters")
-
-
-class DeleteUser:
-    """Delete the specified user from the kubeconfig.
-
-    Examples:
-      carob config delete-user carob-test
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        flags.usage = "NAME [flags]"
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        return _delete(arguments, "users")
-
-
-class RenameContext:
-    """Rename a context from the kubeconfig file.
-
-    Examples:
-      carob config rename-context old new
-    """
-
-    @staticmethod
-    def add_flags(flags: Flags) -> None:
-        flags.usage = "CONTEXT_NAME NEW_NAME [flags]"
-        add_connection_flags(flags)
-
-    @staticmethod
-    def run(arguments: Arguments) -> int:
-        if len(arguments.words) != 2:
-            raise CommandError(
-                f"error: Unexpected args: {_go_list(arguments.words)}\n"
-                "See 'carob config rename-context -h' for help and examples"
-            )
-        old, new = arguments.words
-        config = Kubeconfig(arguments.kubeconfig)
-        contexts = config.entries("contexts")
-        if old not in contexts:
-            raise CommandError(f'error: cannot rename the context "{old}", it\'s not in {config.first}')
-        if new in contexts:
-            raise CommandError(
-                f'error: cannot rename the context "{old}", the context "{new}" already exists in {config.first}'
-            )
-        was_current = config.current == old
-        config.put("contexts", new, contexts[old])
-        config.remove("contexts", old)
-        if was_current:
-            config.set_current(new)
-        print(f'Context "{old}" renamed to "{new}".')
-        return 0
 
 
 def _changed(arguments: Arguments, fields: dict[str, str], there: dict[str, Any]) -> dict[str, Any]:
