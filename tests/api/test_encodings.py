@@ -271,6 +271,8 @@ def test_others_have_their_turns_while_a_long_list_is_made(media: str) -> None:
     async def body(world: World) -> None:
         for number in range(10):
             await world.made(MAPS, config_map(f"m{number}", k="v" * 60_000) | {"metadata": many_labels(number)})
+        labels = {f"l{one}": "v" * 60 for one in range(3000)}
+        await world.made(MAPS, config_map("large") | {"metadata": {"name": "large", "labels": labels}})
         turns = 0
 
         async def other() -> None:
@@ -281,8 +283,14 @@ def test_others_have_their_turns_while_a_long_list_is_made(media: str) -> None:
 
         task = asyncio.get_running_loop().create_task(other())
         await world.respond("GET", MAPS, None, {"accept": media})
-        task.cancel()
         assert turns >= 2
+        turns = 0
+        answer = await world.respond("GET", f"{MAPS}/large", None, {"accept": media})
+        task.cancel()
+        if media == YAML:
+            assert turns >= 1
+            _, tree = await world.ask("GET", f"{MAPS}/large")
+            assert answer.body == to_yaml(tree)
 
     in_world(body)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from carob.api.status import not_found
 from carob.apiserver import list_options, negotiation
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from carob.apiserver.types import RequestInfo
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request
+
+YAML_ASIDE_BYTES = 64 << 10
 
 
 def form_of(info: RequestInfo, request: Request, *, watch: bool = False) -> Form:
@@ -44,10 +49,11 @@ def get(backend: Backend, info: RequestInfo, request: Request) -> Response | Awa
 
 async def _later(backend: Backend, info: RequestInfo, form: Form, revision: int) -> Response:
     await wait_until(backend, revision)
-    return _answer(backend, info, form)
+    answer = _answer(backend, info, form)
+    return answer if isinstance(answer, Response) else await answer
 
 
-def _answer(backend: Backend, info: RequestInfo, form: Form) -> Response:
+def _answer(backend: Backend, info: RequestInfo, form: Form) -> Response | Awaitable[Response]:
     row = info.resource
     assert row is not None
     cache = backend.objects.cache(row)
@@ -56,7 +62,16 @@ def _answer(backend: Backend, info: RequestInfo, form: Form) -> Response:
         raise not_found(row, info.name)
     if form is PLAIN and row is cache.row:
         return Response(200, cache.head + entry.tail + b"\n")
+    if form.media == negotiation.YAML and entry.size > YAML_ASIDE_BYTES:
+        return _aside(backend, info, form, entry)
     return written_entry(backend, info, form, entry)
+
+
+async def _aside(backend: Backend, info: RequestInfo, form: Form, entry: Entry) -> Response:
+    """Write a large object as YAML in a thread: that takes a second a megabyte, and others want answers."""
+    tree = written_entry(backend, info, replace(form, media=negotiation.JSON), entry)
+    body = await asyncio.get_running_loop().run_in_executor(None, finished, form, tree.body)
+    return Response(200, body, form.media)
 
 
 def written_entry(
