@@ -184,6 +184,20 @@ def test_a_request_alone(in_world: InWorld) -> None:
     in_world(body, {"level": "Request"}, omitStages=["RequestReceived"])
 
 
+def test_what_no_object_holds_is_written_too(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        for media, text in (
+            ("application/apply-patch+yaml", b"a: 18446744073709551616"),
+            ("application/cbor", b"\xa1aa\xf9\x7e\x00"),
+        ):
+            await world.ask("PATCH", f"{MAPS}/m?fieldManager=me", text, content_type=media, user_agent="\ud800")
+        first, second = world.events("configmaps")
+        assert first["requestObject"] == {"a": 2.0**64}
+        assert "requestObject" not in second
+
+    in_world(body, {"level": "Request"}, omitStages=["RequestReceived"])
+
+
 def test_a_watch_is_written_when_it_begins_and_when_it_ends(in_world: InWorld) -> None:
     async def body(world: World) -> None:
         answer = await world.ask("GET", f"{MAPS}?watch=1")

@@ -81,7 +81,9 @@ def plain(value: Any) -> Any:
         return {k: plain(v) for k, v in value}
     if isinstance(value, Number):
         return float(value) if any(c in value for c in ".eE") else in_machine_words(int(value[:4000]))
-    return [plain(v) for v in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return in_machine_words(value) if value.__class__ is int else value
 
 
 def why_not(body: bytes) -> str:

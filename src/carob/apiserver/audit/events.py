@@ -6,6 +6,7 @@ Source: apiserver `pkg/apis/audit/v1/types.go`, `pkg/audit/{event,request}.go`.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -72,7 +73,12 @@ class Event:
         tree["stageTimestamp"] = rfc3339_micro(now)
         if trail.annotations:
             tree["annotations"] = dict(sorted(trail.annotations.items()))
-        return orjson.dumps(tree, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            return orjson.dumps(tree, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:
+            # what no valid request holds: numbers and texts that cannot be written so
+            text = json.dumps(tree, separators=(",", ":"), default=str, ensure_ascii=False)
+            return text.encode("utf-8", "replace") + b"\n"
 
     def name_object(self, tree: Any) -> None:
         """Say which object it is about, where the path does not and the request's object does."""
