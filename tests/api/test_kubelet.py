@@ -974,6 +974,37 @@ def test_a_container_that_ended_while_the_agent_was_away(tmp_path: Path) -> None
     in_world(tmp_path, body)
 
 
+def test_an_agent_that_begins_without_the_api_ends_nothing(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.pod("lasting")
+        await world.pod("crashing")
+        await world.until("lasting", ready)
+        pod = await world.until("crashing", ready)
+        before = {status.id for status in world.runtime.containers.values()}
+        (crashing,) = [
+            status.id
+            for status in world.runtime.containers.values()
+            if world.runtime.sandboxes[status.sandbox_id].config.uid == pod.metadata.uid
+        ]
+        await world.stop()
+        world.road.cut = True
+        world.runtime.calls.clear()
+        world.options = {"api_patience_seconds": 0.05}
+        await world.start()
+        await eventually(lambda: ("start", "") in world.runtime.calls)
+        world.runtime.finish(crashing, 1)
+        await asyncio.sleep(0.2)
+        verbs = {verb for verb, _ in world.runtime.calls}
+        assert not verbs & {"stop_container", "remove_container", "stop_sandbox", "remove_sandbox"}
+        world.road.cut = False
+        await world.until("crashing", lambda p: ready(p) and p.status.container_statuses[0].restart_count == 1)
+        lasting = await world.until("lasting", ready)
+        assert lasting.status.container_statuses[0].restart_count == 0
+        assert before < {status.id for status in world.runtime.containers.values()}
+
+    in_world(tmp_path, body)
+
+
 def test_after_a_reboot_pods_run_again_with_what_their_volumes_held(tmp_path: Path) -> None:
     def mounted(world: World, container_id: str, path: str) -> Path:
         return next(Path(m.host_path) for m in world.runtime.configs[container_id].mounts if m.container_path == path)

@@ -254,7 +254,8 @@ def test_an_hour_without_the_server(tmp_path: Path, swallows: bool) -> None:
         ending = await world.pod("ending", "once", restartPolicy="Never")
         doomed = await world.pod("doomed", terminationGracePeriodSeconds=5)
         replaced = await world.pod("replaced")
-        names = {"steady", "probed", "crashing", "ending", "doomed", "replaced"}
+        shaken = await world.pod("shaken", **token_volume())
+        names = {"steady", "probed", "crashing", "ending", "doomed", "replaced", "shaken"}
         await world.soon(lambda pods: all(ready(pods[name]) for name in names))
         before = {name: world.running(pod) for name, pod in (await world.pods()).items()}
         token = token_of(world, steady)
@@ -269,6 +270,7 @@ def test_an_hour_without_the_server(tmp_path: Path, swallows: bool) -> None:
         while world.starts(probed) < 2:
             await world.pass_time(1)
         world.runtime.programs["check",] = (0, b"", b"")
+        world.runtime.kill_pause(world.runtime.containers[before["shaken"][0]].sandbox_id)
         # what others do meanwhile, where the server is only out of this node's reach
         await world.client.delete(core_v1.Pod, "doomed", "default")
         await world.client.delete(core_v1.Pod, "replaced", "default", grace_period_seconds=0)
@@ -286,6 +288,8 @@ def test_an_hour_without_the_server(tmp_path: Path, swallows: bool) -> None:
         assert len(world.running(probed)) == 1
         assert world.starts(probed) == 2
         assert world.starts(ending) == 1
+        assert len(world.running(shaken)) == 1
+        assert world.running(shaken) != before["shaken"]
         assert (await world.pods())["crashing"].status.container_statuses[0].restart_count == 0
 
         world.road.mend()
@@ -296,12 +300,14 @@ def test_an_hour_without_the_server(tmp_path: Path, swallows: bool) -> None:
                 and pods["ending"].status.phase == "Succeeded"
                 and ready(pods["steady"])
                 and restarts(pods["steady"]) == 0
+                and ready(pods["shaken"])
+                and restarts(pods["shaken"]) == 1
             )
         )
         assert told <= (31.0 if swallows else 1.1)
         changed = await world.soon(
             lambda pods: (
-                pods.keys() == {"steady", "probed", "crashing", "ending", "replaced", "late"}
+                pods.keys() == names - {"doomed"} | {"late"}
                 and pods["replaced"].metadata.uid == new.metadata.uid
                 and ready(pods["replaced"])
                 and ready(pods["late"])
