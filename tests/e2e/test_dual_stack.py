@@ -13,12 +13,12 @@ import pytest
 from clusters import WEB_IMAGE, Cluster, start
 from machine import left_behind, look
 
-from carob.cli.ranges import NO_IPV6
+from carob.cli.ranges import has_ipv6
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.slow,
-    pytest.mark.skipif(not NO_IPV6.exists() or NO_IPV6.read_text().strip() != "0", reason="needs IPv6"),
+    pytest.mark.skipif(not has_ipv6(), reason="needs IPv6"),
 ]
 
 HOST_PORT = 18086

@@ -19,14 +19,14 @@ from machine import Machine as Picture
 from machine import look
 from machines import Machine, Rack, carob
 
-from carob.cli.ranges import NO_IPV6
+from carob.cli.ranges import has_ipv6
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 WAIT_SECONDS = 60
 ETCD_PORT = 2379
 GRACE_SECONDS = 10
-DUAL = NO_IPV6.exists() and NO_IPV6.read_text().strip() == "0"
+DUAL = has_ipv6()
 
 
 class Fleet:

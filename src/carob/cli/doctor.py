@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from carob.base.description import Description
-from carob.cli import clusters
+from carob.cli import clusters, ranges
 from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ def run(arguments: Arguments) -> int:
 
 def examine() -> list[Finding]:
     """Everything that carob needs of the machine, in the order of its report."""
-    return [_privilege(), _python(), *_tools(), _cgroups(), *_kernel(), _capabilities()]
+    return [_privilege(), _python(), *_tools(), _cgroups(), *_kernel(), _second_family(), _capabilities()]
 
 
 def _privilege() -> Finding:
@@ -140,6 +140,13 @@ def _kernel() -> list[Finding]:
         Finding("overlayfs", overlay, os.uname().release, "" if overlay else "modprobe overlay"),
         Finding("namespaces", namespaces, "net uts ipc pid mnt user", "" if namespaces else "a kernel with namespaces"),
     ]
+
+
+def _second_family() -> Finding:
+    if ranges.has_ipv6():
+        return Finding("ipv6", True, "there, for dual-stack clusters")
+    fix = "sysctl net.ipv6.conf.all.disable_ipv6=0" if ranges.NO_IPV6.exists() else ""
+    return Finding("ipv6", False, "none: clusters of one family", fix, warning=True)
 
 
 def _module_exists(name: str) -> bool:

@@ -74,11 +74,14 @@ def apply(cluster: Cluster, arguments: Arguments, *, new: bool) -> None:
     cluster.pod_cidr6, cluster.service_cidr6 = pods6, services6
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6, and has not switched it off."""
+    return NO_IPV6.exists() and NO_IPV6.read_text().strip() == "0"
+
+
 def need_families(cluster: Cluster) -> None:
     """See that this machine can have nodes of the cluster. Raises: CommandError."""
-    if not cluster.pod_cidr6:
-        return
-    if not NO_IPV6.exists() or NO_IPV6.read_text().strip() != "0":
+    if cluster.pod_cidr6 and not has_ipv6():
         raise CommandError(
             f'error: cluster "{cluster.name}" is dual-stack, but this machine has no IPv6, or it is switched off '
             "(net.ipv6.conf.all.disable_ipv6)"
