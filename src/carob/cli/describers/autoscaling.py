@@ -31,10 +31,7 @@ def describe_autoscaler(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text."""
     writer = Writer()
     metadata, spec, status = tree["metadata"], tree.get("spec") or {}, tree.get("status") or {}
-    writer.line(0, f"Name:\t{metadata.get('name')}")
-    writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.head(writer, metadata)
     writer.line(0, f"CreationTimestamp:\t{parts.rfc1123(metadata['creationTimestamp'])}")
     target = spec.get("scaleTargetRef") or {}
     writer.line(0, f"Reference:\t{target.get('kind', '')}/{target.get('name', '')}")

@@ -27,8 +27,7 @@ def describe_generic(tree: Tree, events: Sequence[Tree] | None) -> str:
     metadata = tree["metadata"]
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace', '')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     _fields(writer, 0, tree, ())
     if events is not None:
         parts.events(writer, events)

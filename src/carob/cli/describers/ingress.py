@@ -73,7 +73,7 @@ def _backend(backend: Tree, endpoints: Callable[[Tree], str]) -> str:
 def describe_ingress_class(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text about an IngressClass."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"], namespaced=False)
     spec = tree.get("spec") or {}
     writer.line(0, f"Controller:\t{spec.get('controller', '')}")
     parameters = spec.get("parameters")
@@ -91,7 +91,7 @@ def describe_ingress_class(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_service_cidr(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text about a ServiceCIDR."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"], namespaced=False)
     writer.line(0, f"CIDRs:\t{', '.join((tree.get('spec') or {}).get('cidrs') or [])}")
     conditions = (tree.get("status") or {}).get("conditions") or []
     if conditions:
@@ -110,7 +110,7 @@ def describe_service_cidr(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_ip_address(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text about an IPAddress."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"], namespaced=False)
     parent = (tree.get("spec") or {}).get("parentRef")
     if parent is not None:
         writer.line(0, "Parent Reference:")
@@ -124,9 +124,3 @@ def describe_ip_address(tree: Tree, events: Sequence[Tree] | None) -> str:
     if events is not None:
         parts.events(writer, events)
     return writer.text()
-
-
-def _head(writer: Writer, tree: Tree) -> None:
-    writer.line(0, f"Name:\t{tree['metadata'].get('name')}")
-    parts.labels(writer, "Labels", tree["metadata"].get("labels"))
-    parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))

@@ -69,6 +69,20 @@ def annotation_lines(writer: Writer, title: str, values: Mapping[str, str] | Non
             writer.line(0, f"{key}: {value}")
 
 
+def marks(writer: Writer, metadata: Tree) -> None:
+    """Labels and annotations, as most kinds show them."""
+    labels(writer, "Labels", metadata.get("labels"))
+    annotation_lines(writer, "Annotations", metadata.get("annotations"))
+
+
+def head(writer: Writer, metadata: Tree, *, namespaced: bool = True) -> None:
+    """Name and namespace, labels and annotations."""
+    writer.line(0, f"Name:\t{metadata.get('name')}")
+    if namespaced:
+        writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
+    marks(writer, metadata)
+
+
 def _shorten(text: str, length: int) -> str:
     return text[:length] + "..." if len(text) > length else text
 

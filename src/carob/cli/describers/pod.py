@@ -55,8 +55,7 @@ def _head(writer: Writer, pod: Tree) -> None:
     writer.line(0, f"Node:\t{node}/{status.get('hostIP', '')}" if node else "Node:\t<none>")
     if status.get("startTime"):
         writer.line(0, f"Start Time:\t{parts.rfc1123(status['startTime'])}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     if metadata.get("deletionTimestamp") and status.get("phase") not in ("Failed", "Succeeded"):
         writer.line(0, f"Status:\tTerminating (lasts {parts.since(metadata['deletionTimestamp'])})")
         writer.line(0, f"Termination Grace Period:\t{metadata.get('deletionGracePeriodSeconds', 0)}s")

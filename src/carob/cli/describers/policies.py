@@ -50,8 +50,7 @@ def describe_network_policy(tree: Tree, events: Sequence[Tree] | None) -> str:
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"Created on:\t{_go_time(metadata['creationTimestamp'])}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     writer.line(0, "Spec:")
     selector = spec.get("podSelector") or {}
     writer.write(1, "PodSelector: ")

@@ -21,7 +21,7 @@ _LISTS = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
 def describe_role(tree: Tree, events: Sequence[Tree] | None) -> str:
     """Role and ClusterRole: the rules."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"], namespaced=False)
     writer.line(0, "PolicyRule:")
     writer.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs")
     writer.line(1, "---------\t-----------------\t--------------\t-----")
@@ -33,7 +33,7 @@ def describe_role(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_binding(tree: Tree, events: Sequence[Tree] | None) -> str:
     """RoleBinding and ClusterRoleBinding: which role, for whom."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"], namespaced=False)
     role = tree.get("roleRef") or {}
     writer.line(0, "Role:")
     writer.line(1, f"Kind:\t{role.get('kind', '')}")
@@ -44,12 +44,6 @@ def describe_binding(tree: Tree, events: Sequence[Tree] | None) -> str:
     for subject in tree.get("subjects") or []:
         writer.line(1, f"{subject.get('kind', '')}\t{subject.get('name', '')}\t{subject.get('namespace', '')}")
     return writer.text()
-
-
-def _head(writer: Writer, tree: Tree) -> None:
-    writer.line(0, f"Name:\t{tree['metadata'].get('name')}")
-    parts.labels(writer, "Labels", tree["metadata"].get("labels"))
-    parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))
 
 
 def rule_cells(rule: Tree) -> list[str]:

@@ -23,10 +23,7 @@ def describe_service(tree: Tree, slices: Sequence[Tree], events: Sequence[Tree] 
     """The whole text; `slices` are the Service's EndpointSlices."""
     writer = Writer()
     metadata, spec, status = tree["metadata"], tree.get("spec") or {}, tree.get("status") or {}
-    writer.line(0, f"Name:\t{metadata.get('name')}")
-    writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.head(writer, metadata)
     writer.line(0, f"Selector:\t{format_labels(spec.get('selector') or {})}")
     writer.line(0, f"Type:\t{spec.get('type', '')}")
     if spec.get("ipFamilyPolicy"):
@@ -110,17 +107,10 @@ def _policies(writer: Writer, spec: Tree) -> None:
         writer.line(0, f"LoadBalancer Source Ranges:\t{','.join(spec['loadBalancerSourceRanges'])}")
 
 
-def _head(writer: Writer, tree: Tree) -> None:
-    writer.line(0, f"Name:\t{tree['metadata'].get('name')}")
-    writer.line(0, f"Namespace:\t{tree['metadata'].get('namespace')}")
-    parts.labels(writer, "Labels", tree["metadata"].get("labels"))
-    parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))
-
-
 def describe_endpoints(tree: Tree, events: Sequence[Tree] | None) -> str:
     """Addresses and ports, by subset."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"])
     writer.line(0, "Subsets:")
     for subset in tree.get("subsets") or []:
         for field, title in (("addresses", "Addresses"), ("notReadyAddresses", "NotReadyAddresses")):
@@ -141,7 +131,7 @@ def describe_endpoints(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_slice(tree: Tree, events: Sequence[Tree] | None) -> str:
     """Ports, and every endpoint with its conditions."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"])
     writer.line(0, f"AddressType:\t{tree.get('addressType', '')}")
     ports = tree.get("ports") or []
     writer.line(0, "Ports:" if ports else "Ports:\t<unset>")

@@ -28,8 +28,7 @@ def describe_daemon_set(tree: Tree, pods: Sequence[Tree], events: Sequence[Tree]
     template = spec.get("template") or {}
     selector = (template.get("spec") or {}).get("nodeSelector") or {}
     writer.line(0, f"Node-Selector:\t{format_labels(selector)}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     for field, title in (
         ("desiredNumberScheduled", "Desired Number of Nodes Scheduled"),
         ("currentNumberScheduled", "Current Number of Nodes Scheduled"),
@@ -53,8 +52,7 @@ def describe_stateful_set(tree: Tree, pods: Sequence[Tree], events: Sequence[Tre
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"CreationTimestamp:\t{parts.rfc1123(metadata['creationTimestamp'])}")
     writer.line(0, f"Selector:\t{selector_text(spec.get('selector'))}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     writer.line(0, f"Service Name:\t{spec.get('serviceName', '')}")
     writer.line(0, f"Pod Management Policy:\t{spec.get('podManagementPolicy', '')}")
     writer.line(0, f"Replicas:\t{spec.get('replicas', 0)} desired | {status.get('replicas', 0)} total")
@@ -110,8 +108,7 @@ def describe_replication_controller(tree: Tree, pods: Sequence[Tree], events: Se
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"Selector:\t{format_labels(spec.get('selector') or {})}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     writer.line(0, f"Replicas:\t{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired")
     pods_status(writer, pods)
     pod_template(writer, spec.get("template") or {})
@@ -125,10 +122,7 @@ def describe_cron_job(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text."""
     writer = Writer()
     metadata, spec, status = tree["metadata"], tree.get("spec") or {}, tree.get("status") or {}
-    writer.line(0, f"Name:\t{metadata.get('name')}")
-    writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.head(writer, metadata)
     writer.line(0, f"Schedule:\t{spec.get('schedule', '')}")
     writer.line(0, f"Concurrency Policy:\t{spec.get('concurrencyPolicy', '')}")
     writer.line(0, f"Suspend:\t{'True' if spec.get('suspend') else 'False'}")

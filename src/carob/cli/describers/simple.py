@@ -30,18 +30,10 @@ if TYPE_CHECKING:
     from carob.cli.describers.parts import Tree
 
 
-def _head(writer: Writer, tree: Tree, *, namespaced: bool = True) -> None:
-    writer.line(0, f"Name:\t{tree['metadata'].get('name')}")
-    if namespaced:
-        writer.line(0, f"Namespace:\t{tree['metadata'].get('namespace')}")
-    parts.labels(writer, "Labels", tree["metadata"].get("labels"))
-    parts.annotation_lines(writer, "Annotations", tree["metadata"].get("annotations"))
-
-
 def describe_namespace(tree: Tree, quotas: Sequence[Tree], limits: Sequence[Tree]) -> str:
     """Name, labels, phase, and what limits it."""
     writer = Writer()
-    _head(writer, tree, namespaced=False)
+    parts.head(writer, tree["metadata"], namespaced=False)
     writer.line(0, f"Status:\t{(tree.get('status') or {}).get('phase', '')}")
     conditions = (tree.get("status") or {}).get("conditions") or []
     if conditions:
@@ -60,7 +52,7 @@ def describe_namespace(tree: Tree, quotas: Sequence[Tree], limits: Sequence[Tree
 def describe_config_map(tree: Tree, events: Sequence[Tree] | None) -> str:
     """Every key with its value."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"])
     writer.line(0, "\nData\n====")
     for key in sorted(tree.get("data") or {}):
         writer.line(0, f"{key}:\n----\n{tree['data'][key]}\n")
@@ -76,7 +68,7 @@ def describe_config_map(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_secret(tree: Tree, events: Sequence[Tree] | None) -> str:
     """Every key with the size of its value, never the value."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"])
     writer.line(0, f"\nType:\t{tree.get('type', '')}")
     writer.line(0, "\nData\n====")
     for key in sorted(tree.get("data") or {}):
@@ -91,7 +83,7 @@ def describe_secret(tree: Tree, events: Sequence[Tree] | None) -> str:
 def describe_service_account(tree: Tree, events: Sequence[Tree] | None) -> str:
     """What it may mount and pull with."""
     writer = Writer()
-    _head(writer, tree)
+    parts.head(writer, tree["metadata"])
     names = [s.get("name", "") for s in tree.get("imagePullSecrets") or []]
     writer.line(0, "Image pull secrets:\t" + ("\n\t".join(names) or "<none>"))
     if events is not None:

@@ -25,9 +25,7 @@ def describe_volume(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text about a PersistentVolume."""
     writer = Writer()
     metadata, spec, status = tree["metadata"], tree.get("spec") or {}, tree.get("status") or {}
-    writer.line(0, f"Name:\t{metadata.get('name')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.head(writer, metadata, namespaced=False)
     writer.line(0, f"Finalizers:\t{finalizers(tree)}")
     writer.line(0, f"StorageClass:\t{parts.storage_class(tree)}")
     writer.line(0, f"Status:\t{parts.phase_or_leaving(tree)}")
@@ -153,9 +151,7 @@ def describe_csi_node(tree: Tree, events: Sequence[Tree] | None) -> str:
     """The whole text about a CSINode."""
     writer = Writer()
     metadata = tree["metadata"]
-    writer.line(0, f"Name:\t{metadata.get('name')}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.head(writer, metadata, namespaced=False)
     writer.line(0, f"CreationTimestamp:\t{parts.rfc1123(metadata['creationTimestamp'])}")
     writer.line(0, "Spec:")
     drivers = (tree.get("spec") or {}).get("drivers")

@@ -63,8 +63,7 @@ def describe_deployment(tree: Tree, replica_sets: Sequence[Tree], events: Sequen
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"CreationTimestamp:\t{parts.rfc1123(metadata['creationTimestamp'])}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     writer.line(0, f"Selector:\t{selector_text(spec.get('selector'))}")
     counts = [status.get(f, 0) for f in ("updatedReplicas", "replicas", "availableReplicas", "unavailableReplicas")]
     writer.line(
@@ -111,8 +110,7 @@ def describe_replica_set(tree: Tree, pods: Sequence[Tree], events: Sequence[Tree
     writer.line(0, f"Name:\t{metadata.get('name')}")
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     writer.line(0, f"Selector:\t{selector_text(spec.get('selector'))}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     owner = parts.controlled_by(tree)
     if owner:
         writer.line(0, f"Controlled By:\t{owner}")
@@ -133,8 +131,7 @@ def describe_job(tree: Tree, events: Sequence[Tree] | None) -> str:
     writer.line(0, f"Namespace:\t{metadata.get('namespace')}")
     if spec.get("selector"):
         writer.line(0, f"Selector:\t{selector_text(spec['selector'])}")
-    parts.labels(writer, "Labels", metadata.get("labels"))
-    parts.annotation_lines(writer, "Annotations", metadata.get("annotations"))
+    parts.marks(writer, metadata)
     owner = parts.controlled_by(tree)
     if owner:
         writer.line(0, f"Controlled By:\t{owner}")
