@@ -47,7 +47,8 @@ class Servers:
 @asynccontextmanager
 async def opened(etcd: Etcd, servers: Servers) -> AsyncIterator[None]:
     store = await EtcdStore.open(etcd.options)
-    options = ApiServerOptions(advertise_address=f"10.42.0.{len(servers.named) + 1}")
+    # so few addresses of the second family that the servers often choose the same one
+    options = ApiServerOptions(advertise_address=f"10.42.0.{len(servers.named) + 1}", service_range6="fd00:43::/124")
     servers.named.append(options.advertise_address)
     api = ApiServer(store, options, SystemClock(), SystemRandomness())
     try:
@@ -175,6 +176,31 @@ def test_addresses_are_given_out_once_and_can_be_used_again_at_once(etcd: Etcd) 
                 one.key.rpartition("/")[2] for one in (await servers.stores[0].list(f"{CLAIMS}serviceips/")).items
             }
             await asyncio.sleep(0.05)
+
+    play(etcd, body)
+
+
+def test_pairs_of_addresses_are_given_out_once(etcd: Etcd) -> None:
+    async def body(servers: Servers) -> None:
+        def wanted(number: int) -> core_v1.Service:
+            one = service(f"s{number}", kind="ClusterIP")
+            one.spec.ip_family_policy = "RequireDualStack"
+            return one
+
+        made = await asyncio.gather(*(servers.clients[n % 2].create(wanted(n)) for n in range(15)))
+        pairs = [one.spec.cluster_ips for one in made]
+        assert all(first.startswith("10.43.") and second.startswith("fd00:43::") for first, second in pairs)
+        assert len({address for pair in pairs for address in pair}) == 30
+        with pytest.raises(ApiError) as full:
+            await servers.clients[0].create(wanted(15))
+        assert "range is full" in full.value.message
+        # the first address of what was not made is nobody's, and a second one is free again with its policy
+        found = (await servers.clients[1].list(core_v1.Service, "default")).items
+        assert len(found) == 16, "these, and `kubernetes`"
+        patch = {"spec": {"ipFamilyPolicy": "SingleStack"}}
+        await servers.clients[1].patch(core_v1.Service, "s0", "default", patch=patch)
+        again = await servers.clients[0].create(wanted(15))
+        assert again.spec.cluster_ips[1] == pairs[0][1]
 
     play(etcd, body)
 
