@@ -677,6 +677,18 @@ def test_a_post_start_hook_that_fails_ends_the_container(tmp_path: Path) -> None
     in_world(tmp_path, body)
 
 
+@pytest.mark.slow
+def test_a_container_whose_hook_failed_is_ended_again_when_that_fails(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.runtime.fail_next("stop_container", RuntimeFailure("no answer"))
+        await world.pod(containers=hooked(postStart={"exec": {"command": ["false"]}}))
+        await world.events("FailedKillPod")
+        await world.until("hello-pod", lambda p: p.status.container_statuses[0].last_state.terminated is not None)
+        assert not [s for s in world.runtime.containers.values() if s.state is ContainerState.RUNNING]
+
+    in_world(tmp_path, body)
+
+
 def test_a_pre_stop_hook_comes_before_the_signal(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.pod(containers=hooked(preStop={"exec": {"command": ["true"]}}))

@@ -39,6 +39,7 @@ async def refresh(tools: Tools, record: PodRecord) -> None:
         if status.state in (ContainerState.EXITED, ContainerState.UNKNOWN) and status.id not in record.messages:
             record.messages[status.id] = await _message(tools, record.uid, status)
             record.hooked.discard(status.id)
+            record.hook_kills.pop(status.id, None)
 
 
 async def _message(tools: Tools, uid: str, status: ContainerStatus) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from carob.api.status import ApiError
 from carob.base.log import get_logger, pairs
-from carob.kubelet.actions import NOTICEABLE_SECONDS, Work
+from carob.kubelet.actions import NOTICEABLE_SECONDS, Kill, Work
 from carob.kubelet.failures import POST_START_HOOK_ERROR
 from carob.kubelet.lifecycle import HookFailure
 from carob.kubelet.pod_record import Failure, find_container
@@ -173,14 +173,11 @@ class Operations:
             self._tools.events(record).warning("FailedPostStartHook", "PostStartHook failed", name)
             now = self._tools.clock.monotonic()
             record.failures[name] = Failure(POST_START_HOOK_ERROR, str(failure), now + 10.0)
-            self.stop_container(record, container_id, self._grace(record), "FailedPostStartHook")
+            record.hook_kills[container_id] = Kill("FailedPostStartHook", "FailedPostStartHook")
+            self._queue.add(record.uid)
         finally:
             if not hidden:
                 record.hooked.discard(container_id)
-
-    def _grace(self, record: PodRecord) -> float:
-        seconds = record.pod.spec.termination_grace_period_seconds
-        return 30.0 if seconds is None else float(seconds)
 
     async def _stop(
         self, record: PodRecord, container_id: str, grace_seconds: float, message: str, *, hook: bool

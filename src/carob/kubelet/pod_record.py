@@ -72,7 +72,9 @@ class PodRecord(Struct):
     stop_deadlines: dict[str, float] = field(default_factory=dict)
     """By container id: when (monotonic) the grace period of one that is being stopped is over."""
     hooked: set[str] = field(default_factory=set)
-    """Ids of containers whose postStart hook is still at work."""
+    """Ids of containers whose postStart hook is still at work, or has failed."""
+    hook_kills: dict[str, Kill] = field(default_factory=dict)
+    """Containers that must end because their postStart hook has failed, by id."""
     messages: dict[str, str] = field(default_factory=dict)
     backing_off: set[str] = field(default_factory=set)
     """Ids of exited containers whose back-off was told."""

@@ -79,8 +79,8 @@ class PodWorker:
             now=clock.monotonic(),
             wall=clock.now(),
             grace_seconds=self._remaining_grace(record),
-            kills={**self._tools.probes.kills, **record.resize_kills}
-            if record.resize_kills
+            kills={**self._tools.probes.kills, **record.resize_kills, **record.hook_kills}
+            if record.resize_kills or record.hook_kills
             else self._tools.probes.kills,
             started=[s.id for s in record.containers.values() if self._tools.probes.is_started(s.id)],
         )
