@@ -32,27 +32,29 @@ assert _ADDRESSES is not None
 ROW = _ADDRESSES
 
 
-def ranges(reader: Reader) -> list[str]:
+def known(reader: Reader) -> Sequence[networking_v1.ServiceCIDR]:
+    """All ServiceCIDRs."""
+    assert _RANGES is not None
+    return reader.list(_RANGES)
+
+
+def ranges(found: Sequence[networking_v1.ServiceCIDR]) -> list[str]:
     """The ranges of all ServiceCIDRs that are ready; one whose condition is not known yet counts as ready.
 
     Differs: a server that was never bootstrapped has the default range.
     """
-    assert _RANGES is not None
-    known = reader.list(_RANGES)
-    if not known:
+    if not found:
         return [DEFAULT_RANGE]
-    return list(dict.fromkeys(text for one in known if _ready(one) for text in one.spec.cidrs))
+    return list(dict.fromkeys(text for one in found if _ready(one) for text in one.spec.cidrs))
 
 
-def families(reader: Reader) -> tuple[str, ...]:
+def families(found: Sequence[networking_v1.ServiceCIDR]) -> tuple[str, ...]:
     """The families of the cluster, `IPv4` or `IPv6`, the default one first.
 
     Differs: upstream has them from a flag; who deletes the first ServiceCIDR has those of the others.
     """
-    assert _RANGES is not None
-    found = reader.get(_RANGES, "", DEFAULT_NAME)
-    texts = found.spec.cidrs if found is not None else ranges(reader)
-    return tuple(dict.fromkeys(map(family_of, texts))) or ("IPv4",)
+    first = next((one.spec.cidrs for one in found if one.metadata.name == DEFAULT_NAME), None)
+    return tuple(dict.fromkeys(map(family_of, ranges(found) if first is None else first))) or ("IPv4",)
 
 
 def family_of(text: str) -> str:

@@ -83,11 +83,12 @@ class ServiceStrategy(Strategy):
             return
         self._load(context)
         holder = _holder(new)
-        families = service_addresses.families(context.reader)
+        found = service_addresses.known(context.reader)
+        families = service_addresses.families(found)
         causes = service_families.settle(new.spec, old.spec if old is not None else None, families)
         if causes:
             raise invalid(self.row, new.metadata.name, causes)
-        self._reserve_address(new, holder, context)
+        self._reserve_address(new, holder, service_addresses.ranges(found), context)
         self._reserve_ports(new, holder, context)
         if old is not None:
             self._release_unused(new, old, holder, context)
@@ -185,11 +186,11 @@ class ServiceStrategy(Strategy):
         if claims.free(value):
             claims.claim(value, holder)
 
-    def _reserve_address(self, obj: core_v1.Service, holder: str, context: WriteContext) -> None:
+    def _reserve_address(self, obj: core_v1.Service, holder: str, ranges: Sequence[str], context: WriteContext) -> None:
         spec = obj.spec
         if spec.type == "ExternalName" or spec.cluster_ips[:1] == ["None"]:
             return
-        ranges, chosen = service_addresses.ranges(context.reader), spec.cluster_ips
+        chosen = spec.cluster_ips
         free = self._free_address(holder, context)
         for family in spec.ip_families[len(chosen) :]:
             version = _VERSIONS.get(family)
