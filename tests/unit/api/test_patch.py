@@ -87,10 +87,38 @@ def test_primitives_are_deleted_and_added_at_once() -> None:
     assert sorted(merged["metadata"]["finalizers"]) == ["b", "c"]
 
 
+def test_what_is_new_to_the_object_holds_no_nulls_and_no_directives() -> None:
+    containers = [{"$patch": "replace"}, {"name": "a", "image": None}, {"name": "b", "$patch": "delete"}]
+    volumes = [{"name": "v", "secret": None}, {"name": "w", "$patch": "delete"}]
+    security = {"windowsOptions": {"$patch": "merge"}, "sysctls": None}
+    spec = {"containers": containers, "volumes": volumes, "securityContext": security}
+    changes = {"spec": {**spec, "$setElementOrder/volumes": [{"name": "v"}]}}
+    merged = strategic.merged({"spec": {}}, changes, "core/v1.Pod")
+    assert merged == {
+        "spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "secret": None}], "securityContext": {}}
+    }
+
+
+def test_an_empty_order_asks_for_nothing() -> None:
+    spec = {"containers": [{"name": "b"}], "$setElementOrder/containers": []}
+    merged = strategic.merged(deployment({"name": "a"}), {"spec": {"template": {"spec": spec}}}, "apps/v1.Deployment")
+    assert sorted(names(merged)) == ["a", "b"]
+
+
+def test_an_order_that_misses_what_the_patch_has_is_refused() -> None:
+    spec = {"containers": [{"name": "a"}, {"image": "i"}], "$setElementOrder/containers": [{"name": "a"}]}
+    words = (
+        "The order in patch list:\n[map[name:a] map[image:i]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"
+    )
+    with pytest.raises(strategic.BadPatch, match=r"^The order") as caught:
+        strategic.merged(deployment(), {"spec": {"template": {"spec": spec}}}, "apps/v1.Deployment")
+    assert str(caught.value) == words
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"$patch": "x"}, "unknown patch type found: x"),
+        ({"$patch": "x"}, "unknown patch type: x in map: map[$patch:x]"),
         ({"spec": {"containers": [{"image": "i"}]}}, "map: map[image:i] does not contain declared merge key: name"),
         ({"metadata": {"$deleteFromPrimitiveList": ["a"]}}, "invalid patch format of primitive list"),
         ({"spec": {"$setElementOrder/containers": {}}}, "invalid patch format of setElementOrder list"),

@@ -67,7 +67,7 @@ def merged(original: Tree, patch: Tree, type_name: str) -> Tree:
             return patch
         if directive == "delete":
             return {}
-        raise BadPatch(f"unknown patch type found: {go_value(directive)}")
+        raise BadPatch(f"unknown patch type: {go_value(directive)} in map: {go_value(patch)}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, type_name)
     for key in list(patch):
@@ -86,7 +86,7 @@ def _merge_field(original: Tree, key: str, value: Any, type_name: str) -> None:
         return
     if key not in original:
         if not deletes:
-            original[key] = _without_nulls(value)
+            _put(original, key, value)
         return
     present = original[key]
     rule = _FieldRule(type_name, key)
@@ -98,14 +98,38 @@ def _merge_field(original: Tree, key: str, value: Any, type_name: str) -> None:
         else:
             original[key] = value
     elif not deletes:
-        original[key] = _without_nulls(value)
+        _put(original, key, value)
+
+
+def _fresh(value: Any) -> Any:
+    """A value that is new to the object: nulls in it mean nothing, nor do directives. None for what is one itself."""
+    return _without_directives(_without_nulls(value))
 
 
 def _without_nulls(value: Any) -> Any:
-    """A value that is new to the object: nulls in it mean nothing."""
     if isinstance(value, dict):
         return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
+def _without_directives(value: Any) -> Any:
+    if isinstance(value, dict):
+        if DIRECTIVE in value:
+            return None
+        fields = ((k, v, _without_directives(v)) for k, v in value.items())
+        return {k: left for k, v, left in fields if left is not None or v is None}
+    if isinstance(value, list):
+        items = ((v, _without_directives(v)) for v in value)
+        return [left for v, left in items if left is not None or v is None]
     return value
+
+
+def _put(original: Tree, key: str, value: Any) -> None:
+    fresh = _fresh(value)
+    if fresh is None:
+        original.pop(key, None)
+    else:
+        original[key] = fresh
 
 
 def _retain_keys(original: Tree, patch: Tree) -> None:
@@ -135,7 +159,7 @@ def _merge_ordered_lists(original: Tree, patch: Tree, type_name: str) -> None:
         if present is None and changes is None:
             continue
         if present is None:
-            result = [_without_nulls(v) for v in changes or []]
+            result = _without_directives(changes or [])
         elif changes is None:
             result = present
         else:
@@ -146,11 +170,14 @@ def _merge_ordered_lists(original: Tree, patch: Tree, type_name: str) -> None:
 
 def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
     if key:
-        _require_key(order, key)
-        kept = [c for c in changes if not (isinstance(c, dict) and c.get(DIRECTIVE) == "delete")]
-        _require_key(kept, key)
+        for item in [*order, *changes]:
+            if not isinstance(item, dict):
+                raise BadPatch(f"expected a map, but received {go_value(item)}")
+        kept = [c for c in changes if c.get(DIRECTIVE) != "delete"]
     else:
         kept = changes
+    if not order:
+        return  # it asks for nothing
     same = _sameness(key)
     position = 0
     for item in order:
@@ -231,7 +258,7 @@ def _merge_items(present: list[Any], changes: list[Any], rule: _FieldRule) -> li
     for item in changes:
         position = places.find(item[rule.key])
         if position is None:
-            present.append(_without_nulls(item))
+            present.append(item)
             places.add(present[-1].get(rule.key))
         else:
             present[position] = merged(present[position], dict(item), rule.type_name)
