@@ -85,6 +85,10 @@ class FakeRuntime:
         """The next call of this verb raises."""
         self._failures.setdefault(verb, []).append(error)
 
+    def forgive(self) -> None:
+        """No call fails any more."""
+        self._failures.clear()
+
     def finish(self, container_id: str, code: int = 0, reason: str = "", message: str = "") -> None:
         """A running container ends."""
         status = self.containers[container_id]
