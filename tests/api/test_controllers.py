@@ -269,6 +269,23 @@ def test_in_the_foreground_the_owner_ends_last(pki: Pki) -> None:
     in_world(pki, body)
 
 
+@pytest.mark.parametrize("names", [("alone",), ("one", "two"), ("one", "two", "three", "four")])
+def test_a_circle_of_owners_that_wait_for_each_other_ends(pki: Pki, names: tuple[str, ...]) -> None:
+    async def body(world: World) -> None:
+        uids = {}
+        for name in names:
+            uids[name] = (await world.make(core_v1.ConfigMap, name, "default")).metadata.uid
+        for name, owner in zip(names, (*names[1:], names[0]), strict=True):
+            reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uids[owner]}
+            patch = {"metadata": {"ownerReferences": [reference | {"blockOwnerDeletion": True}]}}
+            await world.client.patch(core_v1.ConfigMap, name, "default", patch=patch)
+        await world.client.delete(core_v1.ConfigMap, names[0], "default", propagation_policy="Foreground")
+        for name in names:
+            await world.gone(core_v1.ConfigMap, name, "default")
+
+    in_world(pki, body)
+
+
 def test_orphans_are_let_go(pki: Pki) -> None:
     async def body(world: World) -> None:
         await _family(world)

@@ -4,7 +4,9 @@ There is no graph of its own: the informers' copies and their index by owner *ar
 step with them. An owner that the copies do not show is asked for at the server before anything is deleted.
 
 Source: kube-controller-manager garbagecollector.
-Differs: an owner of a kind that this server does not have keeps its dependents.
+Differs: an owner of a kind that this server does not have keeps its dependents. A circle of owners that all wait for each
+other is seen when it has closed, and one of them goes first; upstream unblocks the references of who closes it, if no
+other worker is at it at the same time.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from carob.controllers.ownership import (
     owners_of,
     verdict,
     view_of,
+    waits_for_itself,
     without_finalizer,
     without_references,
 )
@@ -166,11 +169,14 @@ class GarbageCollector:
     async def _end_in_foreground(self, kind: _Kind, owner: Owned) -> None:
         uid = owner.metadata.uid
         dependents = list(self._dependents(uid))
-        if not any(blocks(dependent, uid) for _, dependent in dependents):
+        blocked = any(blocks(dependent, uid) for _, dependent in dependents)
+        if not blocked or waits_for_itself(owner, lambda uid: (obj for _, obj in self._dependents(uid))):
             await self._patch(kind, owner, without_finalizer(owner, FOREGROUND), "merge")
             return
         for dependents_kind, dependent in dependents:
-            self._queue.add(dependents_kind.work_key(key_of(dependent)))
+            # what ends already needs no judging, and in a circle they would wake each other for ever
+            if not dependent.is_ending:
+                self._queue.add(dependents_kind.work_key(key_of(dependent)))
 
     async def _judge(self, kind: _Kind, obj: Owned) -> None:
         solid: list[OwnerReference] = []

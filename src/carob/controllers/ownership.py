@@ -1,6 +1,6 @@
 """Who owns what: the metadata of every object of every kind, and what its owners' state asks of it.
 
-`Owned` is the part of an object that counts here. `verdict` and `end_of_owner` are pure; the collector acts on them.
+`Owned` is the part of an object that counts here. `verdict` and `waits_for_itself` are pure; the collector acts on them.
 Source: kube-controller-manager garbagecollector (classifyReferences, attemptToDeleteItem).
 """
 
@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from carob.api.resources import BUILT_IN, add_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from carob.api.resources import Resource
 
@@ -131,6 +131,27 @@ def verdict(
 def blocks(obj: Owned, owner_uid: str) -> bool:
     """Whether the owner's foreground deletion has to wait for this object."""
     return any(r.uid == owner_uid and r.block_owner_deletion for r in obj.metadata.owner_references)
+
+
+def waits_for_itself(owner: Owned, dependents: Callable[[str], Iterable[Owned]]) -> bool:
+    """Whether a foreground deletion can never end: what blocks it waits in turn for what blocks that, and so for it.
+
+    Shape: `dependents` gives what an owner's uid owns.
+    """
+    seen: set[str] = set()
+    ahead = [owner.metadata.uid]
+    while ahead:
+        uid = ahead.pop()
+        for dependent in dependents(uid):
+            found = dependent.metadata.uid
+            if not dependent.waits_for_dependents or not blocks(dependent, uid):
+                continue
+            if found == owner.metadata.uid:
+                return True
+            if found not in seen:
+                seen.add(found)
+                ahead.append(found)
+    return False
 
 
 def without_references(obj: Owned, uids: Iterable[str]) -> dict[str, Any]:

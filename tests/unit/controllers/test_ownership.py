@@ -15,6 +15,7 @@ from carob.controllers.ownership import (
     collected_kinds,
     verdict,
     view_of,
+    waits_for_itself,
     without_finalizer,
     without_references,
 )
@@ -79,3 +80,27 @@ def test_every_deletable_kind_takes_part_once() -> None:
     assert {("", "pods"), ("apps", "replicasets"), ("", "namespaces"), ("batch", "jobs")} <= set(names)
     assert ("", "events") not in names
     assert resource_of(view_of(kinds[0])) is kinds[0]
+
+
+@pytest.mark.parametrize(
+    ("owners", "idle", "expected"),
+    [
+        ({"a": "b", "b": "a"}, "", True),
+        ({"a": "a"}, "", True),
+        ({"a": "b", "b": "c", "c": "a"}, "", True),
+        ({"a": "b", "b": "c", "c": "a"}, "c", False),  # c ends by itself
+        ({"b": "a", "c": "b"}, "", False),
+        ({"b": "a", "c": "b", "d": "c"}, "", False),
+        ({"b": "a c", "c": "b"}, "", False),  # a waits for a circle, but is not in it
+    ],
+)
+def test_a_circle_is_seen_by_those_in_it(owners: dict[str, str], idle: str, expected: bool) -> None:
+    def waiting(uid: str) -> Owned:
+        references = tuple(OwnerReference(uid=o, block_owner_deletion=True) for o in owners.get(uid, "").split())
+        finalizers = () if uid == idle else ("foregroundDeletion",)
+        stamp = "2026-01-01T00:00:00Z"
+        metadata = OwnedMeta(uid=uid, finalizers=finalizers, deletion_timestamp=stamp, owner_references=references)
+        return Owned(metadata=metadata)
+
+    objects = [waiting(uid) for uid in "abcd"]
+    assert waits_for_itself(objects[0], lambda uid: [obj for obj in objects if blocks(obj, uid)]) is expected
