@@ -20,6 +20,7 @@ from carob.client.informer import key_of
 from carob.client.workqueue import WorkQueue
 from carob.controllers.objects import status_patch
 from carob.controllers.references import controller_of
+from carob.controllers.selected import label_for, may_select, pods_of
 from carob.controllers.workload_views import BY_NAMESPACE
 
 if TYPE_CHECKING:
@@ -176,6 +177,11 @@ def selector_of(budget: Budget) -> LabelSelector:
         return NOTHING
 
 
+def selection_of(budget: Budget) -> tuple[str]:
+    """The value of the index `BY_SELECTION`."""
+    return (label_for(selector_of(budget), budget.metadata.namespace),)
+
+
 class DisruptionController:
     """Keys are keys of budgets."""
 
@@ -209,10 +215,7 @@ class DisruptionController:
         await self._queue.work(self._sync, WORKERS, "disruption budgets")
 
     def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
-        pod = new or old
-        if pod is None:
-            return
-        for budget in self._budgets.by_index(BY_NAMESPACE, pod.metadata.namespace):
+        for budget in may_select(old, new, self._budgets):
             selector = selector_of(budget)
             if any(one is not None and selector.matches(one.metadata.labels) for one in (old, new)):
                 self._queue.add(key_of(budget))
@@ -241,7 +244,7 @@ class DisruptionController:
             return
         selector = selector_of(budget)
         namespace = budget.metadata.namespace
-        pods = [p for p in self._pods.by_index(BY_NAMESPACE, namespace) if selector.matches(p.metadata.labels)]
+        pods = pods_of(selector, namespace, self._pods)
         plan = reconcile(budget, pods, self._scale_of, self._clock.now())
         for event in plan.events:
             self._recorder.event(budget, *event)

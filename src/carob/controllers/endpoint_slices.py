@@ -18,7 +18,7 @@ from carob.api.types import core_v1, discovery_v1, meta_v1
 from carob.base.clock import rfc3339
 from carob.client.informer import key_of
 from carob.client.workqueue import WorkQueue
-from carob.controllers.workload_views import BY_NAMESPACE, namespace_of
+from carob.controllers.selected import BY_LABEL, BY_SELECTION, label_for, may_select, places_of, pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -296,14 +296,11 @@ class Selected:
     def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
         if old is not None and new is not None and _same(old, new):
             return
-        pod = new or old
-        assert pod is not None
         shown = [p.metadata.labels for p in (old, new) if p is not None]
-        for service in self._services.by_index(BY_NAMESPACE, pod.metadata.namespace):
-            if serves(service):
-                wanted = service.spec.selector.items()
-                if any(wanted <= labels.items() for labels in shown):
-                    self._add(key_of(service))
+        for service in may_select(old, new, self._services):
+            wanted = service.spec.selector.items()
+            if any(wanted <= labels.items() for labels in shown):
+                self._add(key_of(service))
 
 
 def _same(old: PodView, new: PodView) -> bool:
@@ -320,8 +317,7 @@ def _same(old: PodView, new: PodView) -> bool:
 
 def selected(service: core_v1.Service, pods: Informer[PodView]) -> list[PodView]:
     """The Pods that the Service selects, in a stable order."""
-    selector = from_dict(service.spec.selector)
-    found = [p for p in pods.by_index(BY_NAMESPACE, service.metadata.namespace) if selector.matches(p.metadata.labels)]
+    found = pods_of(from_dict(service.spec.selector), service.metadata.namespace, pods)
     return sorted(found, key=lambda pod: pod.metadata.name)
 
 
@@ -401,8 +397,9 @@ class EndpointSliceController:
             return
         if not serves(service):
             return
-        zones = {n.metadata.name: n.metadata.labels.get(ZONE_LABEL, "") for n in self._nodes.items()}
         pods, known, families = selected(service, self._pods), self._known(key), families_of(service)
+        nodes = [self._nodes.get(name) for name in {pod.spec.node_name for pod in pods}]
+        zones = {node.metadata.name: node.metadata.labels.get(ZONE_LABEL, "") for node in nodes if node is not None}
         written = self._written.setdefault(key, {})
         try:
             for family in families:
@@ -455,6 +452,10 @@ def prepare_services(
     services: Informer[core_v1.Service], slices: Informer[discovery_v1.EndpointSlice], pods: Informer[PodView]
 ) -> None:
     """What the informers need before they run."""
-    services.add_index(BY_NAMESPACE, namespace_of)
-    pods.add_index(BY_NAMESPACE, namespace_of)
+    services.add_index(BY_SELECTION, _selection_of)
+    pods.add_index(BY_LABEL, places_of)
     slices.add_index(BY_SERVICE, service_of)
+
+
+def _selection_of(service: core_v1.Service) -> tuple[str, ...]:
+    return (label_for(from_dict(service.spec.selector), service.metadata.namespace),) if serves(service) else ()

@@ -11,9 +11,10 @@ from carob.controllers.autoscaling.controller import AutoscalingController
 from carob.controllers.cronjob_controller import CronJobController
 from carob.controllers.daemonset_controller import DaemonSetController
 from carob.controllers.deployment_controller import DeploymentController
-from carob.controllers.disruption_budget import DisruptionController
+from carob.controllers.disruption_budget import DisruptionController, selection_of
 from carob.controllers.job_controller import JobController
 from carob.controllers.replicaset import ReplicaSetController
+from carob.controllers.selected import BY_SELECTION
 from carob.controllers.statefulset_controller import StatefulSetController
 from carob.controllers.workload_views import (
     BY_NAMESPACE,
@@ -71,7 +72,7 @@ class Workloads:
         of_stateful = self._recorder("statefulset-controller")
         budgets: Informer[policy_v1.PodDisruptionBudget] = Informer(client, policy_v1.PodDisruptionBudget, clock)
         budgets.add_index(BY_NAMESPACE, namespace_of)
-        pods.add_index(BY_NAMESPACE, namespace_of)
+        budgets.add_index(BY_SELECTION, selection_of)
         self.informers.append(budgets)
         autoscalers: Informer[autoscaling_v2.HorizontalPodAutoscaler] = Informer(
             client, autoscaling_v2.HorizontalPodAutoscaler, clock
