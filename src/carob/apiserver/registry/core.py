@@ -72,20 +72,33 @@ class ClaimStrategy(Strategy):
     def prepare_create(self, obj: core_v1.PersistentVolumeClaim, context: WriteContext) -> None:
         """Pending; a source given in one of its two fields is in both."""
         obj.status = type(obj.status)(phase="Pending")
-        _both_sources(obj.spec)
+        settle_sources(obj.spec, None)
 
     def prepare_update(
         self, new: core_v1.PersistentVolumeClaim, old: core_v1.PersistentVolumeClaim, context: WriteContext
     ) -> None:
         """As at creation."""
         super().prepare_update(new, old, context)
-        _both_sources(new.spec)
+        settle_sources(new.spec, old.spec)
 
 
-def _both_sources(spec: core_v1.PersistentVolumeClaimSpec) -> None:
-    """Source: `NormalizeDataSources`."""
+# what a claim could be made from when it had but one field for it
+_FIRST_SOURCES = {("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")}
+
+
+def settle_sources(spec: core_v1.PersistentVolumeClaimSpec, old: core_v1.PersistentVolumeClaimSpec | None) -> None:
+    """What a claim may not be made from falls away; what is left stands in both fields.
+
+    Source: `pkg/api/persistentvolumeclaim/util.go`; its gate CrossNamespaceVolumeDataSource is closed.
+    """
     from carob.api.types import core_v1
 
+    source, reference = spec.data_source, spec.data_source_ref
+    if reference is not None and reference.namespace and (old is None or old.data_source_ref is None):
+        spec.data_source_ref = None
+    known = source is None or (source.api_group or "", source.kind) in _FIRST_SOURCES
+    if not known and (old is None or old.data_source is None):
+        spec.data_source = None
     source, reference = spec.data_source, spec.data_source_ref
     if source is not None and reference is None:
         spec.data_source_ref = core_v1.TypedObjectReference(
