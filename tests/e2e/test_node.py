@@ -273,6 +273,20 @@ def test_a_stubborn_process_is_killed_after_its_grace_period(cluster: Cluster) -
     assert 1.9 < time.monotonic() - began < 10
 
 
+def test_a_seccomp_profile_of_the_node_is_obeyed(cluster: Cluster, gone: Any) -> None:
+    folder = next(cluster.data_dir.rglob("kubelet")) / "seccomp" / "mine"
+    folder.mkdir(parents=True, exist_ok=True)
+    rules = [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]
+    (folder / "no-folders.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    gone("pod/filtered")
+    profile = {"type": "Localhost", "localhostProfile": "mine/no-folders.json"}
+    shell = run(cluster, "filtered", securityContext={"seccompProfile": profile})
+    assert shell("touch /tmp/file; mkdir /tmp/folder 2>&1 || ls /tmp").splitlines() == [
+        "mkdir: can't create directory '/tmp/folder': Operation not permitted",
+        "file",
+    ]
+
+
 def test_the_nodes_statistics(cluster: Cluster, gone: Any) -> None:
     gone("pod/counted")
     run(cluster, "counted")
