@@ -20,8 +20,9 @@ from carob.runtime.cri import sandbox_messages as sandboxes
 from carob.runtime.cri.channel import Channel
 from carob.runtime.cri.codec import Message, encode
 from carob.runtime.cri.events import Events, announcing
+from carob.runtime.cri.exits import Exits
 from carob.runtime.cri.server import CriServer
-from carob.runtime.types import ContainerStats, InterfaceStats, SandboxStats
+from carob.runtime.types import ContainerStats, Exited, InterfaceStats, SandboxStats
 from carob.transport.client import SocketTransport
 from carob.transport.http import Request
 from carob.transport.spdy_clients import open_spdy_command
@@ -318,6 +319,26 @@ def test_who_listens_hears_what_others_did(run: Run) -> None:
             (DELETED, container_id),
             (DELETED, sandbox_id),
         ]
+
+    run(body)
+
+
+def test_what_somebody_else_removes_has_ended(run: Run) -> None:
+    async def body(node_: Node) -> None:
+        told: asyncio.Queue[Exited] = asyncio.Queue()
+        sandbox_id = await node_.sandbox()
+        # one that never began is removed without having been stopped
+        container_id = await node_.container(sandbox_id, "sleep", "9")
+        exits = Exits(node_.channel, {}, told.put_nowait)
+        exits.container(container_id, sandbox_id)
+        listening = asyncio.create_task(exits._listen())
+        async with asyncio.timeout(30):
+            while not node_.events.listeners:  # noqa: ASYNC110 - the call's arrival has no event
+                await asyncio.sleep(0.01)
+            await node_.runtime.remove_container(container_id)
+            assert await told.get() == Exited(sandbox_id, container_id)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
     run(body)
 

@@ -14,6 +14,7 @@ from carob.base.tasks import TaskGroup
 from carob.runtime.cri.channel import Channel, Unimplemented
 from carob.runtime.cri.container_messages import (
     CONTAINER_EXITED,
+    DELETED_EVENT,
     STOPPED_EVENT,
     ContainerEventResponse,
     ContainerFilter,
@@ -141,7 +142,8 @@ class Exits:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _heard(self, event: ContainerEventResponse) -> None:
-        if event.container_event_type == STOPPED_EVENT:
+        # what somebody removes by force may not have been told to stop before
+        if event.container_event_type in (STOPPED_EVENT, DELETED_EVENT):
             if event.container_id in self._sandboxes:
                 self.sandbox_ended(event.container_id)
             self.container_ended(event.container_id)
