@@ -124,6 +124,7 @@ def test_a_clock_that_is_set_restarts_nothing(tmp_path: Path) -> None:
         world.runtime.programs["check",] = (0, b"", b"")
         world.runtime.programs["sh", "-c", "crash"] = (1, b"", b"")
         steady = await world.pod("steady", **token_volume())
+        await world.pod("bounded", activeDeadlineSeconds=7200)
         probed = await world.pod("probed", container={"livenessProbe": probe, "readinessProbe": probe})
         crashing = await world.pod("crashing", "crash")
         await world.soon(lambda pods: ready(pods["steady"]) and ready(pods["probed"]))
@@ -140,7 +141,8 @@ def test_a_clock_that_is_set_restarts_nothing(tmp_path: Path) -> None:
         world.clock.offset += 24 * HOUR
         await world.pass_time(30)
         await unmoved()
-        # by the new time the old token has ended
+        # by the new time the old token has ended, and so has what might be active for two hours
+        assert (await world.pods())["bounded"].status.reason == "DeadlineExceeded"
         later = token_of(world, steady)
         assert later != token
         starts = world.starts(crashing)

@@ -347,10 +347,9 @@ class Kubelet:
             PodEvents(self._recorder, pod).warning(refusal.reason, text)
 
     def _clock_set(self) -> None:
-        """Tokens may have ended by the new time."""
-        for record in self._records.values():
-            if record.prepared is not None and record.prepared.renew_at:
-                self._queue.add(record.uid)
+        """By the new time tokens may have ended, and Pods been active for as long as they may be."""
+        for uid in self._records:
+            self._queue.add(uid)
 
     def _api_returned(self) -> None:
         """The API answers again: what waited for it need not wait for its turn."""
