@@ -11,8 +11,9 @@ from carob.api.status import ApiError
 from carob.api.user import UserInfo
 from carob.apiserver.admission.quota_ledger import QuotaLedger
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
+from carob.apiserver.authn.service_accounts import row
 from carob.apiserver.types import Attributes, Operation
-from carob.base.clock import SystemClock
+from carob.base.clock import VirtualClock
 from carob.base.tasks import TaskGroup
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from carob.api.resources import Resource
 
+CONFIG_MAPS = row("", "v1", "configmaps")
 BOB = UserInfo("bob", ("system:authenticated",))
 
 
@@ -47,7 +49,7 @@ class World:
         metadata = {"name": "q", "namespace": "a"}
         tree = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
         reader.put(tree | {"spec": {"hard": hard}, "status": status})
-        self.ledger = QuotaLedger(reader, self.writer, TABLE, SystemClock())
+        self.ledger = QuotaLedger(reader, self.writer, TABLE, VirtualClock(0))
         self.admission = QuotaAdmission(reader, self.ledger)
 
     def admitted(self, tree: dict[str, Any], old: Any = None) -> bool:
@@ -112,3 +114,18 @@ def test_what_grows_is_counted_before_its_change_is_there(reader: Any) -> None:
         assert not world.admitted(other)
 
     run_with(reader, test, **{"services.loadbalancers": "1", "services": "9"})
+
+
+def test_what_came_and_went_between_two_counts_gives_its_place_back(reader: Any) -> None:
+    async def test(world: World) -> None:
+        world.writer.may_end.set()
+        # counted before it is there
+        assert world.admitted(config_map("one"))
+        await world.writer.ended.wait()
+        world.writer.ended.clear()
+        reader.put(config_map("one"))
+        reader.delete(CONFIG_MAPS, "a", "one")
+        await world.writer.ended.wait()
+        assert world.admitted(config_map("two"))
+
+    run_with(reader, test, configmaps="1")

@@ -48,8 +48,8 @@ class StatusWriter(Protocol):
 class _Charge(Struct):
     usage: Usage
     since: float
-    replaces: str
-    """The resourceVersion of what is changed, empty for what is made: whatever else is there, is what was charged."""
+    came: bool = False
+    """The object has been written: it is counted like all others, or gone again already."""
     told: bool = False
     """The quota's status counts it already."""
 
@@ -86,11 +86,11 @@ class QuotaLedger:
                 _add(total, charge.usage)
         return total
 
-    def charge(self, quota: ResourceQuota, resource: Resource, name: str, usage: Usage, replaces: str = "") -> None:
-        """An object was admitted and will soon be there. Shape: `replaces` is the resourceVersion of the old one."""
+    def charge(self, quota: ResourceQuota, resource: Resource, name: str, usage: Usage) -> None:
+        """An object was admitted and will soon be there."""
+        self._watch(resource)
         key = (quota.metadata.namespace, quota.metadata.name)
-        charge = _Charge(usage, self._clock.monotonic(), replaces)
-        self._charges.setdefault(key, {})[resource.group_resource, name] = charge
+        self._charges.setdefault(key, {})[resource.group_resource, name] = _Charge(usage, self._clock.monotonic())
         self._mark(key)
 
     # -- counting
@@ -111,7 +111,11 @@ class QuotaLedger:
 
         def changed(namespace: str, name: str) -> None:
             for quota in self._of_namespace.get(namespace, ()):
-                self._mark((namespace, quota))
+                key = (namespace, quota)
+                charge = self._charges.get(key, {}).get((resource.group_resource, name))
+                if charge is not None:
+                    charge.came = True
+                self._mark(key)
 
         self._reader.on_change(resource, changed)
 
@@ -138,7 +142,7 @@ class QuotaLedger:
             self._charges.pop(key, None)
             self._of_namespace.get(namespace, set()).discard(name)
             return
-        used, counted, arrived = self._count(quota, key)
+        used, counted, came = self._count(quota, key)
         hard = dict(quota.spec.hard)
         if quota.status.hard != hard or not _same(quota.status.used, used):
             self._writing[key] = counted, used
@@ -158,7 +162,7 @@ class QuotaLedger:
         for identity, charge in counted.items():
             if charges.get(identity) is not charge:
                 continue  # charged again meanwhile
-            if identity in arrived:
+            if identity in came:
                 del charges[identity]
             else:
                 charge.told = True
@@ -166,29 +170,24 @@ class QuotaLedger:
             self._charges.pop(key, None)
 
     def _count(self, quota: ResourceQuota, key: Key) -> tuple[Usage, dict[Identity, _Charge], set[Identity]]:
-        """All that counts, the charges that are in it, and those among them whose objects are there."""
+        """All that counts, the charges that are in it, and those among them whose objects have come."""
         hard = quota.spec.hard
         used: Usage = dict.fromkeys(hard, quota_usage.ZERO)
         charges = self._charges.get(key, {})
-        arrived: set[Identity] = set()
         for resource in self._rows:
             if not any(quota_usage.may_count(name, resource) for name in hard):
                 continue
             self._watch(resource)
             for obj in self._reader.list(resource, quota.metadata.namespace):
-                identity = (resource.group_resource, obj.metadata.name)
-                charge = charges.get(identity)
-                if charge is not None and charge.replaces != obj.metadata.resource_version:
-                    arrived.add(identity)
                 if quota_usage.counts(quota, resource, obj):
                     _add(used, quota_usage.usage_of(resource, obj))
         now = self._clock.monotonic()
-        for identity in [i for i, charge in charges.items() if now - charge.since > FORGET_SECONDS]:
+        for identity in [i for i, c in charges.items() if not c.came and now - c.since > FORGET_SECONDS]:
             del charges[identity]
-        for identity, charge in charges.items():
-            if identity not in arrived:
+        for charge in charges.values():
+            if not charge.came:
                 _add(used, charge.usage)
-        return used, dict(charges), arrived
+        return used, dict(charges), {identity for identity, charge in charges.items() if charge.came}
 
 
 def _add(total: Usage, usage: Usage) -> None:

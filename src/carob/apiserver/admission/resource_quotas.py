@@ -57,10 +57,9 @@ class QuotaAdmission:
         charges = [(quota, self._check(attributes, quota, wanted)) for quota in quotas]
         if attributes.dry_run:
             return
-        replaces = attributes.old.metadata.resource_version if attributes.old is not None else ""
         for quota, usage in charges:
             if usage:
-                self._ledger.charge(quota, resource, name, usage, replaces)
+                self._ledger.charge(quota, resource, name, usage)
 
     def _check(self, attributes: Attributes, quota: ResourceQuota, wanted: Usage) -> Usage:
         """What this quota is to be charged with. Raises: ApiError 403."""
