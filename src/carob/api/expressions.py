@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 MAX_CHARACTERS = 100_000
+MAX_TYPED_VARIABLES = 100
+"""Of a policy with more variables their types are not known: each new set of types costs a millisecond or two."""
 MAX_COMPLAINTS = 100
 MAX_COMPLAINTS_CHARACTERS = 64 * 1024
 _BEGINNING = "ERROR: <input>:"
@@ -38,7 +40,6 @@ _TEXTS = re.compile(
     r"""\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|"(?:\\.|[^"\\])*+(?:"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|//[^\n]*""",
     re.DOTALL,
 )
-_VARIABLE = re.compile(r"(?<![\w.])variables\s*\.\s*([A-Za-z_]\w*)")
 _AS_A_WHOLE = r"\bhas\s*\(\s*{0}\b|(?<![\w.]){0}\b(?!\s*\.\s*[A-Za-z_])"
 _ANY, _UNKNOWN = "dyn", ""
 _TEXT, _NUMBER, _FLAG = "string", "int", "bool"
@@ -97,7 +98,7 @@ class Surroundings:
 
     params: bool = False
     authorizer: bool = True
-    variables: Mapping[str, str] | None = field(default=None)
+    variables: dict[str, str] | None = field(default=None)
     """Types of a policy's variables so far; None where there are none to speak of."""
 
 
@@ -128,11 +129,11 @@ def _compiled(expression: str, around: Surroundings) -> tuple[str, str]:
     plain = _without_texts(expression)
     roots = dict(STRUCTURES)
     if around.variables is not None:
-        # only those that are spoken of: a policy may have many, and each is checked with those before it
-        spoken = {name: around.variables.get(name) for name in _VARIABLE.findall(plain)}
-        roots["variables"] = {name: kind for name, kind in spoken.items() if kind is not None}
+        roots["variables"] = around.variables
     # asked whether it has a field, or passed on whole: then its fields' types are not known
     whole = {name for name in roots if re.search(_AS_A_WHOLE.format(name), plain)}
+    if len(around.variables or ()) > MAX_TYPED_VARIABLES:
+        whole.add("variables")
     entries, kind = _tried(expression, around, roots, whole)
     missed = {name.partition(".")[0] for entry in entries for name in _UNDECLARED.findall(entry[2])} & roots.keys()
     if missed - whole:

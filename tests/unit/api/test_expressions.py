@@ -198,6 +198,15 @@ def test_where_expressions_stand(rule: str, tree: Tree, wanted: str) -> None:
     assert words in found[0], (rule, found)
 
 
+def test_a_policy_of_many_variables_costs_no_more_than_it_is_long() -> None:
+    variables = [{"name": f"v{i}", "expression": f"variables.v{i - 1} + 1" if i else "1"} for i in range(3_000)]
+    validations = [{"expression": f"variables.v{i} > 0"} for i in range(1_000)] + [{"expression": "variables.w > 0"}]
+    before = time.process_time()
+    found = said(built(POLICY, {"spec": {"variables": variables, "validations": validations}}))
+    assert time.process_time() - before < 5
+    assert [one.partition(":")[0] for one in found] == ["spec.validations[1000].expression"]
+
+
 def test_match_conditions_that_stay_are_not_looked_at_again() -> None:
     assert said(built(HOOK, "metadata: {labels: {a: b}}"), HOOK) == []
     webhook = {**HOOK["webhooks"][0], "matchConditions": [{"name": "m", "expression": "object.y"}]}
