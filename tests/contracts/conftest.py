@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.runtime_worlds import ContainerdWorld, FakeWorld, RealWorld, ServedWorld, World, traces
+from tests.contracts.runtime_worlds import (
+    ContainerdWorld,
+    FakeWorld,
+    RealWorld,
+    ServedWorld,
+    World,
+    clear_killed_runs,
+    traces,
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_machine() -> None:
+    if os.geteuid() == 0:
+        clear_killed_runs()
 
 
 @pytest.fixture(scope="module")

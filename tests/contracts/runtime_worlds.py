@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -342,6 +342,21 @@ def busybox_root(folder: Path) -> Path:
     (folder / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n")
     (folder / "etc/group").write_text("root:x:0:\nweb:x:1001:\nextra:x:2000:web\n")
     return folder
+
+
+def clear_killed_runs() -> None:
+    """Remove the control groups of runs that were killed: those below cgroup2 would keep controllers from everybody."""
+    hierarchies = Path("/sys/fs/cgroup")
+    for group in [*hierarchies.glob("carob-test-*"), *hierarchies.glob("*/carob-test-*")]:
+        if Path("/proc", group.name.rpartition("-")[2]).exists():
+            continue
+        for folder, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):  # somebody lives in it
+                Path(folder).rmdir()
+    enabled = hierarchies / "unified/cgroup.subtree_control"
+    if enabled.exists() and not any(place.is_dir() for place in enabled.parent.iterdir()):
+        for name in enabled.read_text().split():
+            enabled.write_text(f"-{name}")
 
 
 def traces(folder: Path) -> list[str]:
