@@ -8,9 +8,9 @@ Invariant: a `StructShape` is made once per Struct and shared.
 
 from __future__ import annotations
 
-import importlib.resources
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
@@ -106,7 +106,7 @@ _NAMED_STRINGS = {
 @lru_cache(maxsize=1)
 def wire_table() -> dict[str, dict[str, list[Any]]]:
     """The facts of the wire format: type -> field number -> [JSON name, kind, flags]."""
-    data = importlib.resources.files("carob.api").joinpath("protobuf_table.json").read_bytes()
+    data = Path(__file__).with_name("protobuf_table.json").read_bytes()
     table: dict[str, dict[str, list[Any]]] = orjson.loads(data)
     return table
 

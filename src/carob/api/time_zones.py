@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 
@@ -11,5 +11,5 @@ import msgspec
 @cache
 def known() -> frozenset[str]:
     """Every name. Source: `time_zones.json`, written from the tz database's list of names."""
-    text = resources.files("carob.api").joinpath("time_zones.json").read_bytes()
+    text = Path(__file__).with_name("time_zones.json").read_bytes()
     return frozenset(msgspec.json.decode(text, type=list[str]))

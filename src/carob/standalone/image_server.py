@@ -7,14 +7,12 @@ Requests are HTTP with a JSON body; an answer is lines of JSON: any number of `{
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import orjson
 
 from carob.base.log import get_logger
-from carob.runtime.images import demo
 from carob.runtime.images.images import tools_environment
 from carob.runtime.types import RegistryAuth, RuntimeFailure
 from carob.transport.http import Response
@@ -126,6 +124,10 @@ class ImageServer:
         return [await self._images.build(tree["root"], tree["tag"], tree.get("config") or {})]
 
     async def _build_web(self, tag: str) -> Image:
+        import tempfile
+
+        from carob.runtime.images import demo
+
         with tempfile.TemporaryDirectory(prefix="carob-web-") as folder:
             await demo.make_root(self._host, folder, tools_environment(os.environ))
             return await self._images.build(folder, tag, demo.CONFIG)

@@ -8,7 +8,6 @@ less than about three milliseconds (measured with 1, 8 and 32 writers over TLS).
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 SLOW_SECONDS = 0.003
 WINDOW = 16
@@ -37,7 +36,7 @@ class Pace:
             return
         if self.inline:
             # a median of a full window only when the newest is slow: the usual commit pays one comparison
-            if cost_seconds > SLOW_SECONDS and median(self._costs) > SLOW_SECONDS:
+            if cost_seconds > SLOW_SECONDS and sorted(self._costs)[WINDOW // 2] > SLOW_SECONDS:
                 self._switch(inline=False)
         elif self._since_switch >= self._stay and min(self._costs) <= SLOW_SECONDS / 2:
             self._stay = min(self._stay * 2, LONGEST_STAY)

@@ -21,6 +21,14 @@ def test_no_role_pays_for_dataclasses() -> None:
     assert done.stdout.split() == []
 
 
+def test_no_role_loads_what_few_ever_use() -> None:
+    """Late, where it is used: memory and time of every start."""
+    late = {"cryptography", "dnslib", "grpc", "importlib.resources", "statistics", "tarfile", "tempfile", "yaml"}
+    script = "import sys, carob.standalone.server, carob.standalone.node; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
+    assert late & {*done.stdout.split()} == set()
+
+
 def test_up_loads_nothing_that_it_does_not_use() -> None:
     """A command starts the roles before it can load anything more: until then nothing else happens."""
     late = {"asyncio", "dataclasses", "inspect", "logging", "msgspec", "orjson", "shutil", "tempfile", "typing", "yaml"}

@@ -9,8 +9,8 @@ Differs: what upstream answers with 500 (unknown directives, an order that does 
 
 from __future__ import annotations
 
-import importlib.resources
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -35,7 +35,7 @@ class BadPatch(ValueError):
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, dict[str, dict[str, Any]]]:
-    data = importlib.resources.files("carob.api").joinpath("merge_keys.json").read_bytes()
+    data = Path(__file__).parent.with_name("merge_keys.json").read_bytes()
     table: dict[str, dict[str, dict[str, Any]]] = orjson.loads(data)
     return table
 

@@ -10,7 +10,7 @@ Source: upstream `pkg/printers/internalversion/printers.go`.
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -78,7 +78,7 @@ def _named(obj: Any, now: float) -> list[Any]:
 
 @cache
 def _columns() -> dict[str, list[dict[str, Any]]]:
-    data = msgspec.json.decode(resources.files(__package__).joinpath("columns.json").read_bytes())
+    data = msgspec.json.decode(Path(__file__).with_name("columns.json").read_bytes())
     texts = data["descriptions"]
     keys = ("name", "type", "format", "priority")
     return {

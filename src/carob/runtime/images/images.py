@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from carob.base.log import get_logger, pairs
-from carob.runtime.images import build, load, names, skopeo, unpack
+from carob.runtime.images import names, skopeo, unpack
 from carob.runtime.images.pull import Puller
 from carob.runtime.images.store import ImageRecord, ImageStore, Layer
 from carob.runtime.types import FilesystemUsage, Image, NotFound, RuntimeFailure
@@ -165,6 +165,8 @@ class Images:
 
         Raises: RuntimeFailure.
         """
+        from carob.runtime.images import load
+
         async with self._keeping():
             try:
                 loaded = await self._threads.run(lambda: load.load(self._host, self._store, archive, self._environment))
@@ -184,6 +186,8 @@ class Images:
 
         Raises: RuntimeFailure.
         """
+        from carob.runtime.images import build
+
         wanted = names.parse(tag)
         if not wanted.tag:
             raise RuntimeFailure(f"{tag} is no name with a tag")
