@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from carob.api.types import core_v1, discovery_v1
 
 SERVICE_LABEL = "kubernetes.io/service-name"
-PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+FOREIGN_LABELS = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
+"""Services with one of them, whatever its value, are left to others."""
 DEFAULT_STICKY_SECONDS = 10800
 
 
@@ -38,7 +39,9 @@ def listeners(
 ) -> dict[ServicePort, Backends]:
     """Every port of the Service on this node; none for a Service without an address. `dual`: also those in IPv6."""
     spec = service.spec
-    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None") or PROXY_NAME_LABEL in service.metadata.labels:
+    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None"):
+        return {}
+    if any(label in service.metadata.labels for label in FOREIGN_LABELS):
         return {}
     found = _of_family(service, slices, place, "IPv4")
     return found | _of_family(service, slices, place, "IPv6") if dual else found

@@ -57,7 +57,8 @@ def test_a_cluster_service_has_its_address_alone() -> None:
 def test_nothing_is_programmed_for_what_has_no_address_here() -> None:
     assert listeners(service(clusterIP="None", clusterIPs=["None"]), [BOTH], HERE) == {}
     assert listeners(service(type="ExternalName", clusterIP=""), [BOTH], HERE) == {}
-    assert listeners(service({"service.kubernetes.io/service-proxy-name": "other"}), [BOTH], HERE) == {}
+    for label in ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"):
+        assert listeners(service({label: ""}), [BOTH], HERE) == {}
 
 
 def test_ports_go_by_name_and_only_what_is_ready_serves() -> None:
