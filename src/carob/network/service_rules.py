@@ -164,13 +164,17 @@ def render_chains(layout: NetworkLayout, chains: Iterable[How]) -> str:
 
 
 def _rules(layout: NetworkLayout, how: How) -> Iterator[str]:
-    """The one who comes from inside is asked first, for most are."""
+    """The one who comes from inside is asked first, for most are. To a node's port a Pod of another node is a stranger,
+    as kube-proxy's is, whose Pods reach other nodes by the address of their own."""
     if how.outside < 0:
         yield from _choose(how, how.inside, 0)
         return
     inside = how._replace(outside=-1).chain if how.inside else ""
     verdict = f"goto {inside}" if inside else "drop"
-    yield f"ip6 saddr {layout.cluster_range6} {verdict}" if how.six else f"ip saddr {layout.cluster_range} {verdict}"
+    own, own6 = layout.cluster_range, layout.cluster_range6
+    if how.node:
+        own, own6 = layout.pod_range, layout.pod_range6
+    yield f"ip6 saddr {own6} {verdict}" if how.six else f"ip saddr {own} {verdict}"
     yield f"fib saddr type local {verdict}"
     if how.outside:
         yield from _choose(how, how.outside, OUTSIDE)

@@ -93,7 +93,8 @@ def test_outside_clients_have_endpoints_of_their_own() -> None:
     how = how_of(NODE, backends)
     assert how is not None
     rules = render_chains(LAYOUT, [how])
-    assert f"add rule {TABLE} {how.chain} ip saddr 10.42.0.0/16 goto node_pick_2" in rules
+    assert f"add rule {TABLE} {how.chain} ip saddr 10.42.0.0/24 goto node_pick_2" in rules
+    assert "ip saddr 10.42.0.0/16 goto pick_2" in render_chains(LAYOUT, [how._replace(node=False)])
 
 
 def test_outside_clients_get_nothing_from_a_node_without_endpoints_of_its_own() -> None:
