@@ -245,6 +245,9 @@ def render_base(layout: NetworkLayout, further: Iterable[str] = ()) -> str:
     networks = service_networks(layout, further)
     ranges = ", ".join(str(one) for one in networks if one.version == 4)
     spared = f"ip daddr {layout.dns_address} return" if layout.dns_address else ""
+    # what the kernel cannot place in its connection is not translated back: the Pod that called a Service would answer
+    # the unknown sender with a reset, and its connection would end
+    stray = f"meta l4proto tcp ct state invalid ip daddr {layout.pod_range} fib daddr type != local drop"
     base = f"""
 add table {table}
 delete table {table}
@@ -301,6 +304,8 @@ table {table} {{
   }}
   chain refuse_coming {{
     type filter hook prerouting priority -90
+    ct state established return
+    {stray}
     jump refuse
   }}
   chain refuse_local {{
@@ -361,6 +366,7 @@ table {table} {{
 }}
 insert rule {table} dispatch meta nfproto ipv6 goto dispatch6
 insert rule {table} refuse meta nfproto ipv6 goto refuse6
+add rule {table} refuse_coming meta l4proto tcp ct state invalid ip6 daddr {layout.pod_range6} fib daddr type != local drop
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -115,6 +116,46 @@ def test_a_service_without_endpoints_refuses_at_once(world: World) -> None:
     apply(world, {WEB: None, UDP: None})
     with pytest.raises(TimeoutError):
         client.fetch("10.43.7.7", 80, timeout=0.3)
+
+
+def test_a_segment_out_of_the_window_does_not_end_a_connection(world: World) -> None:
+    pod, address = world.pod(Request("server"))
+    client, _ = world.pod(Request("client"))
+    apply(world, {WEB: Backends((Endpoint(address, 9000),))})
+    with (
+        pod.call(lambda: socket.create_server((address, 9000))) as listener,
+        pod.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)) as raw,
+        client.call(lambda: socket.create_connection(("10.43.7.7", 80), 5)) as calling,
+    ):
+        for one in (listener, raw):
+            one.settimeout(5)
+        served, (peer, _) = listener.accept()
+        with served:
+            served.settimeout(5)
+            calling.sendall(b"hello")
+            assert served.recv(5) == b"hello"
+            raw.sendto(stray_answer(raw, address, peer), (peer, 0))
+            served.sendall(b"alive")
+            assert calling.recv(5) == b"alive"
+            calling.sendall(b"world")
+            assert served.recv(5) == b"world"
+
+
+def stray_answer(raw: socket.socket, address: str, peer: str) -> bytes:
+    """A segment from `address` that answers the first one with data, numbered far beyond what the peer waits for."""
+    data, segment = b"", b""
+    while not data:
+        packet = raw.recv(65535)
+        segment = packet[(packet[0] & 15) * 4 :]
+        data = segment[(segment[12] >> 4) * 4 :]
+    source, port, sequence, acknowledged = struct.unpack(">HHII", segment[:12])
+    wrong = (acknowledged + 3_000_000) % 2**32
+    head = struct.pack(">HHIIBBH", port, source, wrong, (sequence + len(data)) % 2**32, 5 << 4, 0x10, 1000)
+    pseudo = socket.inet_aton(address) + socket.inet_aton(peer) + struct.pack(">HH", socket.IPPROTO_TCP, 20)
+    total = sum(struct.unpack(">14H", pseudo + head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return head + struct.pack(">HH", ~total & 0xFFFF, 0)
 
 
 def test_node_ports_are_open_everywhere_and_outside_callers_are_seen(world: World) -> None:
