@@ -27,7 +27,7 @@ class PodStrategy(Strategy):
         """Pending, with the class that its resources give it."""
         obj.metadata.generation = 1
         _clean(obj.spec)
-        _drop_projections(obj.spec, context.gates)
+        drop_gated(obj.spec, context.gates)
         obj.status = core_v1.PodStatus(phase="Pending", qos_class=qos_class(obj))
         if obj.spec.affinity is not None or obj.spec.topology_spread_constraints:
             _match_label_keys(obj)
@@ -46,6 +46,7 @@ class PodStrategy(Strategy):
         """The spec alone; ephemeral containers have a subresource of their own."""
         new.status = old.status
         _clean(new.spec)
+        _drop_stop_signals(new.spec)  # a Pod that has projections keeps them: volumes do not change
         new.metadata.generation = old.metadata.generation + (new.spec != old.spec)
 
     def prepare_status(self, new: core_v1.Pod, old: core_v1.Pod, context: WriteContext) -> None:
@@ -67,26 +68,30 @@ class PodStrategy(Strategy):
 
 
 def _clean(spec: core_v1.PodSpec) -> None:
-    """Upstream's ways with odd values: a negative grace is one second, fields behind closed feature gates fall away."""
+    """A negative grace is one second."""
     if spec.termination_grace_period_seconds is not None and spec.termination_grace_period_seconds < 0:
         spec.termination_grace_period_seconds = 1
-    for container in (*spec.containers, *spec.init_containers):
-        if container.lifecycle is not None and container.lifecycle.stop_signal:
-            container.lifecycle.stop_signal = None
-            if container.lifecycle == core_v1.Lifecycle():
-                container.lifecycle = None
 
 
-def _drop_projections(spec: core_v1.PodSpec, gates: frozenset[str]) -> None:
-    """Sources of volumes whose gate is closed. A Pod that has them keeps them: volumes do not change.
+def drop_gated(spec: core_v1.PodSpec, gates: frozenset[str]) -> None:
+    """Take away the fields of a Pod, or of a template, whose feature gate is closed.
 
-    Source: `pkg/api/pod/util.go` (dropDisabledClusterTrustBundleProjection, dropDisabledPodCertificateProjection).
+    Source: `pkg/api/pod/util.go` (`dropDisabledFields`).
     """
+    _drop_stop_signals(spec)
     for volume in spec.volumes:
         for source in volume.projected.sources if volume.projected is not None else ():
             if CLUSTER_TRUST_BUNDLE_PROJECTION not in gates:
                 source.cluster_trust_bundle = None
             source.pod_certificate = None
+
+
+def _drop_stop_signals(spec: core_v1.PodSpec) -> None:
+    for container in (*spec.containers, *spec.init_containers):
+        if container.lifecycle is not None and container.lifecycle.stop_signal:
+            container.lifecycle.stop_signal = None
+            if container.lifecycle == core_v1.Lifecycle():
+                container.lifecycle = None
 
 
 def _both_addresses(status: core_v1.PodStatus) -> None:

@@ -11,7 +11,7 @@ from carob.apiserver.registry.extensions import DefinitionStrategy, SliceStrateg
 from carob.apiserver.registry.namespaces import NamespaceStrategy
 from carob.apiserver.registry.pods import PodStrategy
 from carob.apiserver.registry.services import ServiceStrategy
-from carob.apiserver.registry.workloads import DaemonSetStrategy, JobStrategy
+from carob.apiserver.registry.workloads import DaemonSetStrategy, JobStrategy, TemplateStrategy
 
 if TYPE_CHECKING:
     from carob.apiserver.registry.strategy import Strategy
@@ -25,9 +25,15 @@ def special() -> dict[tuple[str, str], type[Strategy]]:
         ("", "persistentvolumeclaims"): ClaimStrategy,
         ("", "persistentvolumes"): VolumeStrategy,
         ("", "pods"): PodStrategy,
+        ("", "podtemplates"): TemplateStrategy,
+        ("", "replicationcontrollers"): TemplateStrategy,
         ("", "services"): ServiceStrategy,
         ("apiextensions.k8s.io", "customresourcedefinitions"): DefinitionStrategy,
         ("apps", "daemonsets"): DaemonSetStrategy,
+        ("apps", "deployments"): TemplateStrategy,
+        ("apps", "replicasets"): TemplateStrategy,
+        ("apps", "statefulsets"): TemplateStrategy,
+        ("batch", "cronjobs"): TemplateStrategy,
         ("batch", "jobs"): JobStrategy,
         ("coordination.k8s.io", "leases"): LeaseStrategy,
         ("resource.k8s.io", "resourceclaims"): DeviceClaimStrategy,
