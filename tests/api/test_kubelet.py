@@ -594,6 +594,27 @@ def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     in_world(tmp_path, body)
 
 
+def started_again(times: int) -> Callable[[core_v1.Pod], bool]:
+    return lambda pod: ready(pod) and pod.status.container_statuses[0].restart_count == times
+
+
+def test_an_ended_container_that_cannot_be_removed_costs_the_running_one_nothing(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        world.runtime.programs["check",] = (0, b"", b"")
+        await world.pod(containers=hooked(postStart={"exec": {"command": ["check"]}}))
+        await world.until("hello-pod", ready)
+        record = next(iter(world.kubelet._records.values()))
+        for attempt in (1, 2):
+            world.runtime.finish(world.running(), 1)
+            record.crashes.clear()
+            world.runtime.fail_next("remove_container", RuntimeFailure("busy"))
+            pod = await world.until("hello-pod", started_again(attempt))
+            assert pod.status.container_statuses[0].state.running is not None
+        assert not world.runtime._failures["remove_container"][1:], "it was tried"
+
+    in_world(tmp_path, body)
+
+
 def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         container = {"name": "c", "image": "web:latest", "resources": {"requests": {"cpu": "4000"}}}

@@ -272,9 +272,16 @@ def _termination_file(tools: Tools, record: PodRecord, container: core_v1.Contai
 
 
 async def _forget_old(tools: Tools, record: PodRecord, name: str) -> None:
-    """Keep the newest attempts: the present one and the one before it (`logs --previous`)."""
+    """Keep the newest attempts: the present one and the one before it (`logs --previous`).
+
+    What cannot be removed stays until the next time: it must not cost the present one.
+    """
     for old in record.attempts_of(name)[KEPT_ATTEMPTS:]:
-        await tools.runtime.remove_container(old.id)
+        try:
+            await tools.runtime.remove_container(old.id)
+        except RuntimeFailure as error:
+            _log.warning("cannot remove an ended container %s", pairs(id=old.id, error=error))
+            continue
         del record.containers[old.id]
         record.messages.pop(old.id, None)
         record.superseded.discard(old.id)
