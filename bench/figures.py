@@ -105,7 +105,7 @@ FIGURES = (
     Figure("rollout_seconds", "its whole rollout", "s", 8, ""),
     Figure("jobs_seconds", "1,000 Jobs of one Pod, finished", "s", 10, ""),
     Figure("rest_30k_percent", "CPU at rest with 30,000 running Pods, of one core", "%", 0.5, ""),
-    Figure("rest_30k_mb", "server memory with 30,000 running Pods, PSS", "MB", float("inf"), ""),
+    Figure("rest_30k_mb", "server memory with 30,000 running Pods, PSS", "MB", 250, ""),
     Figure("restart_30k_seconds", "kill -9 with 30,000 Pods until controllers act again", "s", 3, ""),
     Figure("restart_30k_running_seconds", "… until what they made runs", "s", float("inf"), ""),
     Figure("replacement_seconds", "a lost node's Pod runs elsewhere, beyond its toleration", "s", 1, ""),
