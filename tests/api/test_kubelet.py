@@ -615,10 +615,11 @@ def test_an_ended_container_that_cannot_be_removed_costs_the_running_one_nothing
     in_world(tmp_path, body)
 
 
-def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inits", [[], [{"name": "i", "image": "web:latest"}]], ids=["plain", "with an init container"])
+def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path, inits: list[dict[str, Any]]) -> None:
     async def body(world: World) -> None:
         container = {"name": "c", "image": "web:latest", "resources": {"requests": {"cpu": "4000"}}}
-        await world.pod(containers=[container])
+        await world.pod(containers=[container], initContainers=inits)
         pod = await world.until("hello-pod", lambda p: p.status.phase == "Failed")
         assert pod.status.reason == "OutOfcpu"
         assert pod.status.message.startswith("Pod was rejected: Node didn't have enough resource: cpu, requested: 4000")

@@ -77,12 +77,13 @@ def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus
         _containers(pod, view, status)
         _whole(pod, view, status)
         _addresses(old, view, status)
-    status.phase = _phase(pod, view, status)
-    if old.phase in TERMINAL:
-        status.phase = old.phase
     if view.failed is not None:
         status.phase = "Failed"
         status.reason, status.message = view.failed
+    elif old.phase in TERMINAL:
+        status.phase = old.phase
+    else:
+        status.phase = _phase(pod, view, status)
     status.conditions = _conditions(pod, view, status, rejected=rejected, now=rfc3339(now))
     return status
 
