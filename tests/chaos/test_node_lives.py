@@ -60,6 +60,8 @@ async def create(world: World, chance: random.Random) -> None:
         "initContainers": [],
     }
     fields: dict[str, Any] = {}
+    if chance.random() < 0.5:
+        fields["resources"] = {"requests": {"cpu": "10m", "memory": "1Mi"}}
     if chance.random() < 0.3:
         fields["livenessProbe"] = CHECK | {"periodSeconds": 5}
     hooks = {hook: CHECK for hook in ("postStart", "preStop") if chance.random() < 0.2}
@@ -122,6 +124,28 @@ async def mend(world: World, chance: random.Random) -> None:
     world.road.mend()
 
 
+async def set_clock(world: World, chance: random.Random) -> None:
+    world.clock.offset += chance.choice([-7200, -60, 60, 7200])
+
+
+async def resize(world: World, chance: random.Random) -> None:
+    """More or less processor time for a Pod, or more than there is."""
+    pods = await world.pods()
+    if not pods:
+        return
+    cpu = chance.choice(["50m", "100m", "9000"])
+    patch = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}}
+    name = chance.choice(sorted(pods))
+    try:
+        await world.client.patch(
+            core_v1.Pod, name, "default", patch=patch, patch_type="strategic", subresource="resize"
+        )
+    except ApiError as error:
+        # it is gone, or would be of another class of service
+        if error.code not in (404, 422):
+            raise
+
+
 async def restart_agent(world: World, chance: random.Random) -> None:
     world.check()
     await world.stop()
@@ -137,6 +161,8 @@ EVENTS: tuple[tuple[int, Event], ...] = (
     (4, cut),
     (6, mend),
     (4, restart_agent),
+    (4, set_clock),
+    (8, resize),
     (22, change_health),
 )
 
