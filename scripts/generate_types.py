@@ -104,6 +104,8 @@ RAW = {
 NULL_LISTS = {
     ("rbac/v1.Role", "rules"),
     ("rbac/v1.ClusterRole", "rules"),
+    ("discovery/v1.EndpointSlice", "endpoints"),
+    ("discovery/v1.EndpointSlice", "ports"),
     ("autoscaling/v2.HorizontalPodAutoscalerStatus", "currentMetrics"),
     ("storage/v1.CSINodeSpec", "drivers"),
     ("apiextensions/v1.CustomResourceDefinitionStatus", "conditions"),

@@ -153,7 +153,9 @@ def test_each_family_of_a_service_has_slices_of_its_own(pki: Pki) -> None:
             found = await world.client.list(
                 discovery_v1.EndpointSlice, "default", label_selector="kubernetes.io/service-name=web"
             )
-            return {one.address_type: sorted(a for e in one.endpoints for a in e.addresses) for one in found.items}
+            return {
+                one.address_type: sorted(a for e in one.endpoints or () for a in e.addresses) for one in found.items
+            }
 
         while await shown() != {"IPv4": ["10.42.0.5", "10.42.0.6"], "IPv6": ["fd00:42::5"]}:
             await world.clock.advance(0.1)

@@ -161,6 +161,18 @@ def test_a_signing_request_names_who_really_asked() -> None:
     in_world(body)
 
 
+@pytest.mark.parametrize("lists", [{}, {"endpoints": [], "ports": []}, {"endpoints": None, "ports": None}])
+def test_a_slice_without_endpoints_says_null(lists: dict[str, Any]) -> None:
+    async def body(world: World) -> None:
+        slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        made = await world.made(slices, {"metadata": {"name": "none"}, "addressType": "IPv4", **lists})
+        _, read = await world.ask("GET", f"{slices}/none")
+        for one in (made, read):
+            assert (one["endpoints"], one["ports"]) == (None, None)
+
+    in_world(body)
+
+
 def test_an_apply_makes_and_merges() -> None:
     """Server-side apply: what its manager names no more goes, and it must have a manager."""
 

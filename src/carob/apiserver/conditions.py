@@ -84,8 +84,8 @@ def _without_endpoints(slices: list[discovery_v1.EndpointSlice], namespace: str,
         words = f'cannot find endpointslices for service/{name} in "{namespace}"'
         return Said("False", "EndpointsNotFound", words)
     for one in own:
-        if any(there.name == port for there in one.ports) and any(
-            end.conditions.ready is not False for end in one.endpoints
+        if any(there.name == port for there in one.ports or ()) and any(
+            end.conditions.ready is not False for end in one.endpoints or ()
         ):
             return None
     words = f'endpoints for service/{name} in "{namespace}" have no addresses with port name "{port}"'

@@ -89,8 +89,8 @@ def _slice(
             owner_references=[owner],
         ),
         address_type=family,
-        endpoints=listed,
-        ports=ports,
+        endpoints=listed or None,
+        ports=ports or None,
     )
 
 
@@ -98,8 +98,8 @@ def same(one: discovery_v1.EndpointSlice, other: discovery_v1.EndpointSlice) -> 
     """Whether two slices say the same."""
     return (
         one.address_type == other.address_type
-        and one.endpoints == other.endpoints
-        and one.ports == other.ports
+        and (one.endpoints or []) == (other.endpoints or [])
+        and (one.ports or []) == (other.ports or [])
         and one.metadata.labels == other.metadata.labels
     )
 

@@ -161,7 +161,7 @@ def plan(
     for one in slices:
         ports = _ports_of_slice(one)
         mine = left.get(ports, {})
-        stay = [mine.pop(_identity(e)) for e in one.endpoints if _identity(e) in mine]
+        stay = [mine.pop(_identity(e)) for e in one.endpoints or () if _identity(e) in mine]
         kept.append((one, ports, stay))
     _fill(kept, left)
     empty = [entry for entry in kept if not entry[2]]
@@ -190,7 +190,7 @@ def _fill(
     """New endpoints go first where a write is needed anyway, then where there is room."""
 
     def unchanged(entry: tuple[discovery_v1.EndpointSlice, Ports, list[discovery_v1.Endpoint]]) -> bool:
-        return entry[0].endpoints == entry[2]
+        return (entry[0].endpoints or []) == entry[2]
 
     for number, (one, ports, stay) in sorted(enumerate(kept), key=lambda pair: unchanged(pair[1])):
         if not one.endpoints and ports not in left and any(left.values()):
@@ -208,7 +208,9 @@ def _identity(endpoint: discovery_v1.Endpoint) -> Any:
 
 
 def _ports_of_slice(one: discovery_v1.EndpointSlice) -> Ports:
-    return tuple(sorted((p.name or "", p.protocol or "TCP", p.port or 0, p.app_protocol or "") for p in one.ports))
+    return tuple(
+        sorted((p.name or "", p.protocol or "TCP", p.port or 0, p.app_protocol or "") for p in one.ports or ())
+    )
 
 
 def labels_of(service: core_v1.Service) -> dict[str, str]:
@@ -252,8 +254,8 @@ def _fresh(
             owner_references=[owner],
         ),
         address_type=family,
-        endpoints=endpoints,
-        ports=_slice_ports(ports),
+        endpoints=endpoints or None,
+        ports=_slice_ports(ports) or None,
     )
 
 
@@ -266,7 +268,7 @@ def _update(
     endpoints: list[discovery_v1.Endpoint],
     now: float,
 ) -> None:
-    if one.endpoints == endpoints and one.metadata.labels == labels and _ports_of_slice(one) == ports:
+    if (one.endpoints or []) == endpoints and one.metadata.labels == labels and _ports_of_slice(one) == ports:
         return
     fresh = _fresh(service, labels, ports, endpoints, now, one.address_type)
     fresh.metadata.name = one.metadata.name

@@ -46,7 +46,7 @@ def _headless(name: str, slices: Iterable[discovery_v1.EndpointSlice]) -> Iterat
         (one, endpoint, address)
         for one in slices
         if one.address_type in ("IPv4", "IPv6")
-        for endpoint in one.endpoints
+        for endpoint in one.endpoints or ()
         if endpoint.conditions.ready is not False
         for address in endpoint.addresses[:1]
     ]
@@ -56,6 +56,6 @@ def _headless(name: str, slices: Iterable[discovery_v1.EndpointSlice]) -> Iterat
         yield Record(name, _kind(address), address)
         yield Record(own, _kind(address), address)
         yield Record(reverse_name(address), "PTR", own)
-        for port in one.ports:
+        for port in one.ports or ():
             if port.port:
                 yield from _ports(name, port.name or "", port.protocol, f"0 {weight} {port.port} {own}")

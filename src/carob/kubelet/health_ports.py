@@ -32,7 +32,7 @@ def local_endpoints(slices: list[discovery_v1.EndpointSlice], node: str) -> int:
     for one in slices:
         found.setdefault(one.address_type, set()).update(
             tuple(endpoint.addresses)
-            for endpoint in one.endpoints
+            for endpoint in one.endpoints or ()
             if endpoint.node_name == node and endpoint.conditions.ready is not False
         )
     return max(map(len, found.values()), default=0)

@@ -100,8 +100,10 @@ Pair = tuple["discovery_v1.Endpoint", int]
 
 
 def _of_port(one: discovery_v1.EndpointSlice, name: str, protocol: str) -> list[Pair]:
-    numbers = [p.port for p in one.ports if (p.name or "") == name and (p.protocol or "TCP") == protocol and p.port]
-    return [(endpoint, number) for endpoint in one.endpoints for number in numbers]
+    numbers = [
+        p.port for p in one.ports or () if (p.name or "") == name and (p.protocol or "TCP") == protocol and p.port
+    ]
+    return [(endpoint, number) for endpoint in one.endpoints or () for number in numbers]
 
 
 def usable(pairs: Sequence[Pair], place: Place) -> tuple[Endpoint, ...]:

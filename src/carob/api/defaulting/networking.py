@@ -27,7 +27,8 @@ def _ingress_class(obj: networking_v1.IngressClass) -> None:
 
 
 def _endpoint_slice(obj: discovery_v1.EndpointSlice) -> None:
-    for port in obj.ports:
+    obj.endpoints, obj.ports = obj.endpoints or None, obj.ports or None
+    for port in obj.ports or ():
         if port.name is None:
             port.name = ""
         if port.protocol is None:

@@ -43,8 +43,8 @@ class EndpointSlice(Struct, kw_only=True, omit_defaults=True, gc=False):
     api_version: str = field(default_factory=lambda: "discovery.k8s.io/v1", name="apiVersion")
     metadata: meta_v1.ObjectMeta = field(default_factory=lambda: meta_v1.ObjectMeta())
     address_type: str = field(default_factory=str, name="addressType")
-    endpoints: list[Endpoint] = field(default_factory=list)
-    ports: list[EndpointPort] = field(default_factory=list)
+    endpoints: list[Endpoint] | None = field(default_factory=lambda: None)
+    ports: list[EndpointPort] | None = field(default_factory=lambda: None)
 
 
 class EndpointSliceList(Struct, kw_only=True, omit_defaults=True, gc=False):

@@ -99,12 +99,13 @@ def endpoint_slice(out: list[Cause], obj: discovery_v1.EndpointSlice) -> None:
         out.append(field.required("addressType"))
     elif kind not in ADDRESS_TYPES:
         out.append(field.not_supported("addressType", kind, ADDRESS_TYPES))
-    if len(obj.endpoints) > MAX_ENDPOINTS:
-        out.append(field.too_many("endpoints", len(obj.endpoints), MAX_ENDPOINTS))
+    endpoints = obj.endpoints or []
+    if len(endpoints) > MAX_ENDPOINTS:
+        out.append(field.too_many("endpoints", len(endpoints), MAX_ENDPOINTS))
     else:
-        for i, endpoint in enumerate(obj.endpoints):
+        for i, endpoint in enumerate(endpoints):
             _endpoint(out, f"endpoints[{i}]", endpoint, kind)
-    _ports(out, "ports", obj.ports)
+    _ports(out, "ports", obj.ports or [])
 
 
 def _endpoint(out: list[Cause], path: str, endpoint: discovery_v1.Endpoint, kind: str) -> None:

@@ -156,10 +156,10 @@ class WebProxies:
         for found in sorted(self._reader.list(SLICES, namespace), key=lambda one: one.address_type != "IPv4"):
             if found.metadata.labels.get("kubernetes.io/service-name") != service.metadata.name:
                 continue
-            port = next((p.port for p in found.ports if (p.name or "") == wanted and p.port), None)
+            port = next((p.port for p in found.ports or () if (p.name or "") == wanted and p.port), None)
             if port is None:
                 continue
-            for endpoint in found.endpoints:
+            for endpoint in found.endpoints or ():
                 if endpoint.conditions.ready is not False and endpoint.addresses:
                     reference = endpoint.target_ref
                     pod = None
