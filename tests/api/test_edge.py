@@ -366,6 +366,19 @@ def test_reviews(with_server: WithServer) -> None:
     with_server(body)
 
 
+def test_what_is_never_kept_has_no_table(with_server: WithServer) -> None:
+    async def body(api: Asker) -> None:
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        tree = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        status, answer = await api.ask("POST", path, tree, headers={"accept": table})
+        assert (status, answer["reason"]) == (406, "NotAcceptable")
+        status, answer = await api.ask("POST", path, tree, headers={"accept": f"{table},application/json"})
+        assert (status, answer["kind"]) == (201, "SelfSubjectAccessReview")
+
+    with_server(body)
+
+
 ACCOUNT = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "robot"}}
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 

@@ -66,25 +66,27 @@ class Clause(Struct, frozen=True):
         return next((value for key, value in self.parameters if key == name), "")
 
 
-def form_of(accept: str, *, watch: bool = False, pretty: bool = False, protobuf: bool = False) -> Form:
-    """The first form that the client accepts and that we have; `protobuf` says whether there is one.
+def form_of(
+    accept: str, *, watch: bool = False, pretty: bool = False, protobuf: bool = False, tables: bool = True
+) -> Form:
+    """The first form that the client accepts and that we have; `protobuf` and `tables` say whether there is one.
 
     Raises: ApiError 406.
     """
     if accept in ("", JSON, "*/*"):
         return _PRETTY if pretty else PLAIN
-    return _negotiated(accept, watch, pretty, protobuf)
+    return _negotiated(accept, watch, pretty, protobuf, tables)
 
 
 @lru_cache(maxsize=512)
-def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool) -> Form:
+def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool, tables: bool) -> Form:
     clauses = parse(accept)
     if not any(clause.media in _KNOWN for clause in clauses):
         message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
         raise ApiError(406, "NotAcceptable", message, {})
     for clause in clauses:
         form = _form(clause, watch, pretty, protobuf)
-        if form is not None:
+        if form is not None and (tables or form.kind != TABLE):
             return form
     raise not_acceptable(_STREAMS if watch else _OBJECTS)
 

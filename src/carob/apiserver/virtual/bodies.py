@@ -9,7 +9,9 @@ import orjson
 from carob.api import codec
 from carob.api.defaulting import default
 from carob.apiserver import bodies
+from carob.apiserver.encodings import has_protobuf
 from carob.apiserver.handlers import ownership
+from carob.apiserver.negotiation import form_of
 from carob.base.clock import rfc3339
 from carob.transport.http import Response
 
@@ -24,8 +26,10 @@ T = TypeVar("T")
 def read(struct: type[T], info: RequestInfo, request: Request, clock: Clock) -> T:
     """The Struct that the body holds, with its defaults and with whom it is owned by.
 
-    Raises: ApiError 400 for what is no such object, 415 for an unknown form.
+    Raises: ApiError 400 for what is no such object, 406 for a client that takes Tables alone, 415 for an unknown form.
     """
+    # what is never kept has no columns
+    form_of(request.headers.get("accept", ""), protobuf=has_protobuf(info.resource), tables=False)
     group = struct().api_version.rpartition("/")[0]  # type: ignore[attr-defined]
     obj, _ = bodies.decode_as(struct, group, info, request)
     default(obj)
