@@ -159,6 +159,42 @@ def test_a_silent_node_is_tainted_and_its_pods_leave_after_their_toleration(pki:
     in_world(pki, body)
 
 
+def test_a_taint_of_a_persons_hand_counts_from_when_it_was_seen(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        def patience(seconds: int) -> list[dict[str, Any]]:
+            return [{"key": "repair", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]
+
+        async def taint(*taints: dict[str, str]) -> None:
+            await world.client.patch(core_v1.Node, "node-0", patch={"spec": {"taints": taints or None}})
+            await asyncio.sleep(0.05)
+
+        await world.node("node-0")
+        await world.lease("node-0")
+        await world.pod("short", nodeName="node-0", tolerations=patience(5))
+        await world.pod("long", nodeName="node-0", tolerations=patience(10))
+        # as `kubectl taint` writes it: without a time
+        await taint({"key": "repair", "effect": "NoExecute"})
+        await world.clock.advance(3)
+        await asyncio.sleep(0.05)
+        assert not (await world.client.get(core_v1.Pod, "short", "default")).metadata.deletion_timestamp
+        await world.clock.advance(3)
+        await world.until(
+            core_v1.Pod, "short", "default", lambda f: f is None or f.metadata.deletion_timestamp is not None
+        )
+        # a taint that went away is forgotten: the next one has its whole time
+        await taint()
+        await taint({"key": "repair", "effect": "NoExecute"})
+        await world.clock.advance(6)
+        await asyncio.sleep(0.05)
+        assert not (await world.client.get(core_v1.Pod, "long", "default")).metadata.deletion_timestamp
+        await world.clock.advance(5)
+        await world.until(
+            core_v1.Pod, "long", "default", lambda f: f is None or f.metadata.deletion_timestamp is not None
+        )
+
+    in_world(pki, body)
+
+
 def _request(common_name: str) -> str:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -1,8 +1,9 @@
 """Pods leave a node that has NoExecute taints: at once, or when their toleration ends.
 
-A Pod's time is counted from the taint's `timeAdded`, so a restarted server forgets nothing and shortens nothing.
+A Pod's time is counted from the taint's `timeAdded`, so a restarted server forgets nothing and shortens nothing. Taints
+that people set mostly have none: for these it is counted from when the Pod's end was first planned.
 Source: kube-controller-manager tainteviction/taint_eviction.go.
-Differs: upstream counts from when it first saw the taint.
+Differs: upstream always counts from when it planned the Pod's end.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ def no_execute(node: core_v1.Node | None) -> list[core_v1.Taint]:
     return [t for t in node.spec.taints if t.effect == "NoExecute"] if node is not None else []
 
 
-def due_at(tolerations: Sequence[core_v1.Toleration], taints: Sequence[core_v1.Taint], now: float) -> float | None:
+def due_at(tolerations: Sequence[core_v1.Toleration], taints: Sequence[core_v1.Taint], seen: float) -> float | None:
     """When a Pod of these tolerations must go (seconds since 1970); None: it may stay.
 
-    Each taint must be tolerated; of all tolerations that are used, the shortest counts.
+    `seen` is when taints that do not say it were added. Each taint must be tolerated; of all tolerations that are used, the shortest counts.
     """
     due: float | None = None
     for taint in taints:
         used = [t for t in tolerations if _covers(t, taint)]
         if not used:
-            return now
+            return seen
         limits = [max(t.toleration_seconds, 0) for t in used if t.toleration_seconds is not None]
         if limits:
-            since = parse_rfc3339(taint.time_added) if taint.time_added else now
+            since = parse_rfc3339(taint.time_added) if taint.time_added else seen
             until = since + min(limits)
             due = until if due is None else min(due, until)
     return due
@@ -76,8 +77,8 @@ class TaintEviction:
         self._recorder = recorder
         self._clock = clock
         self._queue = WorkQueue(clock)
-        self._marked: set[str] = set()
-        """Pods whose end is planned: if it is called off, that is said."""
+        self._marked: dict[str, float] = {}
+        """Pods whose end is planned, and since when: if it is called off, that is said."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -94,7 +95,7 @@ class TaintEviction:
 
     def _pod_changed(self, key: str, old: PodView | None, new: PodView | None) -> None:
         if new is None:
-            self._marked.discard(key)
+            self._marked.pop(key, None)
         elif no_execute(self._nodes.get(new.spec.node_name)):
             self._queue.add(key)
 
@@ -103,13 +104,13 @@ class TaintEviction:
         if pod is None or not pod.spec.node_name or pod.metadata.deletion_timestamp is not None:
             return
         now = self._clock.now()
-        due = due_at(pod.spec.tolerations, no_execute(self._nodes.get(pod.spec.node_name)), now)
+        due = due_at(pod.spec.tolerations, no_execute(self._nodes.get(pod.spec.node_name)), self._marked.get(key, now))
         if due is None:
             if key in self._marked:
-                self._marked.discard(key)
+                del self._marked[key]
                 self._say(pod, f"Cancelling deletion of Pod {key}")
         elif due > now:
-            self._marked.add(key)
+            self._marked.setdefault(key, now)
             self._queue.add_after(key, due - now)
         else:
             self._say(pod, f"Marking for deletion Pod {key}")
