@@ -267,4 +267,13 @@ def test_what_a_claim_of_devices_gives_a_pod_the_node_need_not_offer() -> None:
         admit(claimed, [], {**NODE, "example.com/gpu": "1"}, {})
     claimed.status.extended_resource_claim_status = None
     with pytest.raises(Rejected, match=r"Node didn't have enough resource: example\.com/gpu, requested: 2"):
-        admit(claimed, [], NODE, {})
+        admit(claimed, [], {**NODE, "example.com/gpu": "0"}, {})
+
+
+def test_what_others_added_to_the_node_is_the_schedulers_to_count() -> None:
+    def wanting(name: str) -> core_v1.Pod:
+        return asking("0", container={"resources": {"requests": {name: "2"}}})
+
+    admit(wanting("example.com/dongle"), [wanting("example.com/dongle")], NODE, {})
+    with pytest.raises(Rejected, match="Node didn't have enough resource: hugepages-2Mi, requested: 2"):
+        admit(wanting("hugepages-2Mi"), [], NODE, {})

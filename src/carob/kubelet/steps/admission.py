@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carob.api import quantity
+from carob.api.validation.resources import is_extended
 from carob.kubelet.failures import Rejected
 from carob.kubelet.resources import pod_requests
 
@@ -55,6 +56,9 @@ def _fits(pod: core_v1.Pod, others: list[core_v1.Pod], allocatable: Mapping[str,
     for name, wanted in pod_requests(pod).items():
         if name in claimed and not quantity.whole(allocatable.get(name, "0")):
             # a claim of devices gives the Pod what the node does not offer by itself
+            continue
+        if name not in allocatable and is_extended(name):
+            # somebody else added it to the Node: the scheduler counts it, this machine knows nothing of it
             continue
         unit = quantity.cpu_millicores if name == "cpu" else quantity.whole
         amount = unit(wanted)
