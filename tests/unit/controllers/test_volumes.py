@@ -11,7 +11,7 @@ import pytest
 from carob.api import claims, codec
 from carob.api.patch import merge
 from carob.api.types import core_v1, storage_v1
-from carob.controllers.volumes.decisions import Next, World, default_class, next_for_claim, next_for_volume
+from carob.controllers.volumes.decisions import Next, World, default_class, next_for_claim, next_for_volume, phase
 from carob.controllers.volumes.expansion import grows, next_write
 from carob.controllers.volumes.local_path import Unprovisionable, check, choose_node, new_volume, node_of
 
@@ -238,3 +238,12 @@ def test_where_a_folder_is_made() -> None:
             check(wrong, usual)
     with pytest.raises(Unprovisionable, match='invalid option "x"'):
         check(mine, class_("p", parameters={"x": "y"}))
+
+
+def test_what_others_say_of_a_volume_in_its_phase_stays() -> None:
+    said = volume("v")
+    said.status.message = "said by somebody else"
+    assert phase(said, "Available") is None
+    write = phase(said, "Released")
+    assert write is not None
+    assert write.patch["status"] == {"phase": "Released", "message": None}

@@ -236,7 +236,7 @@ def _unbind(volume: core_v1.PersistentVolume) -> Write:
 
 def phase(volume: core_v1.PersistentVolume, name: str, message: str = "") -> Write | None:
     """The write that brings a volume into a phase; None if it is in it."""
-    if volume.status.phase == name and volume.status.message == message:
+    if volume.status.phase == name:
         return None
     return _write(volume, {"status": {"phase": name, "message": message or None}}, "status")
 
