@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -1118,6 +1119,26 @@ def test_a_node_that_was_deleted_comes_back(tmp_path: Path) -> None:
         await eventually(lambda: node.node is None)
         await node._tell_status()
         assert (await world.client.get(core_v1.Node, NODE)).status.capacity["pods"] == "110"
+
+    in_world(tmp_path, body)
+
+
+def test_what_others_say_that_a_node_has_may_be_asked_for(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        node = world.kubelet.node
+        await eventually(lambda: node.node is not None)
+        dongles = "example.com/dongle"
+
+        def says(amount: str | None) -> bool:
+            return node.node is not None and node.node.status.capacity.get(dongles) == amount
+
+        for amount in ("4", None):
+            said = {"status": {"capacity": {dongles: amount}}}
+            await world.client.patch(core_v1.Node, NODE, patch=said, subresource="status")
+            await eventually(partial(says, amount))
+            await node._tell_status()
+            status = (await world.client.get(core_v1.Node, NODE)).status
+            assert (status.capacity.get(dongles), status.allocatable.get(dongles)) == (amount, amount)
 
     in_world(tmp_path, body)
 

@@ -171,10 +171,13 @@ class NodeManager:
         now = self._clock.monotonic()
         if told and now - self._told_at < self._options.status_report_seconds and _same(tree, told):
             return
+        withdrawn = told.get("allocatable", {}).keys() - tree["allocatable"].keys()
+        allocatable = tree["allocatable"] | dict.fromkeys(withdrawn)
+        patch = node_status.replacing_addresses(tree) | {"allocatable": allocatable}
         await self._client.patch(
             core_v1.Node,
             self._options.node_name,
-            patch={"status": node_status.replacing_addresses(tree)},
+            patch={"status": patch},
             patch_type="strategic",
             subresource="status",
         )
@@ -190,11 +193,14 @@ class NodeManager:
         now = rfc3339(self._clock.now())
         own = {entry[0] for entry in wanted}
         features, handlers = node_status.features(machine, runtime.status)
+        capacity = node_status.capacity(options, machine, usage)
+        # extended resources that others say this node has: all of each may be asked for
+        theirs = {n: q for n, q in node.status.capacity.items() if n not in capacity} if node is not None else {}
         return core_v1.NodeStatus(
             features=features,
             runtime_handlers=handlers,
-            capacity=node_status.capacity(options, machine, usage),
-            allocatable=node_status.allocatable(options, machine, usage),
+            capacity=capacity,
+            allocatable=node_status.allocatable(options, machine, usage) | theirs,
             conditions=[c for c in node_status.merged_conditions(old, wanted, now) if c.type in own],
             addresses=node_status.addresses(options),
             daemon_endpoints=core_v1.NodeDaemonEndpoints(
