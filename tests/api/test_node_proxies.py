@@ -25,6 +25,7 @@ from carob.transport.memory import MemoryTransport
 from carob.transport.server import Server
 from carob.transport.streams import serve_port_forward
 from carob.transport.tls import server_context
+from carob.wire.websocket import Piece, WebSocket
 
 ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
 PODS = "/api/v1/namespaces/default/pods"
@@ -188,6 +189,40 @@ def test_a_followed_log_ends_at_the_kubelet_when_the_reader_leaves(in_world: InW
             assert await stream.read() == b"first\n"
         async with asyncio.timeout(30):
             await world.kubelet.left.wait()
+
+    in_world(body)
+
+
+async def _messages(world: World, target: str, count: int) -> list[bytes]:
+    """The first messages of what is asked for over a WebSocket."""
+    path, _, query = target.partition("?")
+    headers = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    response, connection = await world.transport.upgrade(Request("GET", path, query, headers))
+    assert response.status == 101
+    assert connection is not None
+    socket = WebSocket(lambda: b"mask")
+    found: list[bytes] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            events = socket.receive(await connection.read())
+            found += [event.data for event in events if isinstance(event, Piece)]
+    connection.close()
+    return found
+
+
+def test_logs_and_watches_are_told_over_websockets_too(in_world: InWorld) -> None:
+    async def body(world: World) -> None:
+        await world.pod()
+        assert await _messages(world, f"{PODS}/p/log", 2) == [b"", b"one\ntwo\n"]
+        assert await _messages(world, f"{PODS}/p/log?follow=true", 2) == [b"", b"first\n"]
+        async with asyncio.timeout(30):
+            await world.kubelet.left.wait()
+        await world.pod("q")
+        events = [orjson.loads(line) for line in await _messages(world, f"{PODS}?watch=true", 2)]
+        assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
+            ("ADDED", "p"),
+            ("ADDED", "q"),
+        ]
 
     in_world(body)
 

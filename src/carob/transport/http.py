@@ -54,6 +54,11 @@ class Request(Struct):
     from_afar: bool = False
     """Whether the peer has another address than this end of the connection, so is probably another machine."""
 
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the client asks to go on over a WebSocket."""
+        return self.headers.get("upgrade", "").lower() == "websocket"
+
 
 class Sink(Protocol):
     """Where a streamed answer goes. `write` never blocks: watch `buffered` and close who is too slow."""

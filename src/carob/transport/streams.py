@@ -19,6 +19,7 @@ from carob.base.tasks import TaskGroup
 from carob.transport.http import Request, Response
 from carob.transport.inbox import Inbox
 from carob.transport.port_forward import forward_ports
+from carob.transport.websocket_handshake import failure, handshake
 from carob.wire import portforward, remotecommand
 from carob.wire.errors import ProtocolError
 from carob.wire.remotecommand import (
@@ -38,7 +39,7 @@ from carob.wire.remotecommand import (
     failed,
     success,
 )
-from carob.wire.websocket import accept_key, offered_protocols
+from carob.wire.websocket import offered_protocols
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -93,11 +94,11 @@ def serve_remote_command(
     the process. A request that cannot be upgraded is answered with 400 or 403.
     """
     if not (streams.stdin or streams.stdout or streams.stderr):
-        return _failure(bad_request("you must specify at least 1 of stdin, stdout, stderr"))
+        return failure(bad_request("you must specify at least 1 of stdin, stdout, stderr"))
     upgrade = request.headers.get("upgrade", "").lower()
     session: ServerSession
     if upgrade == "websocket":
-        refusal, protocol, headers = _websocket_headers(request, remotecommand.WEBSOCKET_PROTOCOLS)
+        refusal, protocol, headers = handshake(request, remotecommand.WEBSOCKET_PROTOCOLS)
         session = WebSocketServerSession(protocol, streams)
     elif upgrade == "spdy/3.1":
         refusal, protocol, headers = _spdy_headers(request, remotecommand.SPDY_PROTOCOLS)
@@ -125,7 +126,7 @@ def serve_port_forward(
     session: portforward.ServerSession
     if upgrade == "websocket":
         offered = (portforward.TUNNEL_PROTOCOL, *portforward.CHANNEL_PROTOCOLS)
-        refusal, protocol, headers = _websocket_headers(request, offered)
+        refusal, protocol, headers = handshake(request, offered)
         if protocol == portforward.TUNNEL_PROTOCOL:
             session = portforward.SpdyServerSession(portforward.WebSocketTube())
         elif refusal is not None:
@@ -135,7 +136,7 @@ def serve_port_forward(
             try:
                 ports = portforward.parse_ports(query.get("ports", []) + query.get("port", []))
             except ValueError as error:
-                return _failure(bad_request(str(error)))
+                return failure(bad_request(str(error)))
             session = portforward.ChannelServerSession(protocol, ports)
     elif upgrade == "spdy/3.1":
         refusal, protocol, headers = _spdy_headers(request, (portforward.PROTOCOL,))
@@ -279,30 +280,11 @@ class _RemoteCommand:
 
 def upgrade_required(request: Request) -> Response:
     """The answer to a request that came without an upgrade."""
-    return _failure(bad_request("Upgrade request required"))
-
-
-def _websocket_headers(
-    request: Request, supported: Sequence[str]
-) -> tuple[Response | None, str, list[tuple[str, str]]]:
-    """A refusal or None, the protocol agreed on (empty: none was asked for), the headers of the 101."""
-    key = request.headers.get("sec-websocket-key", "")
-    version = request.headers.get("sec-websocket-version", "13")
-    if request.method != "GET" or not key or version != "13":
-        return _failure(bad_request("the WebSocket handshake is incomplete")), "", []
-    headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", accept_key(key))]
-    offered = offered_protocols(request.headers.get("sec-websocket-protocol", ""))
-    if not offered:
-        return None, "", headers
-    protocol = next((name for name in offered if name in supported), None)
-    if protocol is None:
-        text = f"requested protocol(s) are not supported: [{' '.join(offered)}]; supports [{' '.join(supported)}]"
-        return _failure(ApiError(403, "Forbidden", text)), "", []
-    return None, protocol, [*headers, ("Sec-WebSocket-Protocol", protocol)]
+    return failure(bad_request("Upgrade request required"))
 
 
 def _spdy_headers(request: Request, supported: Sequence[str]) -> tuple[Response | None, str, list[tuple[str, str]]]:
-    """As `_websocket_headers`, for SPDY."""
+    """As `handshake`, for SPDY."""
     headers = [("Upgrade", "SPDY/3.1")]
     offered = offered_protocols(request.headers.get("x-stream-protocol-version", ""))
     if not offered:
@@ -313,11 +295,7 @@ def _spdy_headers(request: Request, supported: Sequence[str]) -> tuple[Response 
             "unable to upgrade: unable to negotiate protocol:"
             f" client supports [{' '.join(offered)}], server accepts [{' '.join(supported)}]"
         )
-        refusal = _failure(ApiError(403, "Forbidden", text))
+        refusal = failure(ApiError(403, "Forbidden", text))
         refusal.headers += [("X-Accepted-Stream-Protocol-Versions", name) for name in supported]
         return refusal, "", []
     return None, protocol, [*headers, ("X-Stream-Protocol-Version", protocol)]
-
-
-def _failure(error: ApiError) -> Response:
-    return Response(error.code, error.body(), headers=list(error.headers.items()))

@@ -65,7 +65,15 @@ def watch(backend: Backend, info: RequestInfo, request: Request) -> Response | A
     selection = select(row, stored, info.namespace, options.label_selector, fields)
     include = include_of(info.first("includeObject")) if form.kind else "Metadata"
     stream = _Stream(backend, info, options, selection, backend.presenters.get(form, row, stored, include))
+    if request.wants_websocket and form.media not in BINARY:
+        return _over_websocket(request, stream.response())
     return stream.response()
+
+
+async def _over_websocket(request: Request, answer: Response | Awaitable[Response]) -> Response:
+    from carob.transport.websocket_sink import told_by_lines
+
+    return told_by_lines(request, answer if isinstance(answer, Response) else await answer)
 
 
 class _Stream:

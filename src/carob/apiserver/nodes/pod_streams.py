@@ -65,7 +65,15 @@ class PodStreams:
             raise _unreachable(path, error) from error
         if stream.status != 200:
             raise await _refusal(stream, info)
-        return Response(content_type="text/plain", stream=self._pump(stream, path))
+        answer = Response(content_type="text/plain", stream=self._pump(stream, path))
+        if request.wants_websocket:
+            from carob.transport.websocket_sink import told_in_pieces
+
+            told = told_in_pieces(request, answer)
+            if told.status != 101:
+                await stream.__aexit__(None, None, None)
+            return told
+        return answer
 
     def _pump(self, stream: ResponseStream, path: str) -> Callable[[Sink], None]:
         async def run(sink: Sink) -> None:
