@@ -307,10 +307,14 @@ async def _changes(bench: Bench) -> list[float]:
 
 
 def _greet(server: socket.socket, greeting: bytes) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            with server.accept()[0] as connection:
-                connection.sendall(greeting)
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return  # the server was closed
+        # a client that gave up must not keep the next one from being greeted
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(greeting)
 
 
 def _until_greeted(address: str, greeting: bytes) -> None:
