@@ -11,7 +11,7 @@ import pytest
 from carob.base.clock import SystemClock
 from carob.transport.http import Request, Response
 from carob.transport.server import Server
-from tests.api.test_edge import ADMIN, Asker, WithServer, options, with_server  # noqa: F401 - fixtures
+from tests.api.asking import ADMIN, Asker, WithServer
 from tests.fakes.engine_world import MAPS, config_map
 
 LARGE = 200_000
@@ -29,7 +29,7 @@ def plain(response: Response) -> bytes:
 
 
 @pytest.mark.parametrize("target", [f"{MAPS}/m1", MAPS, f"{MAPS}?limit=2"])
-def test_what_is_large_is_packed_for_who_asks(with_server: WithServer, target: str) -> None:  # noqa: F811
+def test_what_is_large_is_packed_for_who_asks(with_server: WithServer, target: str) -> None:
     async def body(api: Asker) -> None:
         json = {"content-type": "application/json"}
         for name in ("m1", "m2", "m3"):
@@ -52,7 +52,7 @@ def test_what_is_large_is_packed_for_who_asks(with_server: WithServer, target: s
     with_server(body)
 
 
-def test_what_is_small_travels_as_it_is(with_server: WithServer) -> None:  # noqa: F811
+def test_what_is_small_travels_as_it_is(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         answer = await got(api, "/api/v1/namespaces", accept_encoding="gzip")
         assert "Content-Encoding" not in dict(answer.headers)

@@ -23,7 +23,7 @@ from carob.api.types import core_v1
 from carob.apiserver import encodings, request_info, watch_cache
 from carob.apiserver.yaml_text import to_yaml
 from carob.transport.http import Chunk, Request, Response
-from tests.api.test_edge import Asker, WithServer, options, with_server  # noqa: F401 - fixtures
+from tests.api.asking import Asker, WithServer
 from tests.fakes.engine_world import DEPLOYMENTS, MAPS, PODS, FakeSink, World, config_map, deployment, in_world, pod
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "api"))
@@ -214,7 +214,7 @@ def test_every_kind_is_listed_and_watched_in_each_encoding(row: Resource) -> Non
 
 
 @pytest.mark.parametrize("media", [PB, CBOR, "application/yaml"])
-def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithServer, media: str) -> None:  # noqa: F811
+def test_errors_reviews_and_discovery_have_the_clients_form(with_server: WithServer, media: str) -> None:
     async def body(api: Asker) -> None:
         headers = {"accept": f"{media},application/json"}
 
@@ -324,7 +324,7 @@ def test_metadata_lists_of_the_old_version_number_their_fields_the_other_way() -
 
 
 @pytest.mark.parametrize("media", [PB, CBOR, "application/yaml"])
-def test_aggregated_discovery_has_the_clients_form(with_server: WithServer, media: str) -> None:  # noqa: F811
+def test_aggregated_discovery_has_the_clients_form(with_server: WithServer, media: str) -> None:
     async def body(api: Asker) -> None:
         wanted = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         _, tree = await api.ask("GET", "/apis", headers={"accept": f"application/json;{wanted}"})

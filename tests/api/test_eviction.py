@@ -13,7 +13,7 @@ from carob.base.clock import SystemClock
 from carob.kubelet.eviction.manager import Eviction
 from carob.kubelet.machine import Usage, read_usage
 from carob.runtime.types import ContainerStats
-from tests.api.test_kubelet import NODE, World, in_world, ready
+from tests.api.kubelet_world import NODE, World, in_world, ready
 
 
 def evicted(pod: core_v1.Pod) -> bool:

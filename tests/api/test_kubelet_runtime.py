@@ -11,7 +11,7 @@ from pathlib import Path
 
 from carob.api.types import core_v1
 from carob.runtime.types import RuntimeHandler, RuntimeStatus
-from tests.api.test_kubelet import NODE, World, in_world
+from tests.api.kubelet_world import NODE, World, in_world
 
 NETWORK = "NetworkReady=false reason:NetworkPluginNotReady message:cni plugin not initialized"
 

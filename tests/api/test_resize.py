@@ -10,7 +10,7 @@ import pytest
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.runtime.types import ContainerState, RuntimeFailure
-from tests.api.test_kubelet import World, in_world, ready
+from tests.api.kubelet_world import World, in_world, ready
 
 
 async def start(world: World, **fields: Any) -> core_v1.Pod:

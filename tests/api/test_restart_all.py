@@ -7,7 +7,7 @@ from typing import Any
 
 from carob.api.types import core_v1
 from carob.runtime.types import ContainerState
-from tests.api.test_kubelet import World, eventually, in_world, ready
+from tests.api.kubelet_world import World, eventually, in_world, ready
 
 RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}]
 

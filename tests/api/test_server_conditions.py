@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.test_edge import Asker, WithServer, options, soon, with_server  # noqa: F401 - fixtures
+from tests.api.asking import Asker, WithServer, soon
 
 FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
 LEVELS = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
@@ -30,7 +30,7 @@ async def made(api: Asker, path: str, tree: Any) -> None:
     assert status == 201, answer
 
 
-def test_a_flow_schema_dangles_while_its_level_is_missing(with_server: WithServer) -> None:  # noqa: F811
+def test_a_flow_schema_dangles_while_its_level_is_missing(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         spec = {"priorityLevelConfiguration": {"name": "late"}, "matchingPrecedence": 500}
         await made(api, FLOWS, {"metadata": {"name": "mine"}, "spec": spec})
@@ -47,7 +47,7 @@ def test_a_flow_schema_dangles_while_its_level_is_missing(with_server: WithServe
     with_server(body)
 
 
-def test_what_a_new_cluster_says_needs_no_second_write(with_server: WithServer) -> None:  # noqa: F811
+def test_what_a_new_cluster_says_needs_no_second_write(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         async def ready() -> bool:
             return bool((await api.ask("GET", FLOWS))[1]["items"])
@@ -62,7 +62,7 @@ def test_what_a_new_cluster_says_needs_no_second_write(with_server: WithServer) 
     with_server(body)
 
 
-def test_an_api_service_is_as_available_as_its_service(with_server: WithServer) -> None:  # noqa: F811
+def test_an_api_service_is_as_available_as_its_service(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         path = f"{API_SERVICES}/v1.far.example.com"
         spec = {
@@ -98,7 +98,7 @@ def test_an_api_service_is_as_available_as_its_service(with_server: WithServer) 
     with_server(body)
 
 
-def test_an_aggregated_role_is_owned_by_who_sums_it_up(with_server: WithServer) -> None:  # noqa: F811
+def test_an_aggregated_role_is_owned_by_who_sums_it_up(with_server: WithServer) -> None:
     async def body(api: Asker) -> None:
         roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
         rule = {"clusterRoleSelectors": [{"matchLabels": {"sum": "yes"}}]}

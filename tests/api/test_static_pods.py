@@ -6,7 +6,7 @@ from pathlib import Path
 
 from carob.api.types import core_v1
 from carob.runtime.types import ContainerState
-from tests.api.test_kubelet import NODE, World, eventually, in_world, ready
+from tests.api.kubelet_world import NODE, World, eventually, in_world, ready
 
 FILE = """apiVersion: v1
 kind: Pod

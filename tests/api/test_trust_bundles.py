@@ -23,8 +23,8 @@ from carob.base.ids import SystemRandomness
 from carob.controllers import trust_bundles
 from carob.controllers.trust_bundles import bundle_of
 from carob.store.memory import MemoryStore
-from tests.api.test_edge import ADMIN, Asker
-from tests.api.test_kubelet import World, eventually, in_world, ready
+from tests.api.asking import ADMIN, Asker
+from tests.api.kubelet_world import World, eventually, in_world, ready
 from tests.fakes.certificates import make_certificates
 
 GATES = ("ClusterTrustBundle=true", "ClusterTrustBundleProjection=true")
