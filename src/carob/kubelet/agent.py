@@ -312,7 +312,11 @@ class Kubelet:
         )
 
     def _take_changes(self, record: PodRecord, old: core_v1.Pod, new: core_v1.Pod) -> None:
-        if record.prepared is None or record.terminating:
+        if record.terminating:
+            return
+        # what was wrong may have come from the Pod: a path made of an annotation
+        record.retry_configuration(self._clock.monotonic())
+        if record.prepared is None:
             return
         if old.metadata.generation != new.metadata.generation:
             # a new ephemeral container may mount a volume that nobody has mounted yet
@@ -392,9 +396,7 @@ class Kubelet:
         now = self._clock.monotonic()
         if record.volume_failure is not None:
             record.volume_failure.retry_at = now
-        for failure in record.failures.values():
-            if failure.reason == "CreateContainerConfigError":
-                failure.retry_at = now
+        record.retry_configuration(now)
         record.stale_volumes = record.prepared is not None
         self._queue.add(uid)
 

@@ -63,14 +63,22 @@ class Images:
             raise StepFailure(failures.IMAGE_INSPECT_ERROR, message) from error
         policy = container.image_pull_policy or "IfNotPresent"
         if present is not None and policy != "Always":
-            text = f'Container image "{wanted}" already present on machine and can be accessed by the pod'
-            events.normal("Pulled", text, container.name)
+            tell_present(container, events)
             return present
         if policy == "Never":
             message = f'Container image "{wanted}" is not present with pull policy of Never'
             events.warning("ErrImageNeverPull", message, container.name)
             raise StepFailure(failures.ERR_IMAGE_NEVER_PULL, message)
         return await self._pull(uid, container, name, auths, events)
+
+    async def present(self, container: core_v1.Container) -> Image | None:
+        """The image, if it is on the node and need not be asked for; tells nothing."""
+        if container.image_pull_policy == "Always":
+            return None
+        try:
+            return await self._runtime.image_status(with_default_tag(container.image))
+        except (InvalidImageName, RuntimeFailure):
+            return None
 
     def forget(self, uid: str) -> None:
         """The Pod has gone."""
@@ -132,6 +140,12 @@ class Images:
         finally:
             if not lock.locked():
                 self._pulls.pop(name, None)
+
+
+def tell_present(container: core_v1.Container, events: PodEvents) -> None:
+    """The event of an image that need not be pulled."""
+    text = f'Container image "{container.image}" already present on machine and can be accessed by the pod'
+    events.normal("Pulled", text, container.name)
 
 
 _PULL_REASONS = (

@@ -62,9 +62,9 @@ def pod_view(tools: Tools, record: PodRecord, *, over: bool, restarting: bool = 
         if record.failed is None or record.containers
         else {},
         messages=record.messages,
-        # the sandbox of a Pod that has ended is on its way out
-        sandbox_ready=record.ready_sandbox is not None and not over,
-        pod_ips=pod_ips(record, node),
+        # the sandbox is made beside the volumes, but counts only with them; that of an ended Pod is on its way out
+        sandbox_ready=record.ready_sandbox is not None and record.mounted and not over,
+        pod_ips=pod_ips(record, node) if record.mounted or record.pod.spec.host_network else (),
         host_ips=node.host_ips,
         over=over,
         failed=record.failed,

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from carob.kubelet.actions import ContainerView, Kill, Snapshot, Work
 from carob.kubelet.backoff import Backoff
+from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR
 from carob.kubelet.resize import with_sizes
 from carob.runtime.types import ContainerState, SandboxState
 
@@ -59,6 +60,10 @@ class PodRecord(Struct):
     dirty: set[str] = field(default_factory=set)
     """Ids of containers and sandboxes that must be asked for again."""
     images: dict[str, Image] = field(default_factory=dict)
+    early_images: list[core_v1.Container] = field(default_factory=list)
+    """Whose images were found before the volumes stood: that has not been told yet."""
+    unseen_images: set[str] = field(default_factory=set)
+    """Names of containers whose images can only be asked for when the volumes stand."""
     prepared: Prepared | None = None
     stale_volumes: bool = False
     operations: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -133,6 +138,17 @@ class PodRecord(Struct):
             key=lambda s: (s.attempt, s.created_at),
             default=None,
         )
+
+    @property
+    def mounted(self) -> bool:
+        """What it mounts was there when its containers began, or is there for the first of them."""
+        return self.prepared is not None or bool(self.containers)
+
+    def retry_configuration(self, now: float) -> None:
+        """What its containers are configured from has changed: those that failed for it need not wait. `now` monotonic."""
+        for failure in self.failures.values():
+            if failure.reason == CREATE_CONTAINER_CONFIG_ERROR:
+                failure.retry_at = now
 
     def running(self) -> list[ContainerStatus]:
         """Every container with a process."""
@@ -219,10 +235,9 @@ def _view(
         crash = record.crashes.get(name)
         if crash is not None:
             wait = max(wait, crash.remaining(latest.finished_at or wall, wall))
-    image = Work.READY if name in record.images else Work.BUSY if f"image:{name}" in record.operations else Work.NONE
     return ContainerView(
         latest=latest,
-        image=image,
+        image=_image(record, name),
         starting=f"start:{name}" in record.operations,
         stop_grace_seconds=_stop_grace(record, latest, now),
         wait_seconds=wait,
@@ -230,6 +245,14 @@ def _view(
         kill=kills.get(latest.id) if latest is not None else None,
         started=latest is not None and latest.id in started and latest.id not in record.hooked,
     )
+
+
+def _image(record: PodRecord, name: str) -> Work:
+    if name in record.images:
+        return Work.READY
+    if f"image:{name}" in record.operations or (name in record.unseen_images and not record.mounted):
+        return Work.BUSY
+    return Work.NONE
 
 
 def _stop_grace(record: PodRecord, latest: ContainerStatus | None, now: float) -> float | None:

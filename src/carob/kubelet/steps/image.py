@@ -8,6 +8,7 @@ from carob.api.types import core_v1
 from carob.kubelet import failures
 from carob.kubelet.credentials import registry_auths
 from carob.kubelet.failures import StepFailure
+from carob.kubelet.images import tell_present
 from carob.kubelet.pod_record import Failure, find_container
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
     """Have the image on the node, or remember why not."""
     container = find_container(record.pod, name)
     assert container is not None
-    now = tools.clock.monotonic()
+    if not record.mounted:
+        await _look_early(tools, record, container)
+        return
     try:
         auths = await pull_secrets(tools, record, container.image)
         record.images[name] = await tools.images.ensure(record.uid, container, auths, tools.events(record))
@@ -44,6 +47,25 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
     if earlier is not None and earlier.reason not in failures.START_REASONS:
         # why the last start failed is shown until the next one has succeeded
         del record.failures[name]
+
+
+async def _look_early(tools: Tools, record: PodRecord, container: core_v1.Container) -> None:
+    """Look for the image while the volumes are being set up; nothing is pulled or told before they stand."""
+    present = None if record.pod.spec.image_pull_secrets else await tools.images.present(container)
+    if present is None:
+        record.unseen_images.add(container.name)
+        return
+    record.images[container.name] = present
+    record.early_images.append(container)
+    if record.mounted:
+        tell_early_images(tools, record)
+
+
+def tell_early_images(tools: Tools, record: PodRecord) -> None:
+    """The volumes stand: say what was found beside them."""
+    for container in record.early_images:
+        tell_present(container, tools.events(record))
+    record.early_images.clear()
 
 
 async def pull_secrets(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from carob.base.log import get_logger, pairs
 from carob.kubelet.failures import VolumeFailure
 from carob.kubelet.pod_record import Failure
+from carob.kubelet.steps.image import tell_early_images
 
 if TYPE_CHECKING:
     from carob.kubelet.pod_record import PodRecord
@@ -32,3 +33,4 @@ async def prepare_volumes(tools: Tools, record: PodRecord) -> None:
         tools.events(record).warning("FailedMount", failure.event)
         return
     record.volume_failure = None
+    tell_early_images(tools, record)

@@ -1,0 +1,62 @@
+"""What a Pod looks like while something that it needs is not there yet, and how soon it goes on when that comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from carob.api import codec
+from carob.api.types import core_v1
+from tests.api.kubelet_world import World, eventually, in_world, ready, waiting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def container(**more: Any) -> dict[str, Any]:
+    return {"name": "c", "image": "web:latest", "imagePullPolicy": "IfNotPresent"} | more
+
+
+def conditions(pod: core_v1.Pod) -> dict[str, str]:
+    return {one.type: one.status for one in pod.status.conditions}
+
+
+def test_a_pod_whose_volume_is_missing_has_no_sandbox_yet(tmp_path: Path) -> None:
+    """Its sandbox is made beside its volumes, and shown with them, as upstream makes it after them."""
+
+    async def body(world: World) -> None:
+        mounts = [{"name": "v", "mountPath": "/conf"}]
+        volumes = [{"name": "v", "configMap": {"name": "late"}}]
+        await world.pod(containers=[container(volumeMounts=mounts)], volumes=volumes)
+        await world.events("FailedMount")
+        await eventually(lambda: bool(world.runtime.sandboxes))
+        pod = await world.until("hello-pod", lambda pod: "PodReadyToStartContainers" in conditions(pod))
+        assert conditions(pod)["PodReadyToStartContainers"] == "False"
+        assert not pod.status.pod_ip
+        config = {"metadata": {"name": "late", "namespace": "default"}, "data": {"x": "1"}}
+        await world.client.create(codec.from_tree(core_v1.ConfigMap, config))
+        pod = await world.until("hello-pod", ready)
+        assert conditions(pod)["PodReadyToStartContainers"] == "True"
+        assert pod.status.pod_ip
+        failed, pulled, created = await world.events("FailedMount", "Pulled", "Created")
+        revisions = [int(one.metadata.resource_version) for one in (failed, pulled, created)]
+        assert revisions == sorted(revisions), "nothing is told of images before the volumes stand"
+
+    in_world(tmp_path, body)
+
+
+def test_a_path_made_of_an_annotation_is_looked_at_again_when_that_changes(tmp_path: Path) -> None:
+    """Source: test/e2e/common/node/expansion.go (a failing subpath expansion can be modified)."""
+
+    async def body(world: World) -> None:
+        env = [{"name": "P", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['path']"}}}]
+        mounts = [{"name": "v", "mountPath": "/v", "subPathExpr": "$(P)"}]
+        await world.pod(containers=[container(env=env, volumeMounts=mounts)], volumes=[{"name": "v", "emptyDir": {}}])
+
+        await world.until("hello-pod", waiting("CreateContainerConfigError"))
+        (record,) = world.kubelet._records.values()
+        record.failures["c"].retry_at += 3600
+        patch = {"metadata": {"annotations": {"path": "here"}}}
+        await world.client.patch(core_v1.Pod, "hello-pod", "default", patch=patch)
+        await world.until("hello-pod", ready)
+
+    in_world(tmp_path, body)
