@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from carob.apiserver.authn.issuer_keys import FetchError
+from carob.apiserver.authn.fetching import FetchError
 
 URL = "https://issuer.test/realm"
 CLIENT = "carob"

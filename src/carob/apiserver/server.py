@@ -161,7 +161,7 @@ class ApiServer:
     def _make_oidc(self, rules: AuthenticationRules) -> OidcTokens | None:
         if not rules.issuers:
             return None
-        from carob.apiserver.authn.issuer_keys import SocketFetcher
+        from carob.apiserver.authn.fetching import SocketFetcher
         from carob.apiserver.authn.oidc import OidcTokens
 
         return OidcTokens(rules.issuers, (self.options.issuer,), SocketFetcher(), self._clock)

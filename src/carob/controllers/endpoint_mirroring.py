@@ -13,6 +13,7 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1, discovery_v1, meta_v1
 from carob.client.workqueue import WorkQueue
 from carob.controllers.endpoint_slices import BY_SERVICE, MANAGED_BY_LABEL, SERVICE_LABEL
+from carob.controllers.references import controller_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,14 +69,6 @@ def _slice(
     listed: list[discovery_v1.Endpoint],
 ) -> discovery_v1.EndpointSlice:
     metadata = endpoints.metadata
-    owner = meta_v1.OwnerReference(
-        api_version="v1",
-        kind="Endpoints",
-        name=metadata.name,
-        uid=metadata.uid,
-        controller=True,
-        block_owner_deletion=True,
-    )
     ports = [
         discovery_v1.EndpointPort(name=p.name, protocol=p.protocol or "TCP", port=p.port, app_protocol=p.app_protocol)
         for p in subset.ports
@@ -86,7 +79,7 @@ def _slice(
             namespace=metadata.namespace,
             labels=metadata.labels | {SERVICE_LABEL: metadata.name, MANAGED_BY_LABEL: CONTROLLER},
             annotations={k: v for k, v in metadata.annotations.items() if k != LAST_APPLIED},
-            owner_references=[owner],
+            owner_references=[controller_reference("Endpoints", metadata)],
         ),
         address_type=family,
         endpoints=listed or None,

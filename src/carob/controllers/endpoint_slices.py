@@ -18,6 +18,7 @@ from carob.api.types import core_v1, discovery_v1, meta_v1
 from carob.base.clock import rfc3339
 from carob.client.informer import key_of
 from carob.client.workqueue import WorkQueue
+from carob.controllers.references import controller_reference
 from carob.controllers.selected import BY_LABEL, BY_SELECTION, label_for, may_select, places_of, pods_of
 
 if TYPE_CHECKING:
@@ -237,21 +238,13 @@ def _fresh(
     family: str,
 ) -> discovery_v1.EndpointSlice:
     metadata = service.metadata
-    owner = meta_v1.OwnerReference(
-        api_version="v1",
-        kind="Service",
-        name=metadata.name,
-        uid=metadata.uid,
-        controller=True,
-        block_owner_deletion=True,
-    )
     return discovery_v1.EndpointSlice(
         metadata=meta_v1.ObjectMeta(
             generate_name=f"{metadata.name}-",
             namespace=metadata.namespace,
             labels=labels,
             annotations={TRIGGER_ANNOTATION: rfc3339(now)} if endpoints else {},
-            owner_references=[owner],
+            owner_references=[controller_reference("Service", metadata)],
         ),
         address_type=family,
         endpoints=endpoints or None,

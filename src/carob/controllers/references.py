@@ -5,9 +5,11 @@ Pure. Source: kube-controller-manager `controller_ref_manager.go` (BaseControlle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
+
+from carob.api.types import meta_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from carob.controllers.ownership import Owned, OwnerReference
 
 T = TypeVar("T", bound="Owned")
+
+
+class Named(Protocol):
+    """Metadata, whole or the part of it that a view has."""
+
+    name: str
+    uid: str
 
 
 def controller_of(obj: Owned) -> OwnerReference | None:
@@ -84,6 +93,18 @@ def reference_tree(row: Resource, owner: Owned) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def controller_reference(kind: str, metadata: Named) -> meta_v1.OwnerReference:
+    """The owner reference of an object of a core kind that controls what it makes."""
+    return meta_v1.OwnerReference(
+        api_version="v1",
+        kind=kind,
+        name=metadata.name,
+        uid=metadata.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
 
 
 def adoption_patch(row: Resource, owner: Owned, obj: Owned, finalizer: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from carob.host import syscalls
 from carob.host.types import Host, Identity
 
 _EVENT_HEAD = struct.Struct("iIII")
+_EVENT_BYTES = 64 << 10
 
 
 async def wait_readable(*descriptors: int) -> None:
@@ -130,17 +131,13 @@ def watch_end(descriptor: int, ended: Callable[[], None]) -> Callable[[], None]:
 
 
 class FolderWatch:
-    """Tells of files that appear in a folder under their final name (written elsewhere and renamed).
+    """Calls `happened` on the running loop with what inotify tells of a folder, packed as the kernel packs it."""
 
-    `appeared` gets the name; `overflowed` is called when the kernel dropped events, and the folder must be listed.
-    """
-
-    def __init__(self, path: str, appeared: Callable[[str], None], overflowed: Callable[[], None]) -> None:
-        self._appeared = appeared
-        self._overflowed = overflowed
+    def __init__(self, folder: str, mask: int, happened: Callable[[bytes], None]) -> None:
+        self._happened = happened
         self._descriptor = syscalls.inotify_init()
         try:
-            syscalls.inotify_add_watch(self._descriptor, path, syscalls.IN_MOVED_TO | syscalls.IN_ONLYDIR)
+            syscalls.inotify_add_watch(self._descriptor, folder, mask)
         except OSError:
             os.close(self._descriptor)
             raise
@@ -148,7 +145,7 @@ class FolderWatch:
         self._loop.add_reader(self._descriptor, self._readable)
 
     def close(self) -> None:
-        """Idempotent."""
+        """No call after this; idempotent."""
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
@@ -156,9 +153,24 @@ class FolderWatch:
 
     def _readable(self) -> None:
         try:
-            data = os.read(self._descriptor, 65536)
+            data = os.read(self._descriptor, _EVENT_BYTES)
         except BlockingIOError:
             return
+        self._happened(data)
+
+
+def watch_change(folder: str, mask: int, changed: Callable[[], None]) -> FolderWatch:
+    """Call `changed` when something in the folder changes in a way that `mask` names: who looks finds out what it was."""
+    return FolderWatch(folder, mask, lambda _: changed())
+
+
+def watch_arrivals(folder: str, arrived: Callable[[str], None], overflowed: Callable[[], None]) -> FolderWatch:
+    """Tell of files that appear in a folder under their final name (written elsewhere and renamed).
+
+    `arrived` gets the name; `overflowed` is called when the kernel dropped events, and the folder must be listed.
+    """
+
+    def happened(data: bytes) -> None:
         position = 0
         while position < len(data):
             _, mask, _, length = _EVENT_HEAD.unpack_from(data, position)
@@ -166,9 +178,11 @@ class FolderWatch:
             name = os.fsdecode(data[position : position + length].rstrip(b"\0"))
             position += length
             if mask & syscalls.IN_Q_OVERFLOW:
-                self._overflowed()
+                overflowed()
             elif name:
-                self._appeared(name)
+                arrived(name)
+
+    return FolderWatch(folder, syscalls.IN_MOVED_TO | syscalls.IN_ONLYDIR, happened)
 
 
 def receive_descriptor(connection: socket.socket) -> int:

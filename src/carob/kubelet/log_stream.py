@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from carob.base.tasks import Signal
-from carob.kubelet.log_watch import LogWatch
+from carob.host.events import watch_change
+from carob.host.syscalls import IN_CREATE, IN_MODIFY, IN_MOVED_FROM
 from carob.kubelet.logs import BLOCK_BYTES, LogWriter, seek_tail
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class LogStream:
         return sent
 
     async def _follow(self, stream: BinaryIO) -> None:
-        watch = LogWatch(os.path.dirname(self._path), self._signal.set)
+        # grown, moved away by the rotation, made anew
+        mask = IN_MODIFY | IN_MOVED_FROM | IN_CREATE
+        watch = watch_change(os.path.dirname(self._path), mask, self._signal.set)
         current: BinaryIO = stream
         try:
             while not self._closed and not self._writer.full:

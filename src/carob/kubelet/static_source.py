@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import Signal
 from carob.client.informer import key_of
-from carob.kubelet.log_watch import LogWatch
+from carob.host.events import watch_change
+from carob.host.syscalls import IN_CLOSE_WRITE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO
 from carob.kubelet.static_pods import BadManifest, static_pod
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
 
 _log = get_logger("kubelet.static")
-IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_DELETE = 0x8, 0x40, 0x80, 0x200
 MAX_FILE_BYTES = 10 << 20
 MAX_FILES = 1000
 
@@ -54,7 +54,7 @@ class StaticSource:
         """Read the folder, then again at every change; until cancelled."""
         mask = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        watch = LogWatch(self._folder, self._signal.set, mask=mask)
+        watch = watch_change(self._folder, mask, self._signal.set)
         try:
             while True:
                 await self.read()

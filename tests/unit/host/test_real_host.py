@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from carob.host.events import FolderWatch, wait_child, wait_readable
+from carob.host.events import wait_child, wait_readable, watch_arrivals
 from carob.host.real import RealHost
 from carob.host.types import Identity, Redirect
 
@@ -103,7 +103,7 @@ def test_files_renamed_into_a_folder_are_told(tmp_path: Path) -> None:
             if len(seen) == 2:
                 told.set()
 
-        watch = FolderWatch(str(tmp_path), appeared, lambda: None)
+        watch = watch_arrivals(str(tmp_path), appeared, lambda: None)
         RealHost().create(str(tmp_path / "not-renamed"))
         for name in ("one", "two"):
             RealHost().write_atomic(str(tmp_path / name), b"")

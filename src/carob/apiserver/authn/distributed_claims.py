@@ -9,18 +9,18 @@ Source: OpenID Connect Core 1.0 section 5.6.2; kubernetes `plugin/pkg/authentica
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from carob.apiserver.authn.issuer_keys import FETCH_SECONDS, LEAST_SECONDS_BETWEEN, FetchError, IssuerKeys
+from carob.apiserver.authn.fetching import SharedFetch
+from carob.apiserver.authn.issuer_keys import IssuerKeys
 from carob.apiserver.authn.keys_wanted import KeysWanted
 from carob.apiserver.authn.token_checks import Refused, check_use, verify
 from carob.base.jws import InvalidToken, unverified_claims
 
 if TYPE_CHECKING:
-    from carob.apiserver.authn.issuer_keys import Fetcher
+    from carob.apiserver.authn.fetching import Fetcher
     from carob.apiserver.authn.jwt_issuers import JwtIssuer
     from carob.base.clock import Clock
 
@@ -28,43 +28,24 @@ MAX_SOURCES = 1024
 MAX_ISSUERS = 64
 
 
-class _Source:
+class _Source(SharedFetch):
     """An endpoint, and the token that it gave."""
 
     def __init__(self, url: str, access_token: str, authority_pem: str, fetcher: Fetcher, clock: Clock) -> None:
+        super().__init__(f"claims of {url}", clock)
         self._url, self._access_token, self._authority_pem = url, access_token, authority_pem
         self._fetcher = fetcher
-        self._clock = clock
-        self._tried_at = float("-inf")
-        self._fetch: asyncio.Task[None] | None = None
         self.token = ""
         self.why = ""
 
-    @property
-    def may_fetch(self) -> bool:
-        return self._fetch is not None or self._clock.monotonic() >= self._tried_at + LEAST_SECONDS_BETWEEN
+    async def fetch(self) -> None:
+        """See `SharedFetch`."""
+        found = await self._fetcher.get(self._url, self._authority_pem, self._access_token)
+        self.token, self.why = found.decode().strip(), ""
 
-    async def refreshed(self) -> None:
-        """Return when the token has been fetched, or could not be; who comes meanwhile shares the fetch."""
-        if self._fetch is None:
-            self._fetch = asyncio.get_running_loop().create_task(self._refresh(), name=f"claims of {self._url}")
-        await asyncio.shield(self._fetch)
-
-    async def close(self) -> None:
-        if self._fetch is not None:
-            self._fetch.cancel()
-            await asyncio.wait((self._fetch,))
-
-    async def _refresh(self) -> None:
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                found = await self._fetcher.get(self._url, self._authority_pem, self._access_token)
-            self.token, self.why = found.decode().strip(), ""
-        except (FetchError, OSError, ValueError, TimeoutError) as error:
-            self.token, self.why = "", str(error) or type(error).__name__
-        finally:
-            self._tried_at = self._clock.monotonic()
-            self._fetch = None
+    def failed(self, why: str) -> None:
+        """See `SharedFetch`."""
+        self.token, self.why = "", why
 
 
 class DistributedClaims:

@@ -1,8 +1,7 @@
 """The public keys of one issuer of tokens: found by OpenID Connect discovery, fetched when somebody needs them, again when a
 token names a key that is not there.
 
-Invariants: one fetch at a time; at most one in `LEAST_SECONDS_BETWEEN`, so that nobody makes us call the issuer as often as
-they like; an answer has at most `MAX_BYTES`. Between fetches the last good keys count.
+Invariants: those of a `SharedFetch`; between fetches the last good keys count.
 
 Touches: the network, through the `Fetcher` alone. `jwt` and `cryptography` are imported with the first keys.
 
@@ -11,78 +10,30 @@ Source: OpenID Connect Discovery 1.0 section 4; go-oidc's remote key set, which 
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from carob.apiserver.authn.fetching import FetchError, SharedFetch
 from carob.base.log import get_logger
 
 if TYPE_CHECKING:
+    from carob.apiserver.authn.fetching import Fetcher
     from carob.apiserver.authn.jwt_issuers import JwtIssuer
     from carob.base.clock import Clock
 
 DISCOVERY = "/.well-known/openid-configuration"
-LEAST_SECONDS_BETWEEN = 10.0
-FETCH_SECONDS = 30.0
-MAX_BYTES = 1 << 20
 _log = get_logger("apiserver")
 
 
-class FetchError(Exception):
-    """The document could not be had, or is none."""
-
-
-class Fetcher(Protocol):
-    """How documents of an issuer are fetched."""
-
-    async def get(self, url: str, authority_pem: str, access_token: str = "") -> bytes:
-        """The body of a 200; an access token is shown as a bearer's. Raises: FetchError, ConnectionError."""
-        ...
-
-
-class SocketFetcher:
-    """Over TLS, one connection a document: they are rare."""
-
-    async def get(self, url: str, authority_pem: str, access_token: str = "") -> bytes:
-        """See `Fetcher`."""
-        from carob.transport.client import SocketTransport
-        from carob.transport.http import Request
-        from carob.transport.tls import client_context
-
-        parts = urlsplit(url)
-        if parts.scheme != "https":
-            raise FetchError(f"{url} is not https")
-        transport = SocketTransport(f"https://{parts.netloc}", tls=client_context(ca_data=authority_pem))
-        try:
-            headers = {"accept": "application/json"}
-            if access_token:
-                headers = {"accept": "*/*", "authorization": f"Bearer {access_token}"}
-            request = Request("GET", parts.path or "/", parts.query, headers)
-            async with await transport.stream(request) as answer:
-                body = b""
-                while piece := await answer.read():
-                    body += piece
-                    if len(body) > MAX_BYTES:
-                        raise FetchError(f"{url} answers with more than {MAX_BYTES} bytes")
-                if answer.status != 200:
-                    raise FetchError(f"{url} answers {answer.status}")
-                return body
-        finally:
-            await transport.close()
-
-
-class IssuerKeys:
+class IssuerKeys(SharedFetch):
     """The keys of one issuer, by their names."""
 
     def __init__(self, issuer: JwtIssuer, fetcher: Fetcher, clock: Clock) -> None:
+        super().__init__(f"keys of {issuer.url}", clock)
         self._issuer = issuer
         self._fetcher = fetcher
-        self._clock = clock
         self._keys: list[tuple[str, Any]] = []
-        self._fetched_at = float("-inf")
-        self._fetch: asyncio.Task[None] | None = None
         self.generation = 0
         """Counts the times that keys came; what was judged by older ones must be judged again."""
 
@@ -90,34 +41,14 @@ class IssuerKeys:
         """The keys of this name, as `jwt` knows them; all of them for a token that names none."""
         return [key for name, key in self._keys if not key_id or name == key_id]
 
-    @property
-    def may_fetch(self) -> bool:
-        """Whether it is worth waiting for `refreshed`."""
-        return self._fetch is not None or self._clock.monotonic() >= self._fetched_at + LEAST_SECONDS_BETWEEN
+    async def fetch(self) -> None:
+        """See `SharedFetch`."""
+        self._keys = _parsed(await self._document())
+        self.generation += 1
 
-    async def refreshed(self) -> None:
-        """Return when the keys have been fetched, or could not be; who comes meanwhile shares the fetch."""
-        if self._fetch is None:
-            self._fetch = asyncio.get_running_loop().create_task(self._refresh(), name=f"keys of {self._issuer.url}")
-        # one impatient client must not end what others wait for
-        await asyncio.shield(self._fetch)
-
-    async def close(self) -> None:
-        """End a fetch that is under way."""
-        if self._fetch is not None:
-            self._fetch.cancel()
-            await asyncio.wait((self._fetch,))
-
-    async def _refresh(self) -> None:
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                self._keys = _parsed(await self._document())
-            self.generation += 1
-        except (FetchError, OSError, ValueError, TimeoutError) as error:
-            _log.error("the keys of %s cannot be had: %s", self._issuer.url, str(error) or type(error).__name__)
-        finally:
-            self._fetched_at = self._clock.monotonic()
-            self._fetch = None
+    def failed(self, why: str) -> None:
+        """See `SharedFetch`."""
+        _log.error("the keys of %s cannot be had: %s", self._issuer.url, why)
 
     async def _document(self) -> bytes:
         issuer = self._issuer

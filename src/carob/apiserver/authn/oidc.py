@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api.user import UserInfo
 from carob.apiserver.authn.distributed_claims import DistributedClaims
-from carob.apiserver.authn.issuer_keys import Fetcher, IssuerKeys
+from carob.apiserver.authn.fetching import Fetcher
+from carob.apiserver.authn.issuer_keys import IssuerKeys
 from carob.apiserver.authn.token_checks import Refused, check_use, verify
 from carob.apiserver.authn.x509 import AUTHENTICATED
 from carob.base.jws import InvalidToken, unverified_claims

@@ -14,6 +14,7 @@ from carob.api import resource_claims
 from carob.api.status import bad_request
 from carob.api.types import meta_v1, resource_v1
 from carob.client.informer import key_of
+from carob.controllers.references import controller_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,21 +145,13 @@ def generate_name(pod: str, claim: str) -> str:
 def new_claim(pod: PodView, pod_claim: str, template: resource_v1.ResourceClaimTemplate) -> resource_v1.ResourceClaim:
     """The claim of a template for one entry of a Pod, which owns it."""
     metadata, wanted = pod.metadata, template.spec
-    owner = meta_v1.OwnerReference(
-        api_version="v1",
-        kind="Pod",
-        name=metadata.name,
-        uid=metadata.uid,
-        controller=True,
-        block_owner_deletion=True,
-    )
     return resource_v1.ResourceClaim(
         metadata=meta_v1.ObjectMeta(
             generate_name=generate_name(metadata.name, pod_claim),
             namespace=metadata.namespace,
             labels=dict(wanted.metadata.labels),
             annotations={**wanted.metadata.annotations, OF_POD_CLAIM: pod_claim},
-            owner_references=[owner],
+            owner_references=[controller_reference("Pod", metadata)],
         ),
         spec=msgspec.structs.replace(wanted.spec),
     )

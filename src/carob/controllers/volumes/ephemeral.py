@@ -14,6 +14,7 @@ from carob.api.status import ApiError
 from carob.api.types import core_v1, meta_v1
 from carob.client.informer import key_of
 from carob.client.workqueue import WorkQueue
+from carob.controllers.references import controller_reference
 from carob.controllers.views import reference
 from carob.controllers.volumes.binder import BY_CLAIM
 
@@ -30,21 +31,13 @@ def new_claim(pod: core_v1.Pod, volume: core_v1.Volume) -> core_v1.PersistentVol
     assert volume.ephemeral is not None
     template = volume.ephemeral.volume_claim_template
     assert template is not None
-    owner = meta_v1.OwnerReference(
-        api_version="v1",
-        kind="Pod",
-        name=pod.metadata.name,
-        uid=pod.metadata.uid,
-        controller=True,
-        block_owner_deletion=True,
-    )
     return core_v1.PersistentVolumeClaim(
         metadata=meta_v1.ObjectMeta(
             name=claims.claim_name(pod.metadata.name, volume),
             namespace=pod.metadata.namespace,
             labels=dict(template.metadata.labels),
             annotations=dict(template.metadata.annotations),
-            owner_references=[owner],
+            owner_references=[controller_reference("Pod", pod.metadata)],
         ),
         spec=msgspec.structs.replace(template.spec),
     )

@@ -13,7 +13,8 @@ import orjson
 from carob.api.status import ApiError
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import Signal
-from carob.kubelet.log_watch import LogWatch
+from carob.host.events import watch_change
+from carob.host.syscalls import IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 WIPE_SECONDS = 30.0
 """How long a driver may be away before what it offered on this node is taken back. Source: `wipingDelay`."""
-IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO = 0x100, 0x200, 0x40, 0x80
 _SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 
 _log = get_logger("kubelet.devices")
@@ -91,7 +91,7 @@ class NodeDevices:
         os.makedirs(f"{self._root}/plugins", mode=0o750, exist_ok=True)
         group.spawn(self._wipe_unknown(), "slices of drivers that are not there")
         mask = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
-        watch = LogWatch(self._folder, self._signal.set, mask=mask)
+        watch = watch_change(self._folder, mask, self._signal.set)
         self._signal.set()
         try:
             while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from carob.host.events import FolderWatch, pidfd_of, watch_end
+from carob.host.events import FolderWatch, pidfd_of, watch_arrivals, watch_end
 from carob.host.types import Host, Identity
 
 
@@ -28,7 +28,7 @@ class Exits:
 
     def start(self) -> None:
         """Begin to watch; look at what was there before with `collect`. Raises: OSError."""
-        self._watch = FolderWatch(self._folder, self._appeared, self._sweep)
+        self._watch = watch_arrivals(self._folder, self._appeared, self._sweep)
 
     def close(self) -> None:
         if self._watch is not None:
