@@ -16,9 +16,10 @@ import yaml
 
 from carob.api import protobuf
 from carob.api.user import UserInfo
-from carob.apiserver.audit.policy import AuditOptions, read
+from carob.apiserver.audit.policy import REQUEST_RESPONSE, AuditOptions, Decision, read
 from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.server import ApiServer
+from carob.apiserver.types import RequestInfo
 from carob.base.clock import SystemClock
 from carob.base.ids import SystemRandomness
 from carob.store.memory import MemoryStore
@@ -220,6 +221,37 @@ def test_nothing_is_written_where_no_rule_wants_it(in_world: InWorld) -> None:
         assert world.events("configmaps") == []
 
     in_world(body, {"level": "Metadata", "verbs": ["nothing"]})
+
+
+def test_a_mistake_in_the_log_costs_an_event_and_no_request(tmp_path: Path) -> None:
+    """What cannot be written is counted and said; a policy that fails is no user's trouble."""
+
+    class Broken:
+        """A policy whose verdict on watches and on config maps that are made nobody can work with."""
+
+        def decide(self, user: UserInfo | None, info: RequestInfo) -> Decision:
+            if info.verb == "list":
+                raise LookupError("no verdict")
+            rules = (REQUEST_RESPONSE, frozenset[str](), False)
+            return Decision(*rules) if info.verb != "create" else Decision(REQUEST_RESPONSE, None, False)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        options = ApiServerOptions(audit=AuditOptions(Broken(), str(tmp_path / "audit.log")))  # type: ignore[arg-type]
+        api = ApiServer(MemoryStore(), options, SystemClock(), SystemRandomness())
+        await api.start()
+        world = World(api, tmp_path / "audit.log")
+        listed = await world.ask("GET", MAPS)
+        made = await world.ask("POST", MAPS, {"metadata": {"name": "m"}})
+        read = await world.ask("GET", f"{MAPS}/m")
+        assert [answer.status for answer in (listed, made, read)] == [200, 201, 200]
+        assert all("Audit-Id" in dict(answer.headers) for answer in (listed, made, read))
+        assert [one["verb"] for one in world.events("configmaps")] == ["get", "get"]
+        page = (await world.ask("GET", "/metrics")).body.decode()
+        assert 'apiserver_audit_error_total{plugin="log"} 2\n' in page
+        assert "apiserver_audit_event_total 3\n" in page
+        await api.close()
+
+    asyncio.run(main())
 
 
 def pod(name: str, **spec: Any) -> dict[str, Any]:

@@ -305,6 +305,31 @@ def test_in_the_foreground_the_owner_ends_last(pki: Pki) -> None:
     in_world(pki, body)
 
 
+def test_in_the_foreground_an_owner_waits_for_what_blocks_it_and_as_long_as_it_does(pki: Pki) -> None:
+    async def body(world: World) -> None:
+        owner = await world.make(core_v1.ConfigMap, "owner", "default")
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.metadata.uid}
+        for name in ("blocking", "free"):
+            held = {
+                "finalizers": ["example.com/hold"],
+                "ownerReferences": [reference | {"blockOwnerDeletion": name == "blocking"}],
+            }
+            await world.make(core_v1.ConfigMap, name, "default", metadata=held)
+        await world.client.delete(core_v1.ConfigMap, "owner", "default", propagation_policy="Foreground")
+        for name in ("blocking", "free"):
+            await world.until(
+                core_v1.ConfigMap, name, "default", lambda f: f is not None and bool(f.metadata.deletion_timestamp)
+            )
+        await world.client.get(core_v1.ConfigMap, "owner", "default")
+        change = {"metadata": {"ownerReferences": [reference | {"blockOwnerDeletion": False}]}}
+        await world.client.patch(core_v1.ConfigMap, "blocking", "default", patch=change)
+        await world.gone(core_v1.ConfigMap, "owner", "default")
+        for name in ("blocking", "free"):
+            await world.client.get(core_v1.ConfigMap, name, "default")
+
+    in_world(pki, body)
+
+
 @pytest.mark.parametrize("names", [("alone",), ("one", "two"), ("one", "two", "three", "four")])
 def test_a_circle_of_owners_that_wait_for_each_other_ends(pki: Pki, names: tuple[str, ...]) -> None:
     async def body(world: World) -> None:

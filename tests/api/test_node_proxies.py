@@ -11,6 +11,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from carob.api import cbor, protobuf
 from carob.api.user import UserInfo
 from carob.apiserver.nodes.page_links import MAX_PAGE_BYTES
 from carob.apiserver.options import ApiServerOptions
@@ -193,10 +194,15 @@ def test_a_followed_log_ends_at_the_kubelet_when_the_reader_leaves(in_world: InW
     in_world(body)
 
 
-async def _messages(world: World, target: str, count: int) -> list[bytes]:
+async def _messages(world: World, target: str, count: int, accept: str = "*/*") -> list[bytes]:
     """The first messages of what is asked for over a WebSocket."""
     path, _, query = target.partition("?")
-    headers = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    headers = {
+        "upgrade": "websocket",
+        "connection": "Upgrade",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "accept": accept,
+    }
     response, connection = await world.transport.upgrade(Request("GET", path, query, headers))
     assert response.status == 101
     assert connection is not None
@@ -223,6 +229,27 @@ def test_logs_and_watches_are_told_over_websockets_too(in_world: InWorld) -> Non
             ("ADDED", "p"),
             ("ADDED", "q"),
         ]
+
+    in_world(body)
+
+
+@pytest.mark.parametrize("media", ["application/vnd.kubernetes.protobuf", "application/cbor"])
+def test_watches_over_websockets_are_in_the_encoding_that_is_asked_for(in_world: InWorld, media: str) -> None:
+    """A message an event, without the length that frames it in a stream of bytes."""
+
+    async def body(world: World) -> None:
+        for name in ("p", "q"):
+            await world.pod(name)
+        told = await _messages(world, f"{PODS}?watch=true&resourceVersion=0", 2, media)
+        if media == "application/cbor":
+            events = [cbor.decode(message) for message in told]
+            assert [(e["type"], e["object"]["metadata"]["name"]) for e in events] == [("ADDED", "p"), ("ADDED", "q")]
+            return
+        for message, name in zip(told, ("p", "q"), strict=True):
+            begin, _, rest = message.partition(b"k8s\x00")
+            assert begin.startswith(b"\n\x05ADDED\x12")
+            assert protobuf.envelope(b"k8s\x00" + rest).kind == "Pod"
+            assert b"\n\x01" + name.encode() in rest
 
     in_world(body)
 

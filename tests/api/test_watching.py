@@ -299,6 +299,42 @@ def test_an_expired_token_comes_with_a_fresh_one() -> None:
     in_world(body)
 
 
+def test_a_token_expires_although_nobody_wrote_to_the_list() -> None:
+    """Answers the conformance test "Servers with support for API chunking … if the original version has been compacted away"."""
+
+    async def body(world: World) -> None:
+        templates = "/api/v1/namespaces/default/podtemplates"
+        for number in range(40):
+            spec = {"containers": [{"name": "test", "image": "test2"}]}
+            await world.made(templates, {"metadata": {"name": f"template-{number:04}"}, "template": {"spec": spec}})
+        _, first = await world.ask("GET", f"{templates}?limit=4")
+        query = f"limit=4&continue={first['metadata']['continue']}"
+        assert (await world.ask("GET", f"{templates}?{query}"))[0] == 200
+        exact = f"resourceVersion={first['metadata']['resourceVersion']}&resourceVersionMatch=Exact"
+        assert (await world.ask("GET", f"{templates}?{exact}"))[0] == 200
+        await world.made(MAPS, config_map("elsewhere"))
+        await world.store.compact(world.store.revision)
+        assert (await world.ask("GET", f"{templates}?{exact}"))[0] == 410
+        status, answer = await world.ask("GET", f"{templates}?{query}")
+        assert (status, answer["reason"]) == (410, "Expired")
+        token, found, seen = answer["metadata"]["continue"], 4, set()
+        while token:
+            status, page = await world.ask("GET", f"{templates}?limit=4&continue={token}")
+            assert status == 200
+            seen.add(page["metadata"]["resourceVersion"])
+            assert [item["metadata"]["name"] for item in page["items"]] == [
+                f"template-{number:04}" for number in range(found, found + 4)
+            ]
+            found += 4
+            token = page["metadata"].get("continue", "")
+            assert page["metadata"].get("remainingItemCount", 0) == 40 - found
+        assert found == 40
+        assert seen == {str(world.store.revision)}
+        assert first["metadata"]["resourceVersion"] not in seen
+
+    in_world(body)
+
+
 def test_a_list_as_of_a_past_revision() -> None:
     async def body(world: World) -> None:
         made = await world.made(MAPS, config_map("a"))

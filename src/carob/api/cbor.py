@@ -19,7 +19,7 @@ from carob.api import schema
 from carob.api.body_limits import check_cbor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SELF_DESCRIBED = b"\xd9\xd9\xf7"
 _SELF_DESCRIBED_TAG = 55799
@@ -157,6 +157,19 @@ def event(kind: str, tree: Any, shape: schema.Shape | None = None) -> bytes:
 
     obj = cbor2.CBORTag(_SELF_DESCRIBED_TAG, _prepared(tree, shape))
     return SELF_DESCRIBED + cbor2.dumps({b"type": kind.encode(), b"object": obj})
+
+
+def items_of(sequence: bytes) -> Iterator[bytes]:
+    """The data items of a sequence of our own making, as they lie."""
+    import cbor2
+
+    stream = io.BytesIO(sequence)
+    decoder = cbor2.CBORDecoder(stream, read_size=1)
+    start = 0
+    while start < len(sequence):
+        decoder.decode()
+        yield sequence[start : stream.tell()]
+        start = stream.tell()
 
 
 def with_bytes(shape: schema.Shape | None) -> schema.Shape | None:

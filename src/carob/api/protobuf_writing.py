@@ -20,7 +20,7 @@ import orjson
 from carob.api import schema, timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from carob.api.protobuf import Kind
 
@@ -78,6 +78,15 @@ def watch_frame(kind: bytes, obj: bytes) -> bytes:
     """One event of a watch. `obj` is enveloped."""
     event = part(1, kind) + part(2, part(1, obj))
     return len(event).to_bytes(4, "big") + event
+
+
+def watch_frames(data: bytes) -> Iterator[bytes]:
+    """The events in a piece of a watch, without their lengths."""
+    start = 0
+    while start < len(data):
+        end = start + 4 + int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : end]
+        start = end
 
 
 def varint(value: int) -> bytes:

@@ -22,7 +22,7 @@ from carob.apiserver import negotiation
 from carob.apiserver.yaml_text import to_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from carob.api.resources import Resource
     from carob.apiserver.negotiation import Form
@@ -70,6 +70,16 @@ def framed(media: str, event: dict[str, Any]) -> bytes:
 
         return cbor.event(kind, obj, _shape_of(obj))
     return writing.watch_frame(kind.encode(), encoded(media, obj))
+
+
+def unframed(media: str, data: bytes) -> Iterator[bytes]:
+    """The events of a piece of a watch, one by one, without what says where they end."""
+    if media == negotiation.CBOR:
+        from carob.api import cbor
+
+        yield from cbor.items_of(data)
+    else:
+        yield from writing.watch_frames(data)
 
 
 def recoded(info: RequestInfo, request: Request, response: Response) -> None:

@@ -67,7 +67,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[Key, _Series] = {}
-        self._gauges: list[tuple[str, str, Callable[[], list[tuple[str, float]]]]] = []
+        self._shown: list[tuple[str, str, str, Callable[[], list[tuple[str, float]]]]] = []
 
     def observe(self, info: RequestInfo, code: int, seconds: float) -> None:
         """Count one answered request."""
@@ -87,7 +87,11 @@ class Metrics:
 
     def gauges(self, name: str, text: str, values: Callable[[], list[tuple[str, float]]]) -> None:
         """Show values, each with its labels, that are asked for whenever somebody scrapes."""
-        self._gauges.append((name, text, values))
+        self._shown.append((name, "gauge", text, values))
+
+    def counters(self, name: str, text: str, values: Callable[[], list[tuple[str, float]]]) -> None:
+        """As `gauges`, of what only grows."""
+        self._shown.append((name, "counter", text, values))
 
     def answer(self) -> Response:
         """The page."""
@@ -102,11 +106,11 @@ class Metrics:
             for code, count in series.by_code.items():
                 yield f'{total}{{code="{code}",{labels}}} {count}'
         yield from self._durations()
-        for name, text, values in self._gauges:
+        for name, kind, text, values in self._shown:
             yield f"# HELP {name} {text}"
-            yield f"# TYPE {name} gauge"
+            yield f"# TYPE {name} {kind}"
             for labels, value in values():
-                yield f"{name}{{{labels}}} {value:g}"
+                yield f"{name}{{{labels}}} {value:g}" if labels else f"{name} {value:g}"
         yield from _process()
         usage = process_limits.getrusage(process_limits.RUSAGE_SELF)
         yield "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds."

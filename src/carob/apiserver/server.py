@@ -129,6 +129,7 @@ class ApiServer:
             self._auditor = Auditor(
                 options.audit, self._authenticator.authenticate, self._answer, self._clock, self._randomness
             )
+            self._auditor.show(self.metrics)
         self.authorizer = Authorizer(
             NodeAuthorizer(reader, policy.node_rules(options.features.gates)), RbacAuthorizer(reader)
         )

@@ -63,6 +63,16 @@ class _Kind:
         return f"{self.number} {obj_key}"
 
 
+class _Waiting:
+    """An owner that ends in the foreground, and the work keys of what it still waits for."""
+
+    __slots__ = ("blockers", "work_key")
+
+    def __init__(self, work_key: str, blockers: set[str]) -> None:
+        self.work_key = work_key
+        self.blockers = blockers
+
+
 class GarbageCollector:
     """Keys are `<number of the kind> <namespace/name>`."""
 
@@ -82,6 +92,8 @@ class GarbageCollector:
         self._by_name = {(kind.row.group, kind.row.kind): kind for kind in self._kinds}
         self._absent: OrderedDict[str, None] = OrderedDict()
         """Uids of owners that the server was asked for and did not have; a uid never comes back."""
+        self._waiting: dict[str, _Waiting] = {}
+        """By the owner's uid: so an owner of thousands is looked at when the last of them has gone, not after each."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -98,17 +110,21 @@ class GarbageCollector:
         kind.informer.subscribe(lambda key, old, new: self._changed(kind, key, old, new))
 
     def _changed(self, kind: _Kind, key: str, old: Owned | None, new: Owned | None) -> None:
+        work_key = kind.work_key(key)
+        if self._waiting:
+            self._count(work_key, old, new)
         if new is None:
             if old is not None:
+                self._waiting.pop(old.metadata.uid, None)
                 self._enqueue_dependents(old.metadata.uid)
-                self._enqueue_owners(old)
             return
-        if new.waits_for_dependents or new.orphans_dependents or not self._is_solid(new):
-            self._queue.add(kind.work_key(key))
         if new.waits_for_dependents:
-            self._enqueue_dependents(new.metadata.uid)
-        if old is not None and old.metadata.owner_references != new.metadata.owner_references:
-            self._enqueue_owners(old)
+            # what else changes in it while it waits is nobody's business here
+            if old is None or not old.waits_for_dependents or _owners_changed(old, new):
+                self._queue.add(work_key)
+                self._enqueue_dependents(new.metadata.uid)
+        elif new.orphans_dependents or not self._is_solid(new):
+            self._queue.add(work_key)
 
     def _dependents(self, uid: str) -> Iterator[tuple[_Kind, Owned]]:
         for kind in self._kinds:
@@ -119,12 +135,19 @@ class GarbageCollector:
         for kind, obj in self._dependents(uid):
             self._queue.add(kind.work_key(key_of(obj)))
 
-    def _enqueue_owners(self, obj: Owned) -> None:
-        """An owner may have waited for just this object."""
-        for reference in obj.metadata.owner_references:
-            found = self._find(obj, reference)
-            if found is not None and found[1] is not None and found[1].is_ending:
-                self._queue.add(found[0].work_key(key_of(found[1])))
+    def _count(self, work_key: str, old: Owned | None, new: Owned | None) -> None:
+        """An owner that ends in the foreground may have waited for just this object, or has to from now on."""
+        before, now = _blocked_by(old), _blocked_by(new)
+        for uid in before - now:
+            waiting = self._waiting.get(uid)
+            if waiting is not None:
+                waiting.blockers.discard(work_key)
+                if not waiting.blockers:
+                    self._queue.add(waiting.work_key)
+        for uid in now - before:
+            waiting = self._waiting.get(uid)
+            if waiting is not None:
+                waiting.blockers.add(work_key)
 
     def _find(self, obj: Owned, reference: OwnerReference) -> tuple[_Kind, Owned | None] | None:
         """The owner's kind and our copy of it, if its uid is right; None for a kind that is not known."""
@@ -168,15 +191,16 @@ class GarbageCollector:
 
     async def _end_in_foreground(self, kind: _Kind, owner: Owned) -> None:
         uid = owner.metadata.uid
-        dependents = list(self._dependents(uid))
-        blocked = any(blocks(dependent, uid) for _, dependent in dependents)
-        if not blocked or waits_for_itself(owner, lambda uid: (obj for _, obj in self._dependents(uid))):
+        dependents = [(of_kind.work_key(key_of(obj)), obj) for of_kind, obj in self._dependents(uid)]
+        blockers = {work_key for work_key, dependent in dependents if blocks(dependent, uid)}
+        self._waiting[uid] = _Waiting(kind.work_key(key_of(owner)), blockers)
+        if not blockers or waits_for_itself(owner, lambda uid: (obj for _, obj in self._dependents(uid))):
             await self._patch(kind, owner, without_finalizer(owner, FOREGROUND), "merge")
             return
-        for dependents_kind, dependent in dependents:
+        for work_key, dependent in dependents:
             # what ends already needs no judging, and in a circle they would wake each other for ever
             if not dependent.is_ending:
-                self._queue.add(dependents_kind.work_key(key_of(dependent)))
+                self._queue.add(work_key)
 
     async def _judge(self, kind: _Kind, obj: Owned) -> None:
         solid: list[OwnerReference] = []
@@ -243,3 +267,14 @@ class GarbageCollector:
         )
         if answer.status >= 400 and answer.status != 404:
             raise ApiError.from_body(answer.status, answer.body)
+
+
+def _owners_changed(old: Owned, new: Owned) -> bool:
+    return old.metadata.owner_references != new.metadata.owner_references
+
+
+def _blocked_by(obj: Owned | None) -> set[str]:
+    """The uids of the owners whose foreground deletion has to wait for an object."""
+    if obj is None:
+        return set()
+    return {reference.uid for reference in obj.metadata.owner_references if reference.block_owner_deletion}

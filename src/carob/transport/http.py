@@ -45,7 +45,7 @@ class Request(Struct):
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     user: UserInfo | None = None
-    """Set by the in-memory transport alone, which needs no authentication; the socket server leaves None."""
+    """Set by the in-memory transport, which needs no authentication, and of WebSockets when their token was taken away."""
     peer_certificate: bytes | None = None
     """DER of the verified client certificate, if there was one."""
     peer_address: str = ""

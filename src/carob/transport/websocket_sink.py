@@ -1,7 +1,7 @@
 """A streamed answer told over a WebSocket, for clients that ask for one: followed logs and watches.
 
 Source: apimachinery `wsstream.Reader` (an empty message first; raw or base64) and apiserver `WatchServer.HandleWS` (one
-text message an event).
+message an event, as a text where the encoding is one).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from carob.wire.errors import ProtocolError
 from carob.wire.websocket import PROTOCOL_ERROR, Closed, WebSocket, offered_protocols
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from carob.transport.http import Chunk, Connection, Request
 
@@ -41,15 +41,22 @@ def told_in_pieces(request: Request, answer: Response) -> Response:
     return _told(answer, headers, message, greeting=True)
 
 
-def told_by_lines(request: Request, answer: Response) -> Response:
-    """Each line of the answer as a text message of its own, whatever protocols the client names."""
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines of a piece that ends with one."""
+    return data.splitlines(keepends=True)
+
+
+def told_in_messages(
+    request: Request, answer: Response, split: Callable[[bytes], Iterable[bytes]] = lines_of, *, text: bool = True
+) -> Response:
+    """Each part of the answer's pieces as a message of its own, whatever protocols the client names."""
     refusal, _, headers = handshake(request, offered_protocols(request.headers.get("sec-websocket-protocol", "")))
     if refusal is not None:
         return refusal
 
     def messages(socket: WebSocket, data: bytes) -> None:
-        for line in data.splitlines(keepends=True):
-            socket.send(line, text=True)
+        for part in split(data):
+            socket.send(part, text=text)
 
     return _told(answer, headers, messages, greeting=False)
 

@@ -250,3 +250,47 @@ def test_impersonating_a_group_needs_a_user() -> None:
 )
 def test_names_of_service_accounts(name: str, found: tuple[str, str] | None) -> None:
     assert split_user_name(name) == found
+
+
+PROTOCOL = "base64url.bearer.authorization.k8s.io."
+
+
+def offering(protocols: str, upgrade: str = "websocket") -> Request:
+    return Request("GET", "/api/v1/pods", headers={"upgrade": upgrade, "sec-websocket-protocol": protocols})
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_websocket_may_bring_its_token_among_the_protocols(reader: Any, clock: VirtualClock, before: bool) -> None:
+    """Nobody behind the authenticator sees the token, and who asks twice hears the same."""
+    token = PROTOCOL + base64.urlsafe_b64encode(b"sesame").decode().rstrip("=")
+    request = offering(f"{token}, v5.channel.k8s.io" if before else f"v5.channel.k8s.io,{token}")
+    known = authenticator(reader, clock)
+    assert known.authenticate(request).name == known.authenticate(request).name == "ali"
+    assert request.headers["sec-websocket-protocol"] == "v5.channel.k8s.io"
+
+
+def test_tokens_among_protocols_count_for_websockets_alone(reader: Any, clock: VirtualClock) -> None:
+    token = PROTOCOL + base64.urlsafe_b64encode(b"sesame").decode().rstrip("=")
+    known = authenticator(reader, clock)
+    assert known.authenticate(offering(f"{token},x", "SPDY/3.1")) is ANONYMOUS
+    assert known.authenticate(offering("x,y")) is ANONYMOUS
+    assert known.authenticate(offering(f"{PROTOCOL},x")) is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "protocols",
+    [
+        "{good}",
+        "{good},{good},x",
+        "{prefix}!,x",
+        "{prefix}c2VzYW1=,x",
+        "{prefix}a,x",
+        "{prefix}_w,x",
+        "{prefix}b3BlbiBzZXNhbWU,x",
+    ],
+)
+def test_a_token_among_protocols_that_is_no_good_is_refused(reader: Any, clock: VirtualClock, protocols: str) -> None:
+    good = PROTOCOL + base64.urlsafe_b64encode(b"sesame").decode().rstrip("=")
+    with pytest.raises(ApiError) as refusal:
+        authenticator(reader, clock).authenticate(offering(protocols.format(good=good, prefix=PROTOCOL)))
+    assert refusal.value.code == 401

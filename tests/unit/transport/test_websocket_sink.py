@@ -13,7 +13,7 @@ from carob.api.user import UserInfo
 from carob.base.ids import SeededRandomness
 from carob.transport.http import Chunk, Connection, Request, Response, Sink
 from carob.transport.memory import MemoryTransport
-from carob.transport.websocket_sink import told_by_lines, told_in_pieces
+from carob.transport.websocket_sink import told_in_messages, told_in_pieces
 from carob.wire.websocket import Closed, Piece, WebSocket, accept_key
 
 RANDOM = SeededRandomness(1)
@@ -90,7 +90,7 @@ def test_lines_are_messages() -> None:
         sink.close()
 
     async def scenario() -> None:
-        client = Client(told_by_lines, begin)
+        client = Client(told_in_messages, begin)
         assert (await client.open()).status == 101
         for line in (b"{}\n", b"[]\n", b"1\n"):
             assert await client.message() == Piece(line, start=True, end=True, text=True)
@@ -103,7 +103,7 @@ def test_lines_are_messages() -> None:
 def test_a_client_that_leaves_ends_the_answer(politely: bool) -> None:
     async def scenario() -> None:
         begun: asyncio.Future[Sink] = asyncio.get_running_loop().create_future()
-        client = Client(told_by_lines, begun.set_result)
+        client = Client(told_in_messages, begun.set_result)
         await client.open()
         ended = asyncio.Event()
         sink = await begun

@@ -18,6 +18,7 @@ from carob.apiserver.audit.policy import COMPLETE, METADATA, NONE, RECEIVED, REQ
 from carob.apiserver.authn.keys_wanted import KeysWanted
 from carob.apiserver.types import AuditTrail
 from carob.base.ids import new_uid
+from carob.base.log import get_logger
 from carob.transport.http import Response
 
 if TYPE_CHECKING:
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 
     from carob.api.user import UserInfo
     from carob.apiserver.audit.policy import AuditOptions
+    from carob.apiserver.metrics import Metrics
     from carob.apiserver.types import RequestInfo
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.transport.http import Connection, Request, Sink
 
     Answer = Callable[[Request, RequestInfo], Response | Awaitable[Response]]
+
+_log = get_logger("audit")
 
 _HEADER = "audit-id"
 MAX_ID = 64
@@ -61,6 +65,24 @@ class Auditor:
         self._answer = answer
         self._clock = clock
         self._randomness = randomness
+        self.written = 0
+        """Events that were handed to the log."""
+        self.failed = 0
+        """Events that could not be made: a mistake of ours costs an event, never its request."""
+
+    def show(self, metrics: Metrics) -> None:
+        """Count events on the metrics' page."""
+        metrics.counters(
+            "apiserver_audit_event_total",
+            "[ALPHA] Counter of audit events generated and sent to the audit backend.",
+            lambda: [("", self.written)],
+        )
+        metrics.counters(
+            "apiserver_audit_error_total",
+            "[ALPHA] Counter of audit events that failed to be audited properly. "
+            "Plugin identifies the plugin affected by the error.",
+            lambda: [('plugin="log"', self.failed + self._log.lost)],
+        )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -75,20 +97,36 @@ class Auditor:
             return self._answer(request, info)  # which asks again when the keys are here
         except ApiError:
             pass
-        decision = self._policy.decide(user, info)
         audit_id = request.headers.get(_HEADER, "")[:MAX_ID] or new_uid(self._randomness)
-        if decision.level == NONE:
+        try:
+            one = self._begun(request, info, user, audit_id)
+        except Exception:  # noqa: BLE001 - whatever is wrong with the log, the request goes on
+            self.lose()
+            one = None
+        if one is None:
             return self._passed(request, info, audit_id)
+        answer = self._answer(request, info)
+        return one.answered(answer) if isinstance(answer, Response) else one.waited(answer)
+
+    def _begun(self, request: Request, info: RequestInfo, user: UserInfo | None, audit_id: str) -> _Written | None:
+        """The request as far as it has come, if it is to be written down."""
+        decision = self._policy.decide(user, info)
+        if decision.level == NONE:
+            return None
         now = self._clock.now()
         event = Event(audit_id, request, info, user, decision, now)
-        trail = info.trail = AuditTrail()
+        trail = AuditTrail()
         if user is None:
             event.response_status = status_of(401, None) | {"message": objects.attempted(request)}
         else:
             self._write(event, RECEIVED, trail, now)
-        answer = self._answer(request, info)
-        one = _Written(self, event, request, info, refused=user is None)
-        return one.answered(answer) if isinstance(answer, Response) else one.waited(answer)
+        info.trail = trail
+        return _Written(self, event, request, info, trail, refused=user is None)
+
+    def lose(self) -> None:
+        """Say which exception cost an event; to be called where it was caught."""
+        self.failed += 1
+        _log.exception("an event could not be written")
 
     def _passed(self, request: Request, info: RequestInfo, audit_id: str) -> Response | Awaitable[Response]:
         answer = self._answer(request, info)
@@ -103,10 +141,14 @@ class Auditor:
     def _write(self, event: Event, stage: str, trail: AuditTrail, now: float) -> None:
         if stage not in event.decision.omit_stages:
             self._log.write(event.line(stage, trail, now))
+            self.written += 1
 
     def told(self, event: Event, stage: str, trail: AuditTrail) -> None:
         """Write a stage that is reached now."""
-        self._write(event, stage, trail, self._clock.now())
+        try:
+            self._write(event, stage, trail, self._clock.now())
+        except Exception:  # noqa: BLE001 - as above
+            self.lose()
 
 
 def _named(response: Response, audit_id: str) -> Response:
@@ -117,14 +159,22 @@ def _named(response: Response, audit_id: str) -> Response:
 class _Written:
     """One request that is written down, from its answer on."""
 
-    def __init__(self, auditor: Auditor, event: Event, request: Request, info: RequestInfo, *, refused: bool) -> None:
+    def __init__(
+        self,
+        auditor: Auditor,
+        event: Event,
+        request: Request,
+        info: RequestInfo,
+        trail: AuditTrail,
+        *,
+        refused: bool,
+    ) -> None:
         self._auditor = auditor
         self._event = event
         self._request = request
         self._info = info
         self._refused = refused
-        assert info.trail is not None
-        self._trail = info.trail
+        self._trail = trail
         self._done = False
 
     async def waited(self, answer: Awaitable[Response]) -> Response:
@@ -132,8 +182,15 @@ class _Written:
 
     def answered(self, response: Response) -> Response:
         """The answer, its stages written or to be written when they come."""
+        _named(response, self._event.audit_id)
+        try:
+            return self._taken(response)
+        except Exception:  # noqa: BLE001 - as above
+            self._auditor.lose()
+            return response
+
+    def _taken(self, response: Response) -> Response:
         event, info = self._event, self._info
-        _named(response, event.audit_id)
         if self._refused:
             event.response_status = (event.response_status or {}) | {"code": response.status}
             self._tell(STARTED)

@@ -40,6 +40,8 @@ class AuditLog:
         self._rotates = path != STANDARD_OUTPUT
         self._size = 0
         self._failing = False
+        self.lost = 0
+        """Lines that could not be written."""
 
     def write(self, line: bytes) -> None:
         """Append a line. What cannot be written is lost, as upstream's default is, and said once."""
@@ -54,6 +56,7 @@ class AuditLog:
             if not self._failing:
                 _log.error("events are lost: %s", error)
             self._failing = True
+            self.lost += 1
         else:
             self._failing = False
 

@@ -58,7 +58,7 @@ class Authenticator:
                 return user
         header = request.headers.get("authorization")
         if header is None:
-            return self._anonymous(request)
+            return self._from_protocols(request) if request.wants_websocket else self._anonymous(request)
         scheme, _, token = header.strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -66,6 +66,20 @@ class Authenticator:
         found = self.authenticate_token(token)
         if found is None:
             raise unauthorized()
+        return found[0]
+
+    def _from_protocols(self, request: Request) -> UserInfo:
+        """The user of a token among a WebSocket's protocols, which goes from there once it is good."""
+        from carob.apiserver.authn.websocket_tokens import token_of, without_token
+
+        token = token_of(request.headers)
+        if not token:
+            return self._anonymous(request)
+        found = self.authenticate_token(token)
+        if found is None:
+            raise unauthorized()
+        # whoever asks again is told the same, without the token
+        request.user, request.headers = found[0], without_token(request.headers)
         return found[0]
 
     def _anonymous(self, request: Request) -> UserInfo:

@@ -110,18 +110,20 @@ def find(backend: Backend, info: RequestInfo, options: ListOptions, selection: S
     cache = backend.objects.cache(info.resource)
     now = backend.objects.revision
     limit = max(options.limit, 0)
+    # what the cache still knows of the time before is as far away as the rest: whether a token has expired must not
+    # hang on who wrote meanwhile
+    compacted = backend.objects.store.compacted_revision
     if options.continue_:
         revision, start = list_options.decode_continue(options.continue_)
-        if revision < 0 or cache.revision <= revision <= now:
+        if revision < 0 or max(cache.revision, compacted) <= revision <= now:
             return _page(cache, selection, start, limit, revision if revision > 0 else now)
-        compacted = backend.objects.store.compacted_revision
         recent = _recent(cache, selection, start, limit, revision) if compacted <= revision < now else None
         return recent or _past(backend, cache, selection, start, limit, revision, expired_token=True)
     revision = options.revision or 0
     exact = options.match == list_options.EXACT or (limit > 0 and not options.match and revision > 0)
     if revision > now:
         return _when_fresh(backend, cache, selection, limit, revision, exact)
-    if exact and cache.revision > revision:
+    if exact and max(cache.revision, compacted) > revision:
         return _past(backend, cache, selection, "", limit, revision, expired_token=False)
     if options.revision == 0:
         limit = 0  # "any version will do" comes whole, as from upstream's watch cache

@@ -16,7 +16,7 @@ import orjson
 
 from carob.api.status import gone
 from carob.apiserver import keys, list_options
-from carob.apiserver.encodings import BINARY, framed
+from carob.apiserver.encodings import BINARY, framed, unframed
 from carob.apiserver.fan_out import ADDED, Group, Watcher
 from carob.apiserver.handlers.freshness import wait_until
 from carob.apiserver.handlers.get import form_of
@@ -65,15 +65,18 @@ def watch(backend: Backend, info: RequestInfo, request: Request) -> Response | A
     selection = select(row, stored, info.namespace, options.label_selector, fields)
     include = include_of(info.first("includeObject")) if form.kind else "Metadata"
     stream = _Stream(backend, info, options, selection, backend.presenters.get(form, row, stored, include))
-    if request.wants_websocket and form.media not in BINARY:
-        return _over_websocket(request, stream.response())
+    if request.wants_websocket:
+        return _over_websocket(request, form.media, stream.response())
     return stream.response()
 
 
-async def _over_websocket(request: Request, answer: Response | Awaitable[Response]) -> Response:
-    from carob.transport.websocket_sink import told_by_lines
+async def _over_websocket(request: Request, media: str, answer: Response | Awaitable[Response]) -> Response:
+    from carob.transport.websocket_sink import told_in_messages
 
-    return told_by_lines(request, answer if isinstance(answer, Response) else await answer)
+    begun = answer if isinstance(answer, Response) else await answer
+    if media in BINARY:
+        return told_in_messages(request, begun, lambda data: unframed(media, data), text=False)
+    return told_in_messages(request, begun)
 
 
 class _Stream:
