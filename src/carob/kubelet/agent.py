@@ -39,6 +39,7 @@ from carob.kubelet.objects import ReferencedObjects
 from carob.kubelet.pod_record import PodRecord
 from carob.kubelet.pod_worker import PodWorker
 from carob.kubelet.probes.manager import Probes
+from carob.kubelet.pull_records import PullRecords, policy
 from carob.kubelet.qos_groups import QosGroups
 from carob.kubelet.resources import BEST_EFFORT, qos_class
 from carob.kubelet.server import KubeletServer
@@ -133,6 +134,8 @@ class Kubelet:
     def _make_tools(self, client: Client, mounts: Mounts) -> Tools:
         options, clock, runtime = self._options, self._clock, self._runtime
         places = Places(options.root)
+        verified = policy(options.image_verification, options.image_verification_allowed)
+        pull_records = PullRecords(f"{options.root}/image_manager", verified)
         tokens = Tokens(client, clock)
         setup = VolumeSetup(places, mounts, self.node.machine.memory_bytes // 2)
         claimed = ClaimedVolumes(client, options.node_name, lambda: self.node.labels)
@@ -143,7 +146,7 @@ class Kubelet:
             recorder=self._recorder,
             volumes=Volumes(setup, ContentReader(self._objects, tokens), claimed, clock),
             places=places,
-            images=Images(runtime, clock, options.max_parallel_pulls),
+            images=Images(runtime, clock, options.max_parallel_pulls, pull_records),
             objects=self._objects,
             tokens=tokens,
             probes=Probes(runtime, clock, self._recorder, self._queue.add),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import quantity
 from carob.kubelet.eviction.thresholds import CONDITIONS, DEFAULT_HARD
+from carob.kubelet.pull_records import ALLOW_LISTED, POLICIES, PRELOADED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +44,8 @@ _NAMES = frozenset(
         "imageGCHighThresholdPercent",
         "imageGCLowThresholdPercent",
         "imageMinimumGCAge",
+        "imagePullCredentialsVerificationPolicy",
+        "preloadedImagesVerificationAllowlist",
         "maxParallelImagePulls",
         "serializeImagePulls",
         "seccompDefault",
@@ -90,7 +93,6 @@ _UNUSED = frozenset(
         "healthzPort",
         "httpCheckFrequency",
         "imageMaximumGCAge",
-        "imagePullCredentialsVerificationPolicy",
         "imageServiceEndpoint",
         "iptablesDropBit",
         "iptablesMasqueradeBit",
@@ -113,7 +115,6 @@ _UNUSED = frozenset(
         "oomScoreAdj",
         "podCIDR",
         "podLogsDir",
-        "preloadedImagesVerificationAllowlist",
         "port",
         "protectKernelDefaults",
         "providerID",
@@ -225,6 +226,7 @@ def changes(tree: Mapping[str, Any]) -> dict[str, Any]:
     if "seccompDefault" in tree:
         out["seccomp_default"] = "RuntimeDefault" if tree["seccompDefault"] is True else "Unconfined"
     out |= _image_collection(tree)
+    out |= _image_verification(tree)
     if "allowedUnsafeSysctls" in tree:
         out["allowed_unsafe_sysctls"] = _sysctls(tree["allowedUnsafeSysctls"])
     return out
@@ -304,6 +306,24 @@ def _image_collection(tree: Mapping[str, Any]) -> dict[str, Any]:
     out["image_gc_high_percent"], out["image_gc_low_percent"] = high, low
     if "imageMinimumGCAge" in tree:
         out["image_gc_min_age_seconds"] = _seconds("imageMinimumGCAge", tree["imageMinimumGCAge"])
+    return out
+
+
+def _image_verification(tree: Mapping[str, Any]) -> dict[str, Any]:
+    field, listing = "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist"
+    out: dict[str, Any] = {}
+    policy = tree.get(field) or PRELOADED
+    if policy not in POLICIES:
+        raise ConfigurationError(field, f"unknown image pull credential verification policy: {policy}")
+    allowed = tree.get(listing) or []
+    if not isinstance(allowed, list) or not all(isinstance(one, str) for one in allowed):
+        raise ConfigurationError(listing, "a list of images is needed")
+    if allowed and policy != ALLOW_LISTED:
+        raise ConfigurationError(listing, f'can only be set with {field} "{ALLOW_LISTED}"')
+    for one in allowed:
+        if one != one.strip() or "*" in one.removesuffix("/*") or not one.removesuffix("/*"):
+            raise ConfigurationError(listing, f"not a repository or a prefix with /*: {one}")
+    out["image_verification"], out["image_verification_allowed"] = policy, tuple(allowed)
     return out
 
 

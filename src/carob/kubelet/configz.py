@@ -32,6 +32,8 @@ def _configuration(options: KubeletOptions) -> dict[str, Any]:
         "imageMinimumGCAge": go_duration(options.image_gc_min_age_seconds),
         "imageGCHighThresholdPercent": options.image_gc_high_percent,
         "imageGCLowThresholdPercent": options.image_gc_low_percent,
+        "imagePullCredentialsVerificationPolicy": options.image_verification,
+        "preloadedImagesVerificationAllowlist": list(options.image_verification_allowed),
         "cgroupRoot": options.cgroup_root or "/",
         "cgroupsPerQOS": True,
         "cgroupDriver": "cgroupfs",

@@ -10,9 +10,11 @@ import base64
 import binascii
 import contextlib
 import fnmatch
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from carob.runtime.types import RegistryAuth
 
@@ -23,12 +25,28 @@ DOCKER_HUB = "docker.io"
 _HUB_NAMES = ("index.docker.io", "registry-1.docker.io", "docker.io")
 
 
-def registry_auths(secret: core_v1.Secret, image: str) -> list[RegistryAuth]:
+class PullSecret(Struct, frozen=True):
+    """Credentials for a registry, and the Secret that has them."""
+
+    namespace: str
+    name: str
+    uid: str
+    auth: RegistryAuth
+
+    @property
+    def digest(self) -> str:
+        """The same for the same credentials."""
+        auth = self.auth
+        return hashlib.sha256(orjson.dumps([auth.username, auth.password, auth.identity_token])).hexdigest()
+
+
+def pull_secrets_of(secret: core_v1.Secret, image: str) -> list[PullSecret]:
     """The credentials of `secret` for the registry of `image`, the best match first; a broken secret has none."""
     entries = _entries(secret)
-    found = [(key, auth) for key, auth in entries.items() if _matches(_without_scheme(key), _repository(image))]
+    found = [(key, auth) for key, auth in entries.items() if _matches(_without_scheme(key), repository(image))]
     found.sort(key=lambda item: len(item[0]), reverse=True)
-    return [_auth(entry) for _, entry in found]
+    own = secret.metadata
+    return [PullSecret(own.namespace, own.name, own.uid, _auth(entry)) for _, entry in found]
 
 
 def _entries(secret: core_v1.Secret) -> dict[str, Any]:
@@ -53,7 +71,7 @@ def _auth(entry: dict[str, Any]) -> RegistryAuth:
     return RegistryAuth(username=username, password=password, identity_token=str(entry.get("identitytoken", "")))
 
 
-def _repository(image: str) -> str:
+def repository(image: str) -> str:
     """`busybox` is `docker.io/library/busybox`; without tag and digest."""
     name = image.partition("@")[0]
     head, slash, rest = name.partition("/")

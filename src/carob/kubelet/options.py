@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from carob.kubelet.eviction.image_gc import HIGH_PERCENT, LOW_PERCENT, MIN_AGE_SECONDS
 from carob.kubelet.eviction.thresholds import DEFAULT_HARD, TRANSITION_SECONDS
+from carob.kubelet.pull_records import PRELOADED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,10 @@ class KubeletOptions(Struct, frozen=True):
     image_gc_high_percent: int = HIGH_PERCENT
     image_gc_low_percent: int = LOW_PERCENT
     image_gc_min_age_seconds: float = MIN_AGE_SECONDS
+    image_verification: str = PRELOADED
+    """Which Pods must show that they could have pulled an image that is on the node already."""
+    image_verification_allowed: tuple[str, ...] = ()
+    """With `NeverVerifyAllowlistedImages`: the repositories of whose images none must."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     """Names with dots, or prefixes with a `*` behind, that Pods may set beside the safe ones."""
     static_folder: str = ""

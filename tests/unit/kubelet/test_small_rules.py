@@ -12,7 +12,7 @@ from carob.api import codec
 from carob.api.types import core_v1
 from carob.kubelet.adoption import adopt
 from carob.kubelet.backoff import Backoff, go_duration
-from carob.kubelet.credentials import registry_auths
+from carob.kubelet.credentials import pull_secrets_of
 from carob.kubelet.etc_files import hostname_and_domain, hosts_file, kernel_hostname
 from carob.kubelet.failures import Rejected, StepFailure
 from carob.kubelet.image_names import InvalidImageName, with_default_tag
@@ -97,15 +97,15 @@ def test_credentials_fit_by_host_and_path_the_longest_first() -> None:
             "other.org": {"username": "no", "password": "4"},
         }
     )
-    found = [(a.username, a.password) for a in registry_auths(secret, "reg.example/team/app:1")]
+    found = [(s.auth.username, s.auth.password) for s in pull_secrets_of(secret, "reg.example/team/app:1")]
     assert found == [("team", "2"), ("host", "1"), ("any", "3")]
     hub = pull_secret({"https://index.docker.io/v1/": {"username": "hub", "password": "5"}}, ".dockercfg")
-    assert [a.username for a in registry_auths(hub, "busybox")] == ["hub"]
+    assert [s.auth.username for s in pull_secrets_of(hub, "busybox")] == ["hub"]
 
 
 @pytest.mark.parametrize("text", ["", "no base64 at all", base64.b64encode(b"[1]").decode()])
 def test_a_broken_pull_secret_has_no_credentials(text: str) -> None:
-    assert registry_auths(core_v1.Secret(data={".dockerconfigjson": text}), "busybox") == []
+    assert pull_secrets_of(core_v1.Secret(data={".dockerconfigjson": text}), "busybox") == []
 
 
 def test_the_containers_security_wins_over_the_pods() -> None:

@@ -140,6 +140,7 @@ class Eviction:
         self._images_at = now
         disk = await runtime.image_filesystem()
         images = await runtime.list_images()
+        self._tools.images.keep_records(image.id for image in images)
         names = {text for c in await runtime.list_containers() for text in (c.image_id, c.image)}
         names |= {image.id for record in self._records.values() for image in record.images.values()}
         in_use = {i.id for i in images if names.intersection((i.id, *i.tags, *i.digests))}

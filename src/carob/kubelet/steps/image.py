@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from carob.api.types import core_v1
 from carob.kubelet import failures
-from carob.kubelet.credentials import registry_auths
+from carob.kubelet.credentials import pull_secrets_of
 from carob.kubelet.failures import StepFailure
 from carob.kubelet.images import tell_present
 from carob.kubelet.pod_record import Failure, find_container
 
 if TYPE_CHECKING:
+    from carob.kubelet.credentials import PullSecret
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.tools import Tools
-    from carob.runtime.types import RegistryAuth
 
 # how long ErrImagePull shows before it becomes ImagePullBackOff
 SHOW_ERROR_SECONDS = 2.0
@@ -29,8 +29,8 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
         await _look_early(tools, record, container)
         return
     try:
-        auths = await pull_secrets(tools, record, container.image)
-        record.images[name] = await tools.images.ensure(record.uid, container, auths, tools.events(record))
+        secrets = await pull_secrets(tools, record, container.image)
+        record.images[name] = await tools.images.ensure(record.uid, container, secrets, tools.events(record))
     except StepFailure as failure:
         now = tools.clock.monotonic()
         waiting = tools.images.wait_seconds(record.uid, container.image)
@@ -68,9 +68,9 @@ def tell_early_images(tools: Tools, record: PodRecord) -> None:
     record.early_images.clear()
 
 
-async def pull_secrets(tools: Tools, record: PodRecord, image: str) -> list[RegistryAuth]:
+async def pull_secrets(tools: Tools, record: PodRecord, image: str) -> list[PullSecret]:
     """Credentials of the Pod's imagePullSecrets that fit the image's registry; a missing secret is only told."""
-    out: list[RegistryAuth] = []
+    out: list[PullSecret] = []
     missing = []
     for reference in record.pod.spec.image_pull_secrets:
         namespace = record.pod.metadata.namespace
@@ -81,7 +81,7 @@ async def pull_secrets(tools: Tools, record: PodRecord, image: str) -> list[Regi
         if secret is None:
             missing.append(reference.name)
         else:
-            out += registry_auths(secret, image)
+            out += pull_secrets_of(secret, image)
     if missing:
         tools.events(record).warning(
             "FailedToRetrieveImagePullSecret",

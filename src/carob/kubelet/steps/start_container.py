@@ -174,8 +174,8 @@ async def _image_volumes(tools: Tools, record: PodRecord, container: core_v1.Con
         if volume is None or not volume.image or mount.name in out:
             continue
         wanted = core_v1.Container(name=container.name, image=volume.image, image_pull_policy=volume.pull_policy)
-        auths = await pull_secrets(tools, record, volume.image)
-        image = await tools.images.ensure(record.uid, wanted, auths, tools.events(record))
+        secrets = await pull_secrets(tools, record, volume.image)
+        image = await tools.images.ensure(record.uid, wanted, secrets, tools.events(record))
         out[mount.name] = image.id
     return out
 
