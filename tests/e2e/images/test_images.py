@@ -236,7 +236,7 @@ HERE = Path(__file__).parent
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-sys.path[:0] = sys.argv[1], sys.argv[4]
+sys.path[:0] = sys.argv[1], sys.argv[4], sys.argv[4] + "/tests/e2e"
 from test_images import images
 
 async def main():

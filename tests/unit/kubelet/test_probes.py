@@ -304,6 +304,6 @@ def test_grpc_probes_speak_enough_http2() -> None:
         await server.wait_closed()
         outcome, text = await ask()
         assert outcome is BAD
-        assert text.startswith(f'error: failed to connect service at "127.0.0.1:{port}"')
+        assert text == f'timeout: failed to connect service "127.0.0.1:{port}" within 5s: context deadline exceeded'
 
     asyncio.run(main())

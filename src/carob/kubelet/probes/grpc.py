@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from carob.kubelet.backoff import go_duration
-from carob.kubelet.probes.http import USER_AGENT, dial_error
+from carob.kubelet.probes.http import USER_AGENT
 from carob.kubelet.probes.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ async def grpc_check(host: str, action: core_v1.GRPCAction, seconds: float) -> t
         return Outcome.FAILURE, f"timeout: health rpc did not complete within {go_duration(seconds)}"
     except _NoAnswer as error:
         return Outcome.FAILURE, f"error: health rpc probe failed: {error}"
-    except (OSError, asyncio.IncompleteReadError) as error:
-        words = dial_error(host, action.port, error) if isinstance(error, OSError) else "EOF"
-        return Outcome.FAILURE, f'error: failed to connect service at "{host}:{action.port}": {words}'
+    except (OSError, asyncio.IncompleteReadError):
+        # upstream tries to connect until its time is over, and says so: here nobody waits for a closed port
+        within = f"within {go_duration(seconds)}: context deadline exceeded"
+        return Outcome.FAILURE, f'timeout: failed to connect service "{host}:{action.port}" {within}'
     if state == SERVING:
         return Outcome.SUCCESS, "service healthy"
     return Outcome.FAILURE, f'service unhealthy (responded with "{_STATES.get(state, state)}")'
