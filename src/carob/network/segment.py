@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from carob.host import netlink
 from carob.host.apart import apart
-from carob.host.types import CLONE_NEWNET, MNT_DETACH, MS_BIND
+from carob.host.types import CLONE_NEWNET, CLONE_NEWUTS, MNT_DETACH, MS_BIND
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of, segment_prefix, short_hash
 
 if TYPE_CHECKING:
@@ -126,9 +126,12 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 def enter(node: ApartNode, host: Host) -> None:
-    """The calling thread, and all that it starts later, lives in the node's network namespace from now on."""
+    """The calling thread, and all that it starts later, lives in the node's network namespace from now on, and takes the
+    node's name for the host's: Pods of the host's network are told apart by it."""
     try:
         host.setns(node.pin, CLONE_NEWNET)
+        host.unshare(CLONE_NEWUTS)
+        host.sethostname(node.name)
     except OSError as error:
         raise NetworkFailure(f"cannot enter the network namespace of {node.name}: {error}") from error
 

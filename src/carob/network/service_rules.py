@@ -31,6 +31,9 @@ OUTSIDE = 1 << 20
 MAX_REMEMBERED_CLIENTS = 65536
 AFFINITY_SEED = 0x6361726F
 """Every rule must make the same number of a client."""
+ESTABLISHED_SECONDS, CLOSE_WAIT_SECONDS = 24 * 3600, 3600
+"""How long the kernel remembers a TCP connection that is silent, and one whose client has sent all that it wants to: its
+own minute for the latter would cut the answer off. Source: kube-proxy's `conntrack` configuration."""
 
 
 ANY_NODE6 = "::"
@@ -239,8 +242,12 @@ def service_networks(layout: NetworkLayout, further: Iterable[str] = ()) -> list
     return [one for v in families for one in ipaddress.collapse_addresses(r for r in ranges if r.version == v)]
 
 
-def render_base(layout: NetworkLayout, further: Iterable[str] = ()) -> str:
-    """The script that makes the table anew without a service, with these further ranges."""
+def render_base(layout: NetworkLayout, further: Iterable[str] = (), *, patient: bool = True) -> str:
+    """The script that makes the table anew without a service, with these further ranges.
+
+    `patient`: silent connections are remembered for as long as kube-proxy lets them; needs a kernel with
+    CONFIG_NF_CONNTRACK_TIMEOUT.
+    """
     table = f"inet {table_name(layout.cluster, 'services')}"
     networks = service_networks(layout, further)
     ranges = ", ".join(str(one) for one in networks if one.version == 4)
@@ -248,10 +255,12 @@ def render_base(layout: NetworkLayout, further: Iterable[str] = ()) -> str:
     # what the kernel cannot place in its connection is not translated back: the Pod that called a Service would answer
     # the unknown sender with a reset, and its connection would end
     stray = f"meta l4proto tcp ct state invalid ip daddr {layout.pod_range} fib daddr type != local drop"
+    memory = _render_memory() if patient else ""
     base = f"""
 add table {table}
 delete table {table}
 table {table} {{
+{memory}
   set ranges {{
     type ipv4_addr
     flags interval
@@ -317,6 +326,23 @@ table {table} {{
     if not layout.dual:
         return base
     return base + render_services6(layout, [one for one in networks if one.version == 6])
+
+
+def _render_memory() -> str:
+    """Chains for translations meet the first packet of each connection alone; these do before host ports are."""
+    return f"""  ct timeout tcp_memory {{
+    protocol tcp
+    l3proto inet
+    policy = {{ established : {ESTABLISHED_SECONDS}, close_wait : {CLOSE_WAIT_SECONDS} }}
+  }}
+  chain remember_coming {{
+    type nat hook prerouting priority -110
+    meta l4proto tcp ct timeout set "tcp_memory"
+  }}
+  chain remember_local {{
+    type nat hook output priority -110
+    meta l4proto tcp ct timeout set "tcp_memory"
+  }}"""
 
 
 def render_services6(layout: NetworkLayout, ranges: Iterable[Network]) -> str:

@@ -64,7 +64,11 @@ class ServiceTable:
         with self._lock:
             self._applied, self._addresses, self._chains = {}, Counter(), set()
             self._ranges = service_networks(self._layout, further)
-            self._change(wanted, render_base(self._layout, further))
+            try:
+                self._change(wanted, render_base(self._layout, further))
+            except NftablesError:
+                # either the kernel cannot be told how long to remember connections, or this fails again
+                self._change(wanted, render_base(self._layout, further, patient=False))
 
     def set_ranges(self, further: Iterable[str]) -> list[Network]:
         """Let Services alone have the addresses of these ranges too; what is theirs now. Raises: NetworkFailure."""

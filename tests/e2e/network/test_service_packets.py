@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -16,8 +17,8 @@ import pytest
 from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
-from test_packets import LAYOUT, NODE_OUTER, OUTSIDE, Request, World, _connect_outside
+from namespaces import ANSWER_SECONDS, Namespace, stop
+from test_packets import LAYOUT, NODE_OUTER, OUTSIDE, Mapping, Request, World, _connect_outside
 
 from carob.host import netlink
 from carob.network.node import remove_everything
@@ -156,6 +157,58 @@ def stray_answer(raw: socket.socket, address: str, peer: str) -> bytes:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return head + struct.pack(">HH", ~total & 0xFFFF, 0)
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+def test_a_client_that_uses_its_port_again_reaches_the_endpoint_of_now(world: World, resets: bool) -> None:
+    """The connection before, with the same addresses and ports, is remembered with the endpoint of then."""
+    _, endpoints = servers(world)
+    client, address = world.pod(Request("client"))
+    apply(world, {WEB: Backends(endpoints[:1])})
+
+    def fetch() -> str:
+        with socket.socket() as calling:
+            calling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # a reset leaves nobody waiting for stray segments; otherwise the server closes first, and waits
+            if resets:
+                calling.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            calling.bind((address, 40_000))
+            calling.settimeout(5)
+            calling.connect(("10.43.7.7", 80))
+            calling.settimeout(ANSWER_SECONDS)
+            if resets:
+                return calling.recv(4).decode()
+            return calling.makefile("rb").read().decode().split()[0]
+
+    for number in range(20):
+        apply(world, {WEB: Backends((endpoints[number % 2],))})
+        assert client.call(fetch) == f"pod{number % 2}"
+
+
+def test_the_answer_to_a_client_that_has_said_all_may_take_long(world: World) -> None:
+    """Answers [sig-network] KubeProxy should set TCP CLOSE_WAIT timeout."""
+    pod, address = world.pod(Request("server", (Mapping(18080, 9000),)))
+    client, _ = world.pod(Request("client"))
+    apply(world, {WEB: Backends((Endpoint(address, 9000),))})
+    with pod.call(lambda: socket.create_server((address, 9000))) as listener:
+        listener.settimeout(ANSWER_SECONDS)
+        for caller, to in ((client, ("10.43.7.7", 80)), (world.outside, (NODE_OUTER, 18080))):
+            with caller.call(lambda to=to: socket.create_connection(to, 5)) as calling, listener.accept()[0] as served:
+                served.settimeout(ANSWER_SECONDS)
+                calling.shutdown(socket.SHUT_WR)
+                assert served.recv(1) == b""
+                words = ["", "", "", "FIN_WAIT"]
+                end = time.monotonic() + 60
+                while words[3] == "FIN_WAIT" and time.monotonic() < end:  # until the server has acknowledged it
+                    words = world.node.call(lambda to=to: flow_to(*to)).split()
+                assert words[3] == "CLOSE_WAIT"
+                assert int(words[2]) > 3000
+
+
+def flow_to(address: str, port: int) -> str:
+    """The kernel's line about the connection: its protocol twice, the seconds that it is remembered for, its state."""
+    command = ["conntrack", "-L", "-p", "tcp", "-d", address, "--dport", str(port)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_node_ports_are_open_everywhere_and_outside_callers_are_seen(world: World) -> None:

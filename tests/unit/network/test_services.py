@@ -36,10 +36,11 @@ class Kernel:
     def __init__(self) -> None:
         self.scripts: list[str] = []
         self.refuses = False
+        self.lacks: list[str] = []
         self.flows: list[Flow] = []
 
     def run(self, script: str) -> None:
-        if self.refuses:
+        if self.refuses or any(word in script for word in self.lacks):
             raise NftablesError("no", script)
         self.scripts.append(script)
 
@@ -172,3 +173,12 @@ def test_a_packet_that_meets_a_change_falls_back_to_the_first_endpoint() -> None
     lead = "dnat ip to ip daddr . meta l4proto . th dport . ct mark map @endpoints"
     rules = [line.split(" pick_4 ")[1] for line in render_chains(LAYOUT, [How(False, 4)]).splitlines()[2:]]
     assert rules == ["ct mark set numgen random mod 4", lead, "ct mark set 0", lead]
+
+
+def test_a_kernel_that_cannot_be_told_how_long_to_remember_does_without(kernel: Kernel) -> None:
+    kernel.lacks = ["ct timeout"]
+    table = ServiceTable(LAYOUT, kernel, kernel)
+    table.reset({WEB: Backends((ONE,))})
+    (script,) = kernel.scripts
+    assert f"services {{ {KEY} : goto pick_1 }}" in script
+    assert table.ports() == {WEB: Backends((ONE,))}
