@@ -122,7 +122,8 @@ def test_pods_services_and_names_on_every_node(three: Cluster) -> None:
             "ports": [{"port": 80, "targetPort": 8080, "nodePort": NODE_PORT}],
         },
     }
-    create(three, workload("DaemonSet", "each", everywhere), service, pod("far", "node-2", web("far")))
+    on_host = pod("host", "node-1", web("host", hostNetwork=True))
+    create(three, workload("DaemonSet", "each", everywhere), service, pod("far", "node-2", web("far")), on_host)
     each = on_each_node(three, "each")
     assert tuple(sorted(each)) == NODES
     three.wait_ready("far")
@@ -140,7 +141,10 @@ def test_pods_services_and_names_on_every_node(three: Cluster) -> None:
         assert "response:200" in three.carob("logs", name).check().out
     ranges = {node: found["status"]["podIP"].rsplit(".", 1)[0] for node, found in each.items()}
     assert len(set(ranges.values())) == 3
-    three.carob("delete", "service/far", "pod/far").check()
+    three.wait_ready("host")
+    named = three.carob("exec", "host", "--", "sh", "-c", "hostname; hostname -i; echo $HOSTNAME").check().out.split()
+    assert named == ["node-1", each["node-1"]["status"]["hostIP"], "node-1"]
+    three.carob("delete", "service/far", "pod/far", "pod/host").check()
 
 
 def test_nodes_are_switched_off_and_on_come_and_go(three: Cluster) -> None:

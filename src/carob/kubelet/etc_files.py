@@ -21,10 +21,22 @@ LONGEST_HOSTNAME = 63
 LONGEST_FQDN = 64
 
 
-def hosts_file(pod: core_v1.Pod, pod_ips: Sequence[str], cluster_domain: str, hosts_of_the_node: str) -> str:
-    """The Pod's `/etc/hosts`; in the node's network it begins with the node's own."""
+def hosts_file(
+    pod: core_v1.Pod,
+    pod_ips: Sequence[str],
+    cluster_domain: str,
+    hosts_of_the_node: str = "",
+    name_of_the_node: str = "",
+) -> str:
+    """The Pod's `/etc/hosts`; in the node's network it begins with the node's own.
+
+    Differs: a node that its machine's file does not name is named behind it, as one that lives apart.
+    """
     if pod.spec.host_network:
-        return etc_files.host_network_hosts_file(hosts_of_the_node, pod.spec.host_aliases)
+        text = hosts_of_the_node
+        if name_of_the_node not in text.split():
+            text += "".join(f"{ip}\t{name_of_the_node}\n" for ip in pod_ips)
+        return etc_files.host_network_hosts_file(text, pod.spec.host_aliases)
     short, domain = hostname_and_domain(pod, cluster_domain)
     return etc_files.hosts_file(pod_ips, short, domain, pod.spec.host_aliases)
 

@@ -231,7 +231,11 @@ def test_host_names() -> None:
     with pytest.raises(ValueError, match="is too long"):
         kernel_hostname(pod(hostname="h" * 60, subdomain="s", setHostnameAsFQDN=True), "cluster.local")
     assert hostname_and_domain(pod(metadata={"name": "a" * 62 + "-b"}), "c") == ("a" * 62, "")
-    assert "10.1.1.1\th.s.default.svc.c\th\n" in hosts_file(named, ["10.1.1.1"], "c", "")
+    assert "10.1.1.1\th.s.default.svc.c\th\n" in hosts_file(named, ["10.1.1.1"], "c")
+    own = "127.0.0.1 localhost\n127.0.1.1 machine\n"
+    seen = [hosts_file(pod(hostNetwork=True), ["10.1.1.1"], "c", own, name) for name in ("machine", "node-1")]
+    assert seen[0].endswith(own)
+    assert seen[1].endswith(own + "10.1.1.1\tnode-1\n")
 
 
 def test_pods_are_found_again_by_their_labels() -> None:

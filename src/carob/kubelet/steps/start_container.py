@@ -239,8 +239,9 @@ def _target(record: PodRecord, name: str) -> str:
 def _write_hosts(tools: Tools, record: PodRecord) -> str:
     pod = record.pod
     path = f"{tools.places.in_memory(record.uid)}/etc-hosts"
+    node = tools.node()
     node_hosts = tools.read_text("/etc/hosts") if pod.spec.host_network else ""
-    text = hosts_file(pod, pod_ips(record, tools.node()), tools.options.cluster_domain, node_hosts)
+    text = hosts_file(pod, pod_ips(record, node), tools.options.cluster_domain, node_hosts, node.hostname)
     try:
         os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
         if not os.path.exists(path) or tools.read_text(path) != text:
