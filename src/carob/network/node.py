@@ -24,6 +24,7 @@ import ipaddress
 import re
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -370,9 +371,11 @@ def _comments(nftables: Nftables) -> dict[str, re.Match[str]]:
         name = entry.get("table", {}).get("name", "")
         if not (name.startswith("carob-") and name.endswith("-node")):
             continue
-        match = _COMMENT.search(nftables.text(f"list table {entry['table']['family']} {name}"))
-        if match:
-            found[name] = match
+        # a cluster of its own may be on its way out
+        with suppress(NftablesError):
+            match = _COMMENT.search(nftables.text(f"list table {entry['table']['family']} {name}"))
+            if match:
+                found[name] = match
     return found
 
 
@@ -449,6 +452,9 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
             _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 32), failures)
         if mine["forward"] == "0" and not comments:
             IP_FORWARD.write_text("0")
+            if _comments(nftables).keys() - {table_name(cluster, "node")}:
+                # who came at this very moment has found it on; who makes its table later looks later, too
+                IP_FORWARD.write_text("1")
     _remove_second(cluster, node, nftables, list(comments), failures)
     # last, because the comment in there knows the rest
     names = {table_name(cluster, part) for part in PARTS}
@@ -476,9 +482,16 @@ def _remove_second(
             _attempt(node, netlink.delete_route(route), failures)
     for address in mine.addresses:
         _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 128), failures)
-    clusters = (name.removeprefix("carob-").removesuffix("-node") for name in others)
-    if not any(second_family.remembered(nftables, one) for one in clusters):
+
+    def wanted(tables: Iterable[str]) -> bool:
+        clusters = (name.removeprefix("carob-").removesuffix("-node") for name in tables)
+        return any(second_family.remembered(nftables, one) for one in clusters if one != cluster)
+
+    if not wanted(others):
         second_family.restore(mine.before)
+        if wanted(_comments(nftables)):
+            # as in IPv4: who came at this very moment
+            second_family.forward(mine.before)
 
 
 def _within(route: Route, pods: str, cluster_length: str | None) -> bool:

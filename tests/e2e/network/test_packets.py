@@ -25,7 +25,7 @@ from carob.base.clock import SystemClock
 from carob.host import netlink
 from carob.host.nftables import open_nftables
 from carob.network.layout import NetworkFailure, NetworkLayout
-from carob.network.node import IP_FORWARD, Network, forward_obstacles, open_network, remove_everything
+from carob.network.node import IP_FORWARD, Network, NodeNetwork, forward_obstacles, open_network, remove_everything
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -381,6 +381,45 @@ def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Pa
             assert "10.44.0.1" in [address.address for address in node.addresses()]
         world.node.call(lambda: remove_everything("packets-node", tmp_path / "b"))
         assert world.node.call(_traces) == before
+    finally:
+        world.outside.close()
+        world.node.close()
+
+
+class Vanishing:
+    """nftables, where a node's table is still listed that has gone by the time somebody looks into it."""
+
+    def __init__(self) -> None:
+        self._real = open_nftables()
+
+    def run(self, script: str) -> None:
+        self._real.run(script)
+
+    def query(self, command: str) -> list[dict[str, Any]]:
+        gone: dict[str, Any] = {"table": {"family": "inet", "name": "carob-gone-node"}}
+        return [*self._real.query(command), *([gone] if command == "list tables" else [])]
+
+    def text(self, command: str) -> str:
+        return self._real.text(command)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def test_a_cluster_that_goes_at_the_same_moment_disturbs_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    def set_up() -> str:
+        nftables = Vanishing()
+        with netlink.Netlink() as node:
+            NodeNetwork(LAYOUT, node, nftables).set_up([])
+        nftables.close()
+        return IP_FORWARD.read_text().strip()
+
+    try:
+        world.node.call(_loopback_up)
+        assert world.node.call(set_up) == "1"
+        world.node.call(lambda: remove_everything("packets", tmp_path))
     finally:
         world.outside.close()
         world.node.close()
