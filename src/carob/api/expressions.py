@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from carob.api import expression_functions
+from carob.api.cel import checking, declarations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +26,6 @@ MAX_COMPLAINTS = 100
 MAX_COMPLAINTS_CHARACTERS = 64 * 1024
 _BEGINNING = "ERROR: <input>:"
 _PLACE = re.compile(r"(-?\d+):(-?\d+): ")
-_STATUS = "INVALID_ARGUMENT"
 _UNDECLARED = re.compile(r"undeclared reference to '([\w.]+)'")
 # macros that the library does not know, and messages whose types it cannot have
 _UNKNOWN_MACRO = re.compile(
@@ -145,7 +143,7 @@ def _compiled(expression: str, around: Surroundings) -> tuple[str, str]:
     if _UNKNOWN_MACRO.search(plain) or _UNKNOWN_TYPE.search(plain):
         entries = [entry for entry in entries if entry[2].startswith("Syntax error")]
         kind = _UNKNOWN
-    told = [entry for entry in entries if entry[0] > 0 and not expression_functions.unsure(entry[2])]
+    told = [entry for entry in entries if entry[0] > 0 and not declarations.unsure(entry[2])]
     if len(told) < len(entries):
         kind = _UNKNOWN
     ordered = sorted(dict.fromkeys(told), key=lambda entry: entry[:2])
@@ -170,16 +168,15 @@ def _tried(
     if around.params:
         variables["params"] = _ANY
     if around.authorizer:
-        variables["authorizer"] = expression_functions.AUTHORIZER
-        variables["authorizer.requestResource"] = expression_functions.RESOURCE_CHECK
+        variables["authorizer"] = declarations.AUTHORIZER
+        variables["authorizer.requestResource"] = declarations.RESOURCE_CHECK
     for name, fields in roots.items():
         if name not in whole:
             variables |= _flat(name, fields)
-    environment = _environment(tuple(variables.items()))
     try:
-        return [], expression_functions.shown(environment.compile(expression).return_type().name())
-    except RuntimeError as error:
-        text = str(error).removeprefix(f"{_STATUS}: ").removesuffix(f"[{_STATUS}]").rstrip().replace("'\\u003F'", "'?'")
+        return [], checking.type_of(expression, variables)
+    except checking.CheckError as error:
+        text = str(error).replace("'\\u003F'", "'?'")
         return [_read(one) for one in text.removeprefix(_BEGINNING).split(f"\n{_BEGINNING}", MAX_COMPLAINTS)], _ANY
 
 
@@ -198,17 +195,6 @@ def _flat(path: str, fields: Mapping[str, Any]) -> dict[str, str]:
         else:
             out[here] = kind
     return out
-
-
-@cache
-def _types() -> Any:
-    return expression_functions.Types()
-
-
-@lru_cache(maxsize=64)
-def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
-    types = _types()
-    return types.environment({name: types.of(kind) for name, kind in variables})
 
 
 def _at_its_root(expression: str, plain: str, entry: Entry) -> Entry:

@@ -99,7 +99,7 @@ def test_what_cannot_be_understood(expression: str, words: str) -> None:
     [
         (f'device.attributes["{DRIVER}"].missing == 1', "no such key: missing"),
         ('device.attributes["nobody.example.com"].x', "no such key: x"),
-        (f'device.attributes["{DRIVER}"].model > 1', "No matching overloads found"),
+        (f'device.attributes["{DRIVER}"].model > 1', "no such overload"),
         (f'device.attributes["{DRIVER}"].model', "CEL result of type string could not be converted to bool"),
         ('quantity("no") == quantity("1")', ""),
         ('semver("1.2").major() == 1', "invalid semantic version: 1.2"),
@@ -117,7 +117,7 @@ def test_an_expression_cannot_keep_the_server_busy() -> None:
     expression = "true"
     for i in range(9):
         expression = f"{numbers}.all(v{i}, {expression})"
-    with pytest.raises(SelectorError, match="Iteration budget exceeded"):
+    with pytest.raises(SelectorError, match="actual cost limit exceeded"):
         selector(expression).matches(DRIVER, CARD)
 
 

@@ -1,7 +1,7 @@
-"""The expression language of the API (CEL): one environment for everybody, with upstream's libraries.
+"""The expression language of the API (CEL): one place for everybody who checks expressions or runs them.
 
-Pure. Expressions are checked and run by cel-expr-python, imported with the first of them; what is ours is what upstream adds
-to the language. Values of its types (quantities, versions, addresses, URLs) are maps, because the library knows no foreign
-values, of types that nothing else has, so that the check tells them apart; when it runs, it tells a function's overloads by
-the kinds of their arguments alone, so one implementation serves all that take maps.
+`checking` says before anything runs whether an expression can be understood, and of what type its value is; `evaluation` runs
+it and counts what it costs. cel-expr-python reads the text and checks types; it is imported with the first expression. What
+runs is ours: upstream's libraries, costs and messages, over Python's own values (`values`).
+Pure.
 """

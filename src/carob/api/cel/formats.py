@@ -1,7 +1,6 @@
 """Named formats of texts: `format.dns1123Label().validate(x)`.
 
-`validate` answers with what is wrong, and nothing where nothing is. Upstream's answer is an optional value; ours is a list, which
-knows `hasValue` and `value`, because the library lets nobody make optional values.
+`validate` answers with an optional value: what is wrong, and nothing where nothing is.
 Source: `k8s.io/apiserver/pkg/cel/library/format.go`.
 """
 
@@ -13,11 +12,10 @@ import datetime
 import re
 from typing import Any
 
-from carob.api.cel.declaring import FORMAT, Kind, function
+from carob.api.cel.library import function
 from carob.api.cel.texts import is_uri
+from carob.api.cel.values import NONE, Maybe, NamedFormat
 from carob.api.validation import names
-
-_TEXTS = Kind.List(Kind.STRING)
 
 
 def _prefix(check: Any) -> Any:
@@ -73,35 +71,23 @@ _CHECKS: dict[str, Any] = {
     "date": _date,
     "datetime": _datetime,
 }
-_NUMBERS = {name: number for number, name in enumerate(_CHECKS)}
-_BY_NUMBER = list(_CHECKS.values())
+_FORMATS = {name: NamedFormat(name, check) for name, check in _CHECKS.items()}
 
 
-def _named(name: str) -> dict[int, int]:
-    if name not in _NUMBERS:
-        raise ValueError(f"no such format: {name}")
-    return {0: _NUMBERS[name]}
+def _named(name: str) -> Maybe:
+    return Maybe(_FORMATS[name]) if name in _FORMATS else NONE
 
 
-def _validate(value: Any, text: str) -> list[str]:
-    return [*_BY_NUMBER[next(iter(value.values()))](text)]
+def _validate(value: NamedFormat, text: str) -> Maybe:
+    wrong = [*value.check(text)]
+    return Maybe(wrong) if wrong else NONE
 
 
-def _value(found: list[str]) -> list[str]:
-    if not found:
-        raise ValueError("optional.none() dereference")
-    return found
+def _constant(value: NamedFormat) -> Any:
+    return lambda: value
 
 
-FUNCTIONS = (
-    *(
-        function(f"format.{name}", (FORMAT, [], lambda number=number: {0: number}), member=False)
-        for name, number in _NUMBERS.items()
-    ),
-    function("format.named", (FORMAT, [Kind.STRING], _named), member=False),
-    function("validate", (_TEXTS, [FORMAT, Kind.STRING], _validate)),
-)
-OVERLOADS = (
-    function("hasValue", (Kind.BOOL, [_TEXTS], bool)),
-    function("value", (_TEXTS, [_TEXTS], _value)),
-)
+for _name, _format in _FORMATS.items():
+    function(f"format.{_name}", ((), _constant(_format)))
+function("format.named", ((str,), _named))
+function("validate", ((NamedFormat, str), _validate))

@@ -1,57 +1,128 @@
-"""Lists: sums, bounds, order, places. Source: `k8s.io/apiserver/pkg/cel/library/lists.go`.
+"""Lists: sums, bounds, order, places, parts; and sets. What the items are is judged when they are there.
 
-What the items are is judged when they are there, not before: overloads that differ in it alone are one for the library.
+Pure. Source: `k8s.io/apiserver/pkg/cel/library/lists.go`, cel-go `ext/{lists,sets}.go`.
 """
 
 from __future__ import annotations
 
+from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any
 
-from carob.api.cel.declaring import Kind, function
+from carob.api.cel.library import ANY, FUNCTIONS, costs, function, size, traversed
+from carob.api.cel.operators import equal, ordered
+from carob.api.cel.values import CelError, Uint
 
-_ANY = Kind.List(Kind.DYN)
+_MAX_RANGE = 1_000_000
 
 
 def _sum(values: list[Any]) -> Any:
-    if not all(one.__class__ in (int, float) for one in values):
-        raise ValueError("no such overload")  # the library takes no durations from us
-    return sum(values)
+    total: Any = values[0] if values else 0
+    plus = FUNCTIONS["_+_"]
+    for one in values[1:]:
+        total = plus.call((total, one))
+    if total.__class__ in (str, bytes, list):
+        raise CelError("no such overload")
+    return total
 
 
-def _bound(name: str, choose: Any) -> Any:
+def _less(left: Any, right: Any) -> bool:
+    one, other = ordered("_<_", left, right)
+    return bool(one < other)
+
+
+def _bound(name: str, better: Any) -> Any:
     def run(values: list[Any]) -> Any:
         if not values:
-            raise ValueError(f"{name} called on empty list")
-        return choose(values)
+            raise CelError(f"{name} called on empty list")
+        found = values[0]
+        for one in values[1:]:
+            if better(one, found):
+                found = one
+        return found
 
     return run
 
 
 def _index(values: list[Any], wanted: Any) -> int:
-    return next((i for i, one in enumerate(values) if _same(one, wanted)), -1)
+    return next((i for i, one in enumerate(values) if equal(one, wanted)), -1)
 
 
 def _last_index(values: list[Any], wanted: Any) -> int:
-    return next((i for i in reversed(range(len(values))) if _same(values[i], wanted)), -1)
-
-
-def _same(one: Any, other: Any) -> bool:
-    # a boolean is no number here
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+    return next((i for i in reversed(range(len(values))) if equal(values[i], wanted)), -1)
 
 
 def _is_sorted(values: list[Any]) -> bool:
-    return all(one <= other for one, other in pairwise(values))
+    return not any(_less(later, earlier) for earlier, later in pairwise(values))
 
 
-FUNCTIONS = (
-    function("isSorted", (Kind.BOOL, [_ANY], _is_sorted)),
-    function("sum", (Kind.DYN, [_ANY], _sum)),
-    function("min", (Kind.DYN, [_ANY], _bound("min", min))),
-    function("max", (Kind.DYN, [_ANY], _bound("max", max))),
-)
-OVERLOADS = (
-    function("indexOf", (Kind.INT, [_ANY, Kind.DYN], _index)),
-    function("lastIndexOf", (Kind.INT, [_ANY, Kind.DYN], _last_index)),
-)
+def _sorted(values: list[Any]) -> list[Any]:
+    return sorted(values, key=cmp_to_key(lambda a, b: -1 if _less(a, b) else int(_less(b, a))))
+
+
+def _slice(values: list[Any], start: int, end: int) -> list[Any]:
+    if start < 0 or end < 0:
+        raise CelError(f"cannot slice({start}, {end}), negative indexes not supported")
+    if start > end:
+        raise CelError(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
+    if end > len(values):
+        raise CelError(f"cannot slice({start}, {end}), list is length {len(values)}")
+    return values[start:end]
+
+
+def _flatten(values: list[Any], depth: int = 1) -> list[Any]:
+    if depth < 0:
+        raise CelError("level must be non-negative")
+    out: list[Any] = []
+    for one in values:
+        if one.__class__ is list and depth:
+            out += _flatten(one, depth - 1)
+        else:
+            out.append(one)
+    return out
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    out: list[Any] = []
+    for one in values:
+        if not any(equal(one, other) for other in out):
+            out.append(one)
+    return out
+
+
+def _range(count: int) -> list[int]:
+    if count > _MAX_RANGE:
+        raise CelError(f"lists.range: {count} is too large")
+    return list(range(count))
+
+
+def _contains(values: list[Any], wanted: list[Any]) -> bool:
+    return all(any(equal(one, other) for other in values) for one in wanted)
+
+
+def _counted(arguments: tuple[Any, ...], _: Any) -> int:
+    first = arguments[0]
+    return traversed(len(first)) if first.__class__ is str else size(first)
+
+
+function("isSorted", ((list,), _is_sorted))
+function("sum", ((list,), _sum))
+function("min", ((list,), _bound("min", _less)))
+function("max", ((list,), _bound("max", lambda a, b: _less(b, a))))
+function("indexOf", ((list, ANY), _index))
+function("lastIndexOf", ((list, ANY), _last_index))
+function("reverse", ((list,), lambda values: values[::-1]))
+function("slice", ((list, int, int), _slice))
+function("flatten", ((list,), _flatten), ((list, int), _flatten))
+function("distinct", ((list,), _distinct))
+function("sort", ((list,), _sorted))
+function("lists.range", ((int,), _range), ((Uint,), _range))
+function("sets.contains", ((list, list), _contains))
+function("sets.equivalent", ((list, list), lambda a, b: _contains(a, b) and _contains(b, a)))
+function("sets.intersects", ((list, list), lambda a, b: any(equal(x, y) for x in a for y in b)))
+costs("isSorted sum min max indexOf lastIndexOf", _counted)
+costs("sort distinct", lambda args, _: size(args[0]) ** 2)
+costs("reverse slice flatten", lambda _, result: size(result))
+costs("lists.range", lambda _, result: 1 + size(result))
+costs("sets.contains sets.intersects", lambda args, _: 1 + size(args[0]) * size(args[1]))
+costs("sets.equivalent", lambda args, _: 1 + 2 * size(args[0]) * size(args[1]))

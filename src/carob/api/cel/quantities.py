@@ -2,47 +2,65 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from carob.api.cel.declaring import QUANTITY, SEMVER, Kind, function, works
-from carob.api.cel.values import NANO, as_integer, compare, lenient_semver, nano, number_of, to_quantity, to_semver
-
-_TEXT = Kind.STRING
+from carob.api.cel.library import costs, function, size, traversed, works
+from carob.api.cel.values import NANO, CelError, Quantity, Semver, precedence, to_quantity, to_semver
 
 
-def _compared(name: str, answer: Any, run: Any) -> Any:
-    # one implementation serves both, for their kinds are one at run time
-    return function(name, (answer, [QUANTITY, QUANTITY], run), (answer, [SEMVER, SEMVER], None))
+def lenient_semver(text: str, normalize: bool) -> Semver:
+    """With a `v` in front, missing numbers and leading zeros, where they are allowed. Raises: ValueError."""
+    if normalize:
+        text = text.strip().removeprefix("v")
+        core, rest = re.match(r"([\d.]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        numbers = [str(int(part)) if part else part for part in core.split(".")]
+        text = ".".join((*numbers, *["0"] * (3 - len(numbers)))) + rest
+    return to_semver(text)
 
 
-FUNCTIONS = (
-    function("quantity", (QUANTITY, [_TEXT], to_quantity), member=False),
-    function("isQuantity", (Kind.BOOL, [_TEXT], works(to_quantity)), member=False),
-    function("sign", (Kind.INT, [QUANTITY], lambda v: (nano(v) > 0) - (nano(v) < 0))),
-    function("isInteger", (Kind.BOOL, [QUANTITY], works(as_integer))),
-    function("asInteger", (Kind.INT, [QUANTITY], as_integer)),
-    function("asApproximateFloat", (Kind.DOUBLE, [QUANTITY], lambda v: nano(v) / NANO)),
-    function(
-        "add",
-        (QUANTITY, [QUANTITY, QUANTITY], lambda a, b: {0: str(nano(a) + nano(b))}),
-        (QUANTITY, [QUANTITY, Kind.INT], lambda a, b: {0: str(nano(a) + b * NANO)}),
-    ),
-    function(
-        "sub",
-        (QUANTITY, [QUANTITY, QUANTITY], lambda a, b: {0: str(nano(a) - nano(b))}),
-        (QUANTITY, [QUANTITY, Kind.INT], lambda a, b: {0: str(nano(a) - b * NANO)}),
-    ),
-    function("semver", (SEMVER, [_TEXT], to_semver), (SEMVER, [_TEXT, Kind.BOOL], lenient_semver), member=False),
-    function(
-        "isSemver",
-        (Kind.BOOL, [_TEXT], works(to_semver)),
-        (Kind.BOOL, [_TEXT, Kind.BOOL], works(lenient_semver)),
-        member=False,
-    ),
-    function("major", (Kind.INT, [SEMVER], number_of(0))),
-    function("minor", (Kind.INT, [SEMVER], number_of(1))),
-    function("patch", (Kind.INT, [SEMVER], number_of(2))),
-    _compared("compareTo", Kind.INT, compare),
-    _compared("isGreaterThan", Kind.BOOL, lambda a, b: compare(a, b) > 0),
-    _compared("isLessThan", Kind.BOOL, lambda a, b: compare(a, b) < 0),
+def _compare(one: Any, other: Any) -> int:
+    left, right = (value.nano if isinstance(value, Quantity) else precedence(value.text) for value in (one, other))
+    return int(left > right) - int(left < right)
+
+
+def _as_integer(value: Quantity) -> int:
+    whole, rest = divmod(value.nano, NANO)
+    if rest or not -(2**63) <= whole < 2**63:
+        raise CelError("cannot convert value to integer")
+    return whole
+
+
+def _number(position: int) -> Any:
+    return lambda value: int(value.text.partition("-")[0].split(".")[position])
+
+
+def _compared(name: str, run: Any) -> None:
+    function(name, ((Quantity, Quantity), run), ((Semver, Semver), run))
+
+
+function("quantity", ((str,), to_quantity))
+function("isQuantity", ((str,), works(to_quantity)))
+function("sign", ((Quantity,), lambda v: (v.nano > 0) - (v.nano < 0)))
+function("isInteger", ((Quantity,), works(_as_integer)))
+function("asInteger", ((Quantity,), _as_integer))
+function("asApproximateFloat", ((Quantity,), lambda v: v.nano / NANO))
+function(
+    "add",
+    ((Quantity, Quantity), lambda a, b: Quantity(a.nano + b.nano)),
+    ((Quantity, int), lambda a, b: Quantity(a.nano + b * NANO)),
 )
+function(
+    "sub",
+    ((Quantity, Quantity), lambda a, b: Quantity(a.nano - b.nano)),
+    ((Quantity, int), lambda a, b: Quantity(a.nano - b * NANO)),
+)
+function("semver", ((str,), to_semver), ((str, bool), lenient_semver))
+function("isSemver", ((str,), works(to_semver)), ((str, bool), works(lenient_semver)))
+function("major", ((Semver,), _number(0)))
+function("minor", ((Semver,), _number(1)))
+function("patch", ((Semver,), _number(2)))
+_compared("compareTo", _compare)
+_compared("isGreaterThan", lambda a, b: _compare(a, b) > 0)
+_compared("isLessThan", lambda a, b: _compare(a, b) < 0)
+costs("quantity isQuantity semver isSemver", lambda args, _: traversed(size(args[0])))

@@ -9,11 +9,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from carob.api.cel import environment
+from carob.api.cel import checking
+from carob.api.cel.values import CelError, plain
 
 CLAIMS, USER = "claims", "user"
-_TEXTS = frozenset(("STRING", "DYN"))
-_LISTS = frozenset(("LIST", "NULL_TYPE"))
+MAX_COST = 1_000_000
+_TEXTS = frozenset(("string", "dyn"))
+_LISTS = frozenset(("list", "null_type"))
 
 
 class ExpressionError(ValueError):
@@ -25,24 +27,24 @@ class ClaimExpression:
 
     def __init__(self, text: str, variable: str) -> None:
         """Raises: ExpressionError."""
+        from carob.api.cel.evaluation import Program
+
         self.text = text
         self._variable = variable
         try:
-            self._program = _environment(variable).compile(text)
-        except RuntimeError as error:
-            raise ExpressionError(f"compilation failed: {environment.words(error)}") from error
-        self.kind: str = self._program.return_type().name().partition("<")[0]
+            self.kind = checking.likely_type_of(text, {variable: "map(string, dyn)"}).partition("(")[0]
+            self._program = Program(text)
+        except ValueError as error:
+            raise ExpressionError(f"compilation failed: {error}") from error
 
     def evaluate(self, value: dict[str, Any]) -> Any:
         """The answer as a plain value. Raises: ExpressionError."""
+        from carob.api.cel.evaluation import OutOfBudget, Run
+
         try:
-            answer = self._program.eval(data={self._variable: value})
-            plain = answer.plain_value()
-        except (RuntimeError, TypeError) as error:
-            raise ExpressionError(environment.words(error)) from error
-        if answer.type().name() == "ERROR":
-            raise ExpressionError(environment.words(plain))
-        return plain
+            return plain(self._program.run(Run({self._variable: value}, MAX_COST)))
+        except (CelError, OutOfBudget) as error:
+            raise ExpressionError(str(error)) from error
 
 
 @lru_cache(maxsize=512)
@@ -57,11 +59,11 @@ def fault(text: str, variable: str, wanted: str) -> str:
         kind = compiled(text, variable).kind
     except ExpressionError as error:
         return str(error)
-    allowed = {"bool": {"BOOL", "DYN"}, "string": set(_TEXTS), "list": _TEXTS | _LISTS}[wanted]
+    allowed = {"bool": {"bool", "dyn"}, "string": set(_TEXTS), "list": _TEXTS | _LISTS}[wanted]
     if kind in allowed:
         return ""
     said = {"bool": "bool", "string": "string", "list": "a string or a list of strings"}[wanted]
-    return f"must evaluate to {said}, not {kind.lower()}"
+    return f"must evaluate to {said}, not {kind}"
 
 
 def texts_of(value: Any) -> list[str]:
@@ -72,10 +74,3 @@ def texts_of(value: Any) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise ExpressionError("expression must return a string or a list of strings")
     return [one for one in values if one]
-
-
-@lru_cache(maxsize=2)
-def _environment(variable: str) -> Any:
-    from carob.api.cel.declaring import Kind
-
-    return environment.environment({variable: Kind.Map(Kind.STRING, Kind.DYN)})

@@ -1,6 +1,6 @@
 """What upstream adds to the language of expressions (CEL): types and functions, by their signatures.
 
-Only expressions that are checked and never run need this. Types are written as upstream writes them in messages.
+This is for checks; what the functions do is in the modules beside this one. Types are written as upstream writes them in messages.
 Source: `k8s.io/apiserver/pkg/cel/library`, cel-go `ext/{strings,lists,sets}.go`.
 """
 
@@ -194,7 +194,6 @@ class Types:
         from cel_expr_python.ext import ext_bindings, ext_optional  # type: ignore[import-untyped]
 
         self._cel = cel
-        self._extensions = [ext_optional.ExtOptional(), ext_bindings.ExtBindings()]
         kind = cel.Type
         self._plain = {
             "bool": kind.BOOL,
@@ -208,6 +207,7 @@ class Types:
             "google.protobuf.Timestamp": kind.TIMESTAMP,
             "google.protobuf.Duration": kind.DURATION,
         }
+        self._extensions = [ext_optional.ExtOptional(), ext_bindings.ExtBindings()]
         self._functions = self._declared()
 
     def of(self, text: str) -> Any:
@@ -240,8 +240,16 @@ class Types:
 
 def _signatures() -> Iterator[tuple[str, str, list[str], str]]:
     """Of each: receiver (or nothing), name, types of the arguments, type of the result."""
-    lines = _SIGNATURES.strip().split("\n")
-    lines += [f"format.{name}() -> {_FORMAT}" for name in _FORMATS.split()]
+    for line in [*_SIGNATURES.strip().split("\n"), *_repeated()]:
+        head, _, result = line.partition(" -> ")
+        receiver, _, call = head.rpartition("::")
+        name, _, arguments = call.removesuffix(")").partition("(")
+        yield receiver, name, _parts(arguments), result
+
+
+def _repeated() -> list[str]:
+    """Signatures that differ in a name or in a type alone."""
+    lines = [f"format.{name}() -> {_FORMAT}" for name in _FORMATS.split()]
     for kind in _COMPARABLE:
         lines += [
             f"list({kind})::isSorted() -> bool",
@@ -249,8 +257,4 @@ def _signatures() -> Iterator[tuple[str, str, list[str], str]]:
             f"list({kind})::max() -> {kind}",
         ]
     lines += [f"list({kind})::sum() -> {kind}" for kind in _SUMMABLE]
-    for line in lines:
-        head, _, result = line.partition(" -> ")
-        receiver, _, call = head.rpartition("::")
-        name, _, arguments = call.removesuffix(")").partition("(")
-        yield receiver, name, _parts(arguments), result
+    return lines
