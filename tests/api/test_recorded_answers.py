@@ -51,7 +51,6 @@ DIFFERENT: dict[str, dict[str, tuple[str, ...]]] = {
         "expressions (CEL) of schemas are not compiled yet": (
             *("crd-cel-syntax", "crd-cel-field", "crd-cel-nonbool", "crd-cel-cost"),
         ),
-        "admission policies are kept, but nobody judges by them yet": ("vap-deny", "vap-warn", "map-mutate"),
         "custom resources are not served yet": (
             *("cr-ok", "cr-nospec", "cr-toolong", "cr-int-float", "cr-min", "cr-max-and-cel", "cr-enum", "cr-bool"),
             *("cr-set-dup", "cr-map-dup", "cr-map-nokey", "cr-nullable", "cr-null-required", "cr-unknown-warn"),

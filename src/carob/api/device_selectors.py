@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from carob.api.types import resource_v1
 
 MAX_LENGTH = 10 * 1024
-MAX_COST = 1_000_000
+MAX_COST = 100_000
 MAX_KEPT = 256
 _DOMAINS = "map(string, map(string, {}))"
 _FIELDS = {

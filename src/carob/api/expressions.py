@@ -143,7 +143,11 @@ def _compiled(expression: str, around: Surroundings) -> tuple[str, str]:
     if _UNKNOWN_MACRO.search(plain) or _UNKNOWN_TYPE.search(plain):
         entries = [entry for entry in entries if entry[2].startswith("Syntax error")]
         kind = _UNKNOWN
-    told = [entry for entry in entries if entry[0] > 0 and not declarations.unsure(entry[2])]
+    told = [
+        entry
+        for entry in entries
+        if (entry[0] > 0 or entry[2] == checking.TOO_DEEP) and not declarations.unsure(entry[2])
+    ]
     if len(told) < len(entries):
         kind = _UNKNOWN
     ordered = sorted(dict.fromkeys(told), key=lambda entry: entry[:2])

@@ -37,6 +37,8 @@ class ApiError(Exception):
         self.details = details or {}
         self._writes_details = details is not None
         self.headers = headers or {}
+        self.warnings: Sequence[str] = ()
+        """What the client is told besides."""
 
     def status(self) -> dict[str, Any]:
         """The `metav1.Status` tree, fields in upstream's order."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def answer_of(error: ApiError, request: Request) -> Response:
     """The Status of an error."""
     headers = list(error.headers.items())
+    if error.warnings:
+        from carob.apiserver.handlers.get import warning_headers
+
+        headers += warning_headers(list(error.warnings))
     if request.headers.get("accept", "").startswith(YAML):
         from carob.apiserver.yaml_text import to_yaml
 

@@ -20,6 +20,7 @@ from carob.api.user import ANONYMOUS
 from carob.apiserver import bodies, paths, request_info, resetting
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
+from carob.apiserver.admission.policies.validating import ValidatingPolicies
 from carob.apiserver.admission.quota_ledger import QuotaLedger
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
 from carob.apiserver.authn import impersonation
@@ -135,7 +136,9 @@ class ApiServer:
         )
         ledger = QuotaLedger(reader, self.engine, BUILT_IN, self._clock)
         quota = QuotaAdmission(reader, ledger)
-        self._admission.use(default_plugins(reader, self.authorizer, self._randomness, quota, options, self.table))
+        self._policies = ValidatingPolicies(reader, self.authorizer, self.table)
+        plugins = default_plugins(reader, self.authorizer, self._randomness, self._policies, quota, options, self.table)
+        self._admission.use(plugins)
         self._paths = paths.Paths(self.table, self.discovery, self.metrics, options, key, self._why_failing)
         self._dispatcher = Dispatcher(self.engine.handle, self._answer_path, self.discovery.groups)
         self._register_virtual()
@@ -222,9 +225,10 @@ class ApiServer:
         self._connections = NodeConnections(reader, dialer, self.options.kubelet_preferred_address_types)
         streams = PodStreams(reader, self._connections, self._spawn)
         register("", "pods", "log", streams.log)
-        register("", "pods", "exec", streams.exec)
-        register("", "pods", "attach", streams.attach)
-        register("", "pods", "portforward", streams.port_forward)
+        judged = self._policies.judged
+        register("", "pods", "exec", judged(streams.exec))
+        register("", "pods", "attach", judged(streams.attach))
+        register("", "pods", "portforward", judged(streams.port_forward))
         metrics = ResourceMetrics(reader, Sampler(self._connections, self._clock), self._clock)
         register("metrics.k8s.io", "nodes", "", metrics.nodes)
         register("metrics.k8s.io", "pods", "", metrics.pods)
@@ -234,9 +238,9 @@ class ApiServer:
 
             tunnels = Tunnels(self._connections, self._spawn, self._randomness)
         web = WebProxies(reader, self._connections, dialer, self._spawn, tunnels)
-        register("", "nodes", "proxy", web.node)
-        register("", "pods", "proxy", web.pod)
-        register("", "services", "proxy", web.service)
+        register("", "nodes", "proxy", judged(web.node))
+        register("", "pods", "proxy", judged(web.pod))
+        register("", "services", "proxy", judged(web.service))
 
     def _spawn(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """A task that ends with the server."""

@@ -58,6 +58,28 @@ class Operation(StrEnum):
     CONNECT = "CONNECT"
 
 
+class Reinvocation:
+    """Whether mutating plugins are called once more, because what came after some of them changed the object.
+
+    Source: apiserver `pkg/admission/reinvocation.go`, `plugin/policy/mutating/reinvocationcontext.go`.
+    """
+
+    __slots__ = ("again", "invoked", "output", "running", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.running = False
+        self.output: bytes | None = None
+        """The object as the policies left it."""
+        self.invoked: set[tuple[str, ...]] = set()
+        self.again: set[tuple[str, ...]] = set()
+
+    def require(self) -> None:
+        """Whoever was asked so far, and may be asked again, is."""
+        self.again |= self.invoked
+        self.invoked = set()
+
+
 class Attributes(Struct):
     """One write on its way through admission.
 
@@ -80,6 +102,9 @@ class Attributes(Struct):
     changed_fields: list[str] = field(default_factory=list)
     annotations: dict[str, str] | None = None
     """Of the audit log's event; None where nobody keeps one."""
+    query: dict[str, list[str]] | None = None
+    """Of the request: its options."""
+    reinvocation: Reinvocation | None = None
 
 
 class Reader(Protocol):

@@ -31,10 +31,9 @@ _COMPARABLE = (
 )
 _SUMMABLE = ("int", "uint", "double", "google.protobuf.Duration")
 _ANY_LIST = "list(dyn)"
-# functions with overloads that cannot be added to the library's own; upstream also compares numbers of several types,
-# and lets expressions be nested deeper
+# functions with overloads that cannot be added to the library's own; upstream also compares numbers of several types
 _UNSURE = re.compile(
-    r"(?i:recursion)|no matching overload for (?:'(?:string|first|last)' applied to"
+    r"no matching overload for (?:'(?:string|first|last)' applied to"
     r"|'_[<>]=?_' applied to '\((?:int|uint|double), (?:int|uint|double)\)')"
 )
 

@@ -27,8 +27,26 @@ if TYPE_CHECKING:
 
 LIST_COST, MAP_COST, MESSAGE_COST = 10, 30, 40
 _TYPES = frozenset(
-    "null_type bool int uint double string bytes list map type optional_type net.IP net.CIDR "
-    "google.protobuf.Timestamp google.protobuf.Duration kubernetes.Quantity kubernetes.Semver kubernetes.URL".split()
+    [
+        "null_type",
+        "bool",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "type",
+        "optional_type",
+        "net.IP",
+        "net.CIDR",
+        "google.protobuf.Timestamp",
+        "google.protobuf.Duration",
+        "kubernetes.Quantity",
+        "kubernetes.Semver",
+        "kubernetes.URL",
+    ]
 )
 _DOTTED = frozenset({"authorizer.requestResource"})
 
@@ -201,7 +219,7 @@ def _list(node: syntax.ListOf, scope: frozenset[str]) -> Step:
 def _maybe(value: Any) -> Maybe:
     if value.__class__ is not Maybe:
         raise CelError(f"cannot initialize optional entry from non-optional value {shown(value)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _map(node: syntax.MapOf, scope: frozenset[str]) -> Step:
@@ -299,7 +317,7 @@ def _called(function: Function, steps: list[Step]) -> Step:
 
 def _flag(value: Any) -> bool:
     if value is True or value is False:
-        return value  # type: ignore[no-any-return]
+        return value
     raise CelError("no such overload")
 
 
@@ -404,7 +422,7 @@ _SPECIAL: dict[str, Callable[[syntax.Call, frozenset[str]], Step]] = {
 def items_of(value: Any) -> list[Any]:
     """What a comprehension goes through. Raises: CelError."""
     if value.__class__ is list:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is dict:
         return list(value)
     raise CelError(f"got '{type_of(value)}', expected iterable type")
@@ -466,8 +484,7 @@ def _appending(node: syntax.Fold, scope: frozenset[str]) -> Step | None:
     """The step of `map` and `filter`, whose list nobody else has: it grows in place."""
     step, predicate = node.step, None
     if isinstance(step, syntax.Call) and step.function == "_?_:_":
-        predicate, step = step.arguments[0], step.arguments[1]
-        last = node.step.arguments[2]  # type: ignore[attr-defined]
+        predicate, step, last = step.arguments
         if not isinstance(last, syntax.Name) or last.name != node.accumulator:
             return None
     if not isinstance(step, syntax.Call) or step.function != "_+_" or not isinstance(node.initial, syntax.ListOf):

@@ -63,9 +63,7 @@ class Function:
 FUNCTIONS: dict[str, Function] = {}
 
 
-def function(
-    name: str, *overloads: tuple[tuple[type[Any], ...], Implementation], cost: Cost | None = None
-) -> Function:
+def function(name: str, *overloads: tuple[tuple[type[Any], ...], Implementation], cost: Cost | None = None) -> Function:
     """Add overloads to a function. Shape: each is the types of its arguments, a member's own first, and what it does."""
     found = FUNCTIONS.setdefault(name, Function(name))
     for kinds, run in overloads:

@@ -58,7 +58,7 @@ def expanded(node: syntax.Call) -> Macro | None:
 
 def _flag(value: Any) -> bool:
     if value is True or value is False:
-        return value  # type: ignore[no-any-return]
+        return value
     raise CelError("no such overload")
 
 

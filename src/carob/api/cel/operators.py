@@ -224,7 +224,9 @@ def item(container: Any, index: Any) -> Any:
             raise CelError(f"index out of bounds: {at}")
         return container[at]
     if kind is Maybe:
-        return Maybe(item(container.value, index)) if container.present and has_item(container.value, index) else _none()
+        return (
+            Maybe(item(container.value, index)) if container.present and has_item(container.value, index) else _none()
+        )
     if isinstance(container, Foreign) and hasattr(container, "field"):
         return container.field(index)
     raise CelError(f"no such key: {shown(index)}")

@@ -20,6 +20,8 @@ def lenient_semver(text: str, normalize: bool) -> Semver:
 
 
 def _compare(one: Any, other: Any) -> int:
+    left: Any
+    right: Any
     left, right = (value.nano if isinstance(value, Quantity) else precedence(value.text) for value in (one, other))
     return int(left > right) - int(left < right)
 

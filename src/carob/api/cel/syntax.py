@@ -10,6 +10,7 @@ import struct
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from carob.api.cel.checking import words
 from carob.api.cel.values import Uint
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def parse(text: str) -> Node:
     try:
         data = _environment().compile(text, disable_check=True).serialize()
     except RuntimeError as error:
-        raise ParseError(str(error)) from None
+        raise ParseError(words(error)) from None
     return parsed(data)
 
 

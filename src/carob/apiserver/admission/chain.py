@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carob.api.status import ApiError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -34,14 +36,24 @@ class AdmissionChain:
         self._calls.clear()
 
     def admit(self, attributes: Attributes) -> None:
-        """Let the plugins change the object. Raises: ApiError of the first that refuses."""
-        for call in self._of(attributes)[0]:
+        """Let the plugins change the object; all of them once more if one asks for it. Raises: ApiError of who refuses."""
+        calls = self._of(attributes)[0]
+        for call in calls:
             call(attributes)
+        again = attributes.reinvocation
+        if again is not None and again.wanted:
+            again.running = True
+            for call in calls:
+                call(attributes)
 
     def validate(self, attributes: Attributes) -> None:
         """Let the plugins judge the final object. Raises: ApiError of the first that refuses."""
-        for call in self._of(attributes)[1]:
-            call(attributes)
+        try:
+            for call in self._of(attributes)[1]:
+                call(attributes)
+        except ApiError as error:
+            error.warnings = attributes.warnings
+            raise
 
     def _of(self, attributes: Attributes) -> tuple[Calls, Calls]:
         place = (attributes.resource.group, attributes.resource.plural)

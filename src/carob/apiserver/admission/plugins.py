@@ -13,6 +13,7 @@ from carob.apiserver.admission.limit_ranges import LimitRanger
 from carob.apiserver.admission.namespaces import NamespaceLifecycle
 from carob.apiserver.admission.node_restriction import NodeRestriction
 from carob.apiserver.admission.pod_security import PodSecurity
+from carob.apiserver.admission.policies.mutating import MutatingPolicies
 from carob.apiserver.admission.priorities import PriorityAdmission
 from carob.apiserver.admission.role_escalation import RoleEscalation
 from carob.apiserver.admission.runtime_classes import RuntimeClassAdmission
@@ -27,6 +28,7 @@ from carob.apiserver.admission.tolerations import DefaultTolerationSeconds, Tain
 
 if TYPE_CHECKING:
     from carob.api.resources import ResourceTable
+    from carob.apiserver.admission.policies.validating import ValidatingPolicies
     from carob.apiserver.admission.resource_quotas import QuotaAdmission
     from carob.apiserver.authz.authorizer import Authorizer
     from carob.apiserver.options import ApiServerOptions
@@ -38,6 +40,7 @@ def default_plugins(
     reader: Reader,
     authorizer: Authorizer,
     randomness: Randomness,
+    policies: ValidatingPolicies,
     quota: QuotaAdmission,
     options: ApiServerOptions,
     table: ResourceTable,
@@ -64,5 +67,7 @@ def default_plugins(
         DefaultIngressClass(reader),
         RoleEscalation(authorizer),
         *wanted,
+        MutatingPolicies(reader, authorizer, table),
+        policies,
         quota,
     ]

@@ -15,7 +15,7 @@ from carob.api.types import core_v1
 from carob.apiserver import bodies
 from carob.apiserver.handlers import writes
 from carob.apiserver.handlers.get import warning_headers
-from carob.apiserver.types import Attributes, Operation
+from carob.apiserver.types import Operation
 from carob.base.clock import rfc3339
 from carob.transport.http import Response
 
@@ -39,19 +39,7 @@ async def bind(backend: Backend, info: RequestInfo, request: Request, user: User
     _check(binding, info)
     context = writes.context_of(backend, row, info.namespace, user, dry_run, "binding")
     context.warnings += warnings
-    attributes = Attributes(
-        Operation.CREATE,
-        row,
-        info.namespace,
-        info.name,
-        user,
-        binding,
-        None,
-        "binding",
-        dry_run,
-        None,
-        context.warnings,
-    )
+    attributes = writes.attributes_of(Operation.CREATE, info, user, context, binding)
     backend.admission.admit(attributes)
     backend.admission.validate(attributes)
     objects = backend.objects

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from carob.apiserver.handlers.backend import Backend
     from carob.apiserver.handlers.disruption import Disruption
     from carob.apiserver.registry.strategy import Strategy, WriteContext
+    from carob.apiserver.types import Attributes
     from carob.apiserver.watch_cache import Entry
     from carob.transport.http import Request
 
@@ -107,7 +108,7 @@ async def delete(backend: Backend, info: RequestInfo, request: Request, user: Us
     try:
         entry, gone = await remove(backend, info, context, options, attributes, disruption.wanted(info))
     except ApiError as error:
-        error.headers |= dict(warning_headers(context.warnings))
+        error.warnings = context.warnings
         raise
     if entry is None or (gone and not strategy.returns_deleted):
         return _success(row, info.name, form, context, entry)
@@ -147,19 +148,23 @@ async def remove(
     info: RequestInfo,
     context: WriteContext,
     options: DeleteOptions,
-    attributes: Any,
+    attributes: Attributes | None,
     why: Disruption | None = None,
 ) -> tuple[Entry | None, bool]:
-    """Carry out a deletion: the object's last state, and whether it is gone. `why`: what a Pod is told. Raises: ApiError."""
+    """Carry out a deletion: the object's last state, and whether it is gone. Raises: ApiError.
+
+    `attributes` None: admission has been asked already, about something else. `why`: what a Pod is told.
+    """
     row = context.row
     cache = backend.objects.cache(row)
     for tries_left in range(CONFLICT_TRIES - 1, -1, -1):
         entry = cache.get(info.namespace, info.name)
         if entry is None:
             raise not_found(row, info.name)
-        attributes.old = backend.objects.read(row, entry)
-        backend.admission.admit(attributes)
-        backend.admission.validate(attributes)
+        if attributes is not None:
+            attributes.old = backend.objects.read(row, entry)
+            backend.admission.admit(attributes)
+            backend.admission.validate(attributes)
         try:
             result = await _remove_once(backend, context, options, entry, why)
         except ApiError as error:
@@ -334,6 +339,7 @@ async def delete_collection(backend: Backend, info: RequestInfo, request: Reques
         except ApiError as error:
             if error.reason != "NotFound":
                 refused.append(error)
+        warnings.extend(context.warnings)
 
     for at in range(0, len(listed.entries), DELETIONS_AT_ONCE):
         async with TaskGroup() as group:

@@ -15,9 +15,10 @@ from carob.apiserver import bodies
 from carob.apiserver.handlers import delete, ownership, writes
 from carob.apiserver.handlers.binding import CREATED
 from carob.apiserver.handlers.disruption import Disruption
+from carob.apiserver.handlers.get import warning_headers
 from carob.apiserver.registry.pods import FINISHED
 from carob.apiserver.registry.strategy import WriteContext
-from carob.apiserver.types import Attributes, Operation, RequestInfo
+from carob.apiserver.types import Operation, RequestInfo
 from carob.base.clock import rfc3339
 from carob.transport.http import Response
 
@@ -44,9 +45,7 @@ async def evict(backend: Backend, info: RequestInfo, request: Request, user: Use
     options = eviction.delete_options or meta_v1.DeleteOptions()
     dry_run = dry_run or bool(options.dry_run)
     context = writes.context_of(backend, row, info.namespace, user, dry_run, "eviction")
-    attributes = Attributes(
-        Operation.CREATE, row, info.namespace, info.name, user, eviction, None, "eviction", dry_run, options
-    )
+    attributes = writes.attributes_of(Operation.CREATE, info, user, context, eviction, None, options)
     backend.admission.admit(attributes)
     backend.admission.validate(attributes)
     pod = backend.objects.get(row, info.namespace, info.name)
@@ -55,9 +54,8 @@ async def evict(backend: Backend, info: RequestInfo, request: Request, user: Use
     if not _needs_no_budget(pod):
         await _spend(backend, pod, user, dry_run)
     deletion = RequestInfo("delete", info.path, row, info.namespace, info.name)
-    as_delete = writes.attributes_of(Operation.DELETE, deletion, user, context, None, None, options)
-    await delete.remove(backend, deletion, context, options, as_delete, _EVICTED)
-    return Response(201, CREATED)
+    await delete.remove(backend, deletion, context, options, None, _EVICTED)
+    return Response(201, CREATED, headers=warning_headers(context.warnings))
 
 
 def _needs_no_budget(pod: core_v1.Pod) -> bool:

@@ -175,6 +175,7 @@ def attributes_of(
         options,
         context.warnings,
         annotations=info.trail.annotations if info.trail is not None else None,
+        query=info.query,
     )
 
 

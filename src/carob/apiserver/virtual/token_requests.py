@@ -17,6 +17,7 @@ from carob.apiserver.authn.service_accounts import (
     WARN_ONLY_EXPIRATION_SECONDS,
     Binding,
 )
+from carob.apiserver.handlers.get import warning_headers
 from carob.apiserver.types import Attributes, Operation
 from carob.apiserver.virtual.bodies import created, read
 from carob.base.clock import rfc3339
@@ -53,7 +54,15 @@ class TokenRequests:
         asked.metadata.name, asked.metadata.namespace = info.name, info.namespace
         assert info.resource is not None
         attributes = Attributes(
-            Operation.CREATE, info.resource, info.namespace, info.name, user, asked, subresource="token"
+            Operation.CREATE,
+            info.resource,
+            info.namespace,
+            info.name,
+            user,
+            asked,
+            subresource="token",
+            annotations=info.trail.annotations if info.trail is not None else None,
+            query=info.query,
         )
         self._admission.admit(attributes)
         if not asked.spec.audiences:
@@ -75,7 +84,9 @@ class TokenRequests:
         asked.status.expiration_timestamp = rfc3339(now + seconds)
         asked.metadata.uid = account.metadata.uid
         asked.metadata.creation_timestamp = rfc3339(now)
-        return created(asked)
+        answer = created(asked)
+        answer.headers.extend(warning_headers(attributes.warnings))
+        return answer
 
     @staticmethod
     def _check_names(asked: v1.TokenRequest, info: RequestInfo) -> None:
