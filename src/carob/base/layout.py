@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from carob.base.description import Description, fresh
@@ -338,9 +339,8 @@ def known_clusters(state_root: Path = STATE_ROOT) -> list[Cluster]:
     found: dict[str, Cluster] = {}
     for root in (RUN_ROOT, state_root):
         for file in sorted(root.glob("*/cluster.json")):
-            try:
+            # it may go while we look at it
+            with suppress(ValueError, FileNotFoundError):
                 cluster = Cluster.load(file)
-            except ValueError:
-                continue
-            found[cluster.name] = cluster
+                found[cluster.name] = cluster
     return [found[name] for name in sorted(found)]

@@ -16,6 +16,8 @@ from carob.cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from carob.base.layout import Cluster
     from carob.cli.flags import Arguments, Flags
 
@@ -72,6 +74,32 @@ def apply(cluster: Cluster, arguments: Arguments, *, new: bool) -> None:
             raise CommandError(f"error: --cluster-cidr {mine} and --service-cidr {theirs} overlap")
     cluster.pod_cidr, cluster.service_cidr = pods, services
     cluster.pod_cidr6, cluster.service_cidr6 = pods6, services6
+
+
+def need_room(cluster: Cluster, others: Iterable[Cluster]) -> None:
+    """See that a cluster which was kept has its port and ranges for itself still; `others` run, or have left something.
+
+    Raises: CommandError.
+    """
+    for other in others:
+        if other.name == cluster.name:
+            continue
+        shared = f"port {cluster.api_port}" if other.api_port == cluster.api_port else ""
+        if cluster.nodes and other.nodes:
+            mine, theirs = ((c.pod_cidr, c.service_cidr, c.pod_cidr6, c.service_cidr6) for c in (cluster, other))
+            shared = next((f"the range {a}" for a in mine for b in theirs if _overlap(a, b)), shared)
+        if shared:
+            raise CommandError(
+                f'error: cluster "{cluster.name}" has {shared} for its whole life, but so has the cluster "{other.name}", '
+                f"which was started meanwhile; `carob down --name {other.name} --data-dir {Path(other.state_dir).parent}` "
+                "ends that one"
+            )
+
+
+def _overlap(one: str, other: str) -> bool:
+    if not one or not other or (":" in one) != (":" in other):
+        return False
+    return ipaddress.ip_network(one).overlaps(ipaddress.ip_network(other))
 
 
 def has_ipv6() -> bool:

@@ -22,7 +22,7 @@ import socket
 import time
 from pathlib import Path
 
-from carob.base.layout import MAX_NODES, Cluster, NodeLayout, known_clusters, new_cluster
+from carob.base.layout import MAX_NODES, RUN_ROOT, Cluster, NodeLayout, known_clusters, new_cluster
 from carob.cli import (
     admission_config,
     audit_options,
@@ -114,7 +114,10 @@ def run(arguments: Arguments) -> int:
             _need_machine()
         # two clusters that start at once must not choose the same port and ranges
         with clusters.locked(clusters.DECIDING):
-            cluster = clusters.load(arguments) or _decide(arguments)
+            kept = clusters.load(arguments)
+            if kept is not None and not Path(kept.run_dir).exists():
+                ranges.need_room(kept, known_clusters(RUN_ROOT))
+            cluster = kept or _decide(arguments)
             if cluster.servers:
                 raise CommandError(
                     f'error: as "{cluster.name}" this machine has joined a cluster elsewhere; choose another --name'

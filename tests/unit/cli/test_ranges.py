@@ -54,6 +54,23 @@ def test_a_second_range_makes_a_cluster_dual_stack() -> None:
         ranges.apply(cluster, parsed("--cluster-cidr", "10.100.0.0/16"), new=False)
 
 
+def test_a_kept_cluster_needs_its_port_and_ranges_still() -> None:
+    kept = Cluster("c", "s", "r", "l", api_port=6443, nodes=[NodeLayout("node-0", "10.42.0.1", "10.42.0.0/24")])
+    nodes = [NodeLayout("node-0", "10.44.0.1", "10.44.0.0/24")]
+    other = Cluster(
+        "d", "/o/d", "r", "l", api_port=6444, pod_cidr="10.44.0.0/16", service_cidr="10.45.0.0/16", nodes=nodes
+    )
+    ranges.need_room(kept, [kept, other])
+    other.service_cidr = "10.43.128.0/17"
+    with pytest.raises(CommandError, match=r"the range 10\.43\.0\.0/16 .* so has the cluster \"d\".*--data-dir /o`"):
+        ranges.need_room(kept, [kept, other])
+    other.nodes = []
+    ranges.need_room(kept, [kept, other])
+    other.api_port = 6443
+    with pytest.raises(CommandError, match="has port 6443 for its whole life"):
+        ranges.need_room(kept, [kept, other])
+
+
 def test_plugins_and_other_runtimes_attach_pods_of_one_family() -> None:
     node = NodeLayout("node-0", "10.42.0.1", "10.42.0.0/24", cni_conf_dir="/etc/cni/net.d")
     ranges.need_network(Cluster("c", "s", "r", "l", nodes=[node]))
