@@ -20,7 +20,7 @@ ADDRESS = "127.0.0.1"
 
 
 class Upstream(asyncio.DatagramProtocol):
-    """Knows that everything is at 192.0.2.1; first answers with a wrong id."""
+    """Knows that everything is at 192.0.2.1; first answers with a wrong id, and to another question."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -35,6 +35,9 @@ class Upstream(asyncio.DatagramProtocol):
         reply.add_answer(dnslib.RR(question.q.qname, rdata=dnslib.A("192.0.2.1"), ttl=60))
         packed = bytes(reply.pack())
         self._transport.sendto(bytes([packed[0] ^ 1]) + packed[1:12] + bytes(20), address)
+        other = dnslib.DNSRecord.question("example.org").reply()
+        other.add_answer(dnslib.RR("example.org", rdata=dnslib.A("192.0.2.66"), ttl=60))
+        self._transport.sendto(packed[:2] + bytes(other.pack())[2:], address)
         self._transport.sendto(packed, address)
 
 
@@ -43,16 +46,25 @@ class World:
         self.zone = Zone("cluster.local", ("10.43.0.0/16",))
         self.zone.put("web", [Record("web.shop.svc.cluster.local", "A", "10.43.0.7")])
         self.zone.put("many", [Record("many.cluster.local", "A", f"10.42.0.{n}") for n in range(200)])
+        few = [Record("few.cluster.local", "A", f"10.42.1.{n}") for n in range(3)]
+        ports = [Record("few.cluster.local", "SRV", f"0 7 80 few-{n}.few.cluster.local") for n in range(12)]
+        own = [Record(f"few-{n}.few.cluster.local", "A", f"10.42.1.{n}") for n in range(12)]
+        self.zone.put("few", few + ports + own)
         self.zone.put("out", [Record("out.shop.svc.cluster.local", "CNAME", "example.com")])
         self.upstream = Upstream()
         self.stubs: dict[str, list[tuple[str, int]]] = {}
         self.port, self.upstream_port = 0, 0
 
-    async def ask(self, name: str, kind: str = "A", tcp: bool = False) -> Any:
-        question = dnslib.DNSRecord.question(name, kind)
+    async def ask(self, name: str, kind: str = "A", tcp: bool = False, class_: str = "IN", room: int = 0) -> Any:
+        question = dnslib.DNSRecord.question(name, kind, class_)
+        if room:
+            question.add_ar(dnslib.EDNS0(udp_len=room))
         data = await asyncio.to_thread(question.send, ADDRESS, self.port, tcp, 3)
         answer = dnslib.DNSRecord.parse(data)
         assert answer.header.id == question.header.id
+        assert len(data) <= (65535 if tcp else max(512, min(1232, room)))
+        # resolvers wait on for another answer than one that does not repeat their question
+        assert [str(q) for q in answer.questions] == [str(q) for q in question.questions]
         return answer
 
 
@@ -111,8 +123,39 @@ def test_own_names_are_answered_and_follow_what_changes() -> None:
 
 def test_what_is_cut_over_udp_is_whole_over_tcp() -> None:
     async def test(world: World) -> None:
-        assert (await world.ask("many.cluster.local")).header.tc
+        for room, fitting in ((0, 29), (1232, 74), (4096, 74)):
+            cut = await world.ask("many.cluster.local", room=room)
+            assert cut.header.tc
+            assert len(addresses(cut)) == fitting, "some resolvers make do with what fits"
         assert len(addresses(await world.ask("many.cluster.local", tcp=True))) == 200
+
+    with_world(test)
+
+
+def test_what_nobody_asked_for_is_left_out_first() -> None:
+    async def test(world: World) -> None:
+        told, whole = (
+            await world.ask("few.cluster.local", "SRV", room=700),
+            await world.ask("few.cluster.local", "SRV", tcp=True),
+        )
+        assert (len(told.rr), len(whole.rr), len(whole.ar)) == (12, 12, 12)
+        assert (told.header.tc, [dnslib.QTYPE[extra.rtype] for extra in told.ar]) == (0, ["OPT"])
+
+    with_world(test)
+
+
+def test_each_answer_begins_with_another_address() -> None:
+    async def test(world: World) -> None:
+        told = [addresses(await world.ask("few.cluster.local")) for _ in range(6)]
+        assert {one[0] for one in told[:3]} == {one[0] for one in told[3:]} == {f"10.42.1.{n}" for n in range(3)}
+        assert {tuple(sorted(one)) for one in told} == {("10.42.1.0", "10.42.1.1", "10.42.1.2")}
+
+    with_world(test)
+
+
+def test_other_classes_are_refused() -> None:
+    async def test(world: World) -> None:
+        assert (await world.ask("version.bind", "TXT", class_="CH")).header.rcode == 5
 
     with_world(test)
 

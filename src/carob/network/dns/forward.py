@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from carob.base.log import get_logger
-from carob.network.dns.messages import MAX_TCP_BYTES, Question, aged, time_to_live
+from carob.network.dns.messages import MAX_TCP_BYTES, Question, aged, question_length, time_to_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,11 +102,13 @@ class _Asked(asyncio.DatagramProtocol):
     """Waits for the answer to one question; believes only one with its id and its question."""
 
     def __init__(self, data: bytes, waiting: asyncio.Future[bytes]) -> None:
-        self._data = data
         self._waiting = waiting
+        self._id = data[:2]
+        self._question = data[12 : 12 + question_length(data)].lower()
 
     def datagram_received(self, data: bytes, address: object) -> None:
-        mine = len(data) >= 12 and data[:2] == self._data[:2] and data[2] & 0x80
+        question = data[12 : 12 + len(self._question)].lower()
+        mine = data[:2] == self._id and data[2:3] >= b"\x80" and question == self._question
         if mine and not self._waiting.done():
             self._waiting.set_result(data)
 

@@ -48,6 +48,8 @@ def read_question(data: bytes) -> Question | bytes | None:
         if extra.rtype == dnslib.QTYPE.OPT:
             room = max(PLAIN_UDP_BYTES, min(extra.rclass, MAX_UDP_BYTES))
     question = message.questions[0]
+    if question.qclass != dnslib.CLASS.IN:
+        return refusal(message, REFUSED)
     kind = str(dnslib.QTYPE.get(question.qtype, f"TYPE{question.qtype}"))
     return Question(str(question.qname).lower().rstrip("."), kind, room, message)
 
@@ -81,12 +83,36 @@ def write_answer(question: Question, answer: Answer, domain: str, more: Iterable
 
 
 def fit(data: bytes, room_bytes: int) -> bytes:
-    """The answer if it fits, else its head, marked as cut."""
+    """The answer if it fits; else without what nobody asked for; else as many of its records as fit, marked as cut.
+
+    The question stays in any case: resolvers ignore an answer that does not repeat it. Source: RFC 2181 section 9.
+    """
     if len(data) <= room_bytes:
         return data
     import dnslib
 
-    return bytes(dnslib.DNSRecord.parse(data).truncate().pack())
+    message = dnslib.DNSRecord.parse(data)
+    records = message.rr
+    message.ar = [extra for extra in message.ar if extra.rtype == dnslib.QTYPE.OPT]
+    packed = bytes(message.pack())
+    if len(packed) <= room_bytes:
+        return packed
+    message.header.tc, message.auth = 1, []
+    fitting, too_many = 0, len(records) + 1
+    while too_many - fitting > 1:
+        half = (fitting + too_many) // 2
+        message.rr = records[:half]
+        fitting, too_many = (half, too_many) if len(message.pack()) <= room_bytes else (fitting, half)
+    message.rr = records[:fitting]
+    return bytes(message.pack())
+
+
+def question_length(data: bytes) -> int:
+    """How many bytes the one question takes that a packet of ours asks."""
+    at = 12
+    while data[at]:
+        at += 1 + data[at]
+    return at + 5 - 12
 
 
 def _add_edns(message: Any, reply: Any) -> None:

@@ -1,7 +1,8 @@
 """The DNS server of a node: UDP and TCP on the cluster's DNS address.
 
 The zone's own names are answered at once, without a task; equal questions get the same packet again until the zone
-changes. Limits: packets kept, questions forwarded at once, TCP connections.
+changes, or one of a few in turn that begin with different addresses. Limits: packets kept, questions forwarded at once,
+TCP connections.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from carob.base.log import get_logger
 from carob.base.tasks import TaskGroup
 from carob.network.dns import messages
 from carob.network.dns.messages import MAX_TCP_BYTES, SERVER_FAILURE, Question
+from carob.network.dns.zone import ADDRESS_KINDS, turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from carob.network.dns.zone import Answer, Zone
 
 MAX_PACKETS_KEPT = 8192
+MAX_TURNS = 8
+"""In how many orders the addresses of a name are told."""
 MAX_CONNECTIONS = 128
 IDLE_SECONDS = 10.0
 PORT = 53
@@ -34,7 +38,7 @@ class DnsServer:
     def __init__(self, zone: Zone, forwarder: Forwarder) -> None:
         self._zone = zone
         self._forwarder = forwarder
-        self._packets: dict[bytes, bytes] = {}
+        self._packets: dict[bytes, bytes | _Turns] = {}
         self._generation = zone.generation
         self._group: TaskGroup | None = None
         self._transports: list[asyncio.DatagramTransport] = []
@@ -72,13 +76,15 @@ class DnsServer:
     def received(self, data: bytes, client: Any, transport: asyncio.DatagramTransport) -> None:
         """A question over UDP, which came by `transport`."""
         kept = self._kept(data)
+        if isinstance(kept, _Turns):
+            kept = kept.next()
         if kept is not None:
             transport.sendto(data[:2] + kept, client)
             return
         question = messages.read_question(data)
         if question is None:
             return
-        answer = self._answer_now(question)
+        answer = self._answer_now(question, self._turn(data))
         if answer is None:
             assert isinstance(question, Question)
             if self._group is not None:
@@ -86,7 +92,7 @@ class DnsServer:
             return
         if isinstance(question, Question):
             answer = messages.fit(answer, question.room_bytes)
-            self._keep(data, answer)
+            self._keep(question, data, answer)
         transport.sendto(answer, client)
 
     async def _answer_later(
@@ -96,8 +102,8 @@ class DnsServer:
         if not transport.is_closing():
             transport.sendto(answer, client)
 
-    def _answer_now(self, question: Question | bytes) -> bytes | None:
-        """The answer if nobody else must be asked."""
+    def _answer_now(self, question: Question | bytes, turn: int) -> bytes | None:
+        """The answer if nobody else must be asked; `turn` says whose address comes first."""
         if isinstance(question, bytes):
             return question
         if not self._zone.covers(question.name):
@@ -105,6 +111,7 @@ class DnsServer:
         answer = self._zone.lookup(question.name, question.kind)
         if answer.target and question.kind in ("A", "AAAA"):
             return None
+        answer = answer._replace(records=turned(answer.records, turn))
         return messages.write_answer(question, answer, self._zone.domain)
 
     async def _elsewhere(self, question: Question, data: bytes) -> bytes:
@@ -124,16 +131,27 @@ class DnsServer:
 
     # -- packets kept
 
-    def _kept(self, data: bytes) -> bytes | None:
+    def _kept(self, data: bytes) -> bytes | _Turns | None:
         if self._generation != self._zone.generation:
             self._packets.clear()
             self._generation = self._zone.generation
         return self._packets.get(data[2:])
 
-    def _keep(self, data: bytes, answer: bytes) -> None:
+    def _turn(self, data: bytes) -> int:
+        """How many answers to this question are kept."""
+        kept = self._kept(data)
+        return len(kept.packets) if isinstance(kept, _Turns) else 0
+
+    def _keep(self, question: Question, data: bytes, answer: bytes) -> None:
+        kept = self._packets.get(data[2:])
+        if isinstance(kept, _Turns):
+            kept.packets.append(answer[2:])
+            return
         if len(self._packets) >= MAX_PACKETS_KEPT:
             self._packets.clear()
-        self._packets[data[2:]] = answer[2:]
+        records = self._zone.lookup(question.name, question.kind).records
+        turns = min(MAX_TURNS, sum(record.kind in ADDRESS_KINDS for record in records))
+        self._packets[data[2:]] = _Turns(turns, answer[2:]) if turns > 1 else answer[2:]
 
     # -- TCP
 
@@ -150,7 +168,8 @@ class DnsServer:
                 question = messages.read_question(data)
                 if question is None:
                     return
-                answer = self._answer_now(question)
+                # clients choose the number of a question by chance
+                answer = self._answer_now(question, int.from_bytes(data[:2], "big"))
                 if answer is None:
                     assert isinstance(question, Question)
                     answer = await self._elsewhere(question, data)
@@ -161,6 +180,22 @@ class DnsServer:
         finally:
             self._connections -= 1
             writer.close()
+
+
+class _Turns:
+    """Packets that answer one question, each with another address first."""
+
+    def __init__(self, count: int, first: bytes) -> None:
+        self.packets = [first]
+        self._count = count
+        self._next = 0
+
+    def next(self) -> bytes | None:
+        """Whose turn it is; None while one is still to be made."""
+        if len(self.packets) < self._count:
+            return None
+        self._next = (self._next + 1) % self._count
+        return self.packets[self._next]
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -18,6 +18,7 @@ NO_ERROR, NO_SUCH_NAME = 0, 3
 TTL_SECONDS = 5
 SCHEMA_VERSION = "1.1.0"
 MAX_ALIASES = 8
+ADDRESS_KINDS = ("A", "AAAA")
 
 
 class Record(NamedTuple):
@@ -36,6 +37,18 @@ class Answer(NamedTuple):
     records: tuple[Record, ...] = ()
     extra: tuple[Record, ...] = ()
     target: str = ""
+
+
+def turned(records: tuple[Record, ...], turn: int) -> tuple[Record, ...]:
+    """The records with another address first at each turn: many clients take the first. Aliases stay in front.
+
+    Source: CoreDNS, plugin `loadbalance`, which shuffles.
+    """
+    addresses = [record for record in records if record.kind in ADDRESS_KINDS]
+    if len(addresses) < 2:
+        return records
+    at = turn % len(addresses)
+    return (*(r for r in records if r.kind not in ADDRESS_KINDS), *addresses[at:], *addresses[:at])
 
 
 def reverse_name(address: str) -> str:
@@ -166,7 +179,7 @@ class Zone:
     def _extra(self, records: Iterable[Record]) -> tuple[Record, ...]:
         """The addresses of what SRV records lead to."""
         targets = {r.data.rpartition(" ")[2] for r in records if r.kind == "SRV"}
-        return tuple(r for target in sorted(targets) for r in self._records(target) if r.kind in ("A", "AAAA"))
+        return tuple(r for target in sorted(targets) for r in self._records(target) if r.kind in ADDRESS_KINDS)
 
 
 def _ancestors(name: str) -> Iterator[str]:
