@@ -256,6 +256,9 @@ def test_pages_show_one_moment() -> None:
         await world.ask("DELETE", f"{MAPS}/d")
         await world.made(MAPS, config_map("bb"))
         names, token = [], first["metadata"]["continue"]
+        status, refused = await world.ask("GET", f"{MAPS}?continue={token}&resourceVersion=1")
+        assert (status, refused["message"]) == (400, "specifying resource version is not allowed when using continue")
+        assert (await world.ask("GET", f"{MAPS}?continue={token}&resourceVersion=0"))[0] == 200
         while token:
             _, page = await world.ask("GET", f"{MAPS}?limit=2&continue={token}")
             assert page["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]

@@ -1,5 +1,8 @@
 """Many requests of every sort to a real server process over TLS: no 5xx, no hang, flat memory, no traceback in its log.
 
+Memory goes up and down by what the process gives back when it has grown, so its floor counts: the smallest size within a
+quarter of the requests. The first half fills caches, each of which has a limit; after it the floor must stay where it is.
+
 `scripts/soak requests [COUNT] [SEED]`. Four clients speak at once, each in a namespace's worth of objects that is emptied now
 and then, so that what the server holds does not grow by itself. Needs no root; nothing is left behind.
 """
@@ -30,9 +33,9 @@ if TYPE_CHECKING:
 
 CLIENTS = 4
 PIECE = 5000
-# the first requests load code, fill caches and make the allocator's pools
-WARM_UP_PIECES = 8
-GROWTH = 1.25
+# fewer requests than these say nothing of memory
+JUDGED_PIECES = 16
+GROWTH = 1.05
 # Where the cluster's own objects are among those that requests made.
 _OTHERS_TOO = frozenset(
     (
@@ -130,12 +133,20 @@ async def soak(cluster: Cluster, pid: int, count: int, seed: int) -> list[str]:
         )
     print(f"slowest: {judge.slowest[0]:.2f} s, {judge.slowest[1]}")
     await transport.close()
-    faults = judge.faults
-    if len(sizes) > 2 * WARM_UP_PIECES:
-        after_warm_up, end = sizes[WARM_UP_PIECES], min(sizes[-2:])
-        if end > after_warm_up * GROWTH:
-            faults.append(f"memory grew from {after_warm_up / 1024:.1f} to {end / 1024:.1f} MiB")
-    return faults
+    return judge.faults + judged(sizes)
+
+
+def judged(sizes: list[int]) -> list[str]:
+    """What is wrong with memory over the pieces. Units: KiB."""
+    each = 2 * PIECE
+    per_ten_thousand = [min(sizes[at : at + 2]) / 1024 for at in range(0, len(sizes), 2)]
+    print(f"MiB by {each} requests: {' '.join(f'{size:.0f}' for size in per_ten_thousand)}")
+    if len(sizes) < JUDGED_PIECES:
+        return []
+    quarter = len(sizes) // 4
+    before, end = (min(part) / 1024 for part in (sizes[-2 * quarter : -quarter], sizes[-quarter:]))
+    print(f"floor of the third quarter {before:.1f} MiB, of the last {end:.1f} MiB")
+    return [f"memory grew from {before:.1f} to {end:.1f} MiB in a quarter"] if end > before * GROWTH else []
 
 
 def main(count: int, seed: int) -> int:

@@ -5,10 +5,10 @@ Pure. Source: the reference grammar of the distribution project, as kubelet and 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from carob.base.memo import remembered
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def tag_of(reference: str) -> str:
     """The tag; `latest` if neither tag nor digest is given, empty if there is only a digest or no reference at all."""
     if not reference:

@@ -66,6 +66,10 @@ class Clause(Struct, frozen=True):
         return next((value for key, value in self.parameters if key == name), "")
 
 
+# of Accept headers: who writes longer ones every time must not fill the memory
+LONGEST_REMEMBERED = 1024
+
+
 def form_of(
     accept: str, *, watch: bool = False, pretty: bool = False, protobuf: bool = False, tables: bool = True
 ) -> Form:
@@ -75,11 +79,12 @@ def form_of(
     """
     if accept in ("", JSON, "*/*"):
         return _PRETTY if pretty else PLAIN
+    if len(accept) > LONGEST_REMEMBERED:
+        return _parsed(accept, watch, pretty, protobuf, tables)
     return _negotiated(accept, watch, pretty, protobuf, tables)
 
 
-@lru_cache(maxsize=512)
-def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool, tables: bool) -> Form:
+def _parsed(accept: str, watch: bool, pretty: bool, protobuf: bool, tables: bool) -> Form:
     clauses = parse(accept)
     if not any(clause.media in _KNOWN for clause in clauses):
         message = f"406: Not Acceptable\n\nAvailable representations: {_OBJECTS}, {_STREAMS}"
@@ -89,6 +94,9 @@ def _negotiated(accept: str, watch: bool, pretty: bool, protobuf: bool, tables: 
         if form is not None and (tables or form.kind != TABLE):
             return form
     raise not_acceptable(_STREAMS if watch else _OBJECTS)
+
+
+_negotiated = lru_cache(maxsize=512)(_parsed)
 
 
 def not_acceptable(known: str = _OBJECTS) -> ApiError:

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from carob.base import log
+from carob.base.clock import SystemClock
+from carob.base.memory import stay_small
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,10 +65,13 @@ async def _until_signal(main: Callable[[], Awaitable[None]]) -> int:
     task = asyncio.get_running_loop().create_task(body(), name="main")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    memory = asyncio.get_running_loop().create_task(stay_small(SystemClock()), name="memory")
     try:
         await task
     except asyncio.CancelledError:
         return 0
+    finally:
+        memory.cancel()
     return 0
 
 

@@ -56,6 +56,8 @@ MASTERS = ("system:masters", "system:authenticated")
 NODE_NETWORK_GROUP = "system:carob:node-network"
 LEASES = ("kube-scheduler", "kube-controller-manager", "carob-simulated-nodes")
 OUTER_ADDRESS = "127.0.0.1"
+# Source: apiserver `WithCacheControl`; what may be kept (discovery, OpenAPI, keys) says so itself
+CACHE_CONTROL = "no-cache, private"
 EVERY_ADDRESS = "0.0.0.0"
 
 
@@ -204,7 +206,7 @@ class ServerProcess:
         context = server_context(
             str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
         )
-        server = Server(api.handle, self._clock, tls=context)
+        server = Server(api.handle, self._clock, tls=context, cache_control=CACHE_CONTROL)
         renewal = Renewal(self._clock, self._renew_pki)
         own, kubelets = pki.server, pki.kubelet_client
         renewal.show(own.certificate, lambda: context.load_cert_chain(own.certificate, own.key))

@@ -59,8 +59,15 @@ class Server:
     """Serves one handler on any number of addresses. Use with `async with`, or call `close`."""
 
     def __init__(
-        self, handler: Handler, clock: Clock, *, tls: ssl.SSLContext | None = None, limits: Limits | None = None
+        self,
+        handler: Handler,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        cache_control: str = "",
     ) -> None:
+        """`cache_control`: what answers tell caches that say nothing of it themselves."""
         self.handler = handler
         self.limits = limits or Limits()
         self.closing = False
@@ -71,7 +78,9 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied: asyncio.Event = asyncio.Event()
         self._unflushed: list[ServerConnection] = []
+        self._caching = f"Cache-Control: {cache_control}\r\n".encode() if cache_control else b""
         self._date = b""
+        self._usual = b""
         self._date_until = 0.0
 
     async def __aenter__(self) -> Self:
@@ -171,13 +180,14 @@ class Server:
         for connection in connections:
             connection.flush()
 
-    def date_line(self, loop_time: float) -> bytes:
-        """The `Date` header, made once a second."""
+    def usual_lines(self, loop_time: float, extra: bytes) -> bytes:
+        """The headers that every answer has, whose own are `extra`: `Date`, made once a second, and `Cache-Control`."""
         if loop_time >= self._date_until:
             stamp = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(self._clock.now()))
             self._date = f"Date: {stamp}\r\n".encode()
+            self._usual = self._date + self._caching
             self._date_until = loop_time + 1.0
-        return self._date
+        return self._date if extra and b"Cache-Control: " in extra else self._usual
 
 
 def _bind(host: str, port: int, freebind: bool) -> socket.socket:

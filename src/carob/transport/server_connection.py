@@ -261,7 +261,7 @@ class ServerConnection(asyncio.Protocol):
         assert self._current is not None
         if not self._current.keep_alive:
             extra += b"Connection: close\r\n"
-        return start + self._server.date_line(self._loop.time()) + extra + framing + b"\r\n"
+        return start + self._server.usual_lines(self._loop.time(), extra) + extra + framing + b"\r\n"
 
     def _finish(self) -> None:
         """The current answer is complete; go on with the connection or end it."""

@@ -23,8 +23,10 @@ SMALL = Limits(head_bytes=2000, body_bytes=100, head_seconds=0.05, idle_seconds=
 class Peer:
     """A client on the wire."""
 
-    def __init__(self, handler: Handler, limits: Limits | None = None, *, tls: bool = False) -> None:
-        self.server = Server(handler, VirtualClock(), limits=limits)
+    def __init__(
+        self, handler: Handler, limits: Limits | None = None, *, tls: bool = False, cache_control: str = ""
+    ) -> None:
+        self.server = Server(handler, VirtualClock(), limits=limits, cache_control=cache_control)
         self.wire = WireTransport(tls=tls)
         self.wire.connect(ServerConnection(self.server))
 
@@ -416,5 +418,22 @@ def test_closing_cuts_what_does_not_end() -> None:
         peer.say(get("/"))
         await peer.server.close(grace_seconds=0.01)
         assert peer.wire.aborted
+
+    play(scenario())
+
+
+def test_answers_say_what_caches_may_do_with_them() -> None:
+    """Those that know better say it themselves, and it is said once."""
+
+    def handler(request: Request) -> Response:
+        headers = [("Cache-Control", "public")] if request.path == "/public" else [("Vary", "Accept")]
+        return Response(content_type="text/plain", headers=headers)
+
+    async def scenario() -> None:
+        peer = Peer(handler, cache_control="no-cache, private")
+        for path, expected in (("/", b"no-cache, private"), ("/public", b"public"), ("/", b"no-cache, private")):
+            peer.say(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+            head = await peer.hear()
+            assert re.findall(rb"Cache-Control: ([^\r]*)\r\n", head) == [expected]
 
     play(scenario())

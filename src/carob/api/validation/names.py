@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from carob.base.memo import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def pattern_words(words: str, pattern: str, *examples: str) -> str:
 
 
 def _named(matches: Callable[[str], object], limit: int, words: str) -> Callable[[str], Sequence[str]]:
-    @lru_cache(maxsize=4096)
+    @remembered(4096)
     def check(value: str) -> Sequence[str]:
         if len(value) <= limit and matches(value):
             return OK
@@ -112,7 +113,7 @@ underscore_subdomain = _named(
 )
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def dns_label(value: str) -> Sequence[str]:
     """RFC 1123 label: names of containers, Namespaces, volumes."""
     good = _label(value)
@@ -125,7 +126,7 @@ def dns_label(value: str) -> Sequence[str]:
     return out
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def qualified_name(value: str) -> Sequence[str]:
     """A label key: an optional DNS prefix, a slash, a name."""
     parts = value.split("/")
@@ -147,7 +148,7 @@ def qualified_name(value: str) -> Sequence[str]:
     return out or OK
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def label_value(value: str) -> Sequence[str]:
     """The value of a label."""
     good = _label_value(value)

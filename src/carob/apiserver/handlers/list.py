@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from carob.api.status import ApiError, gone
+from carob.api.status import ApiError, bad_request, gone
 from carob.apiserver import keys, list_options
 from carob.apiserver.handlers.freshness import too_large, wait_until
 from carob.apiserver.handlers.get import form_of
@@ -115,6 +115,8 @@ def find(backend: Backend, info: RequestInfo, options: ListOptions, selection: S
     compacted = backend.objects.store.compacted_revision
     if options.continue_:
         revision, start = list_options.decode_continue(options.continue_)
+        if options.revision:
+            raise bad_request("specifying resource version is not allowed when using continue")
         if revision < 0 or max(cache.revision, compacted) <= revision <= now:
             return _page(cache, selection, start, limit, revision if revision > 0 else now)
         recent = _recent(cache, selection, start, limit, revision) if compacted <= revision < now else None

@@ -37,6 +37,7 @@ SERVER_MANAGER = "kube-apiserver"
 # Field sets that are remembered by the bytes they were made of: those of the parts of new objects.
 MAX_REMEMBERED = 512
 MAX_REMEMBERED_BYTES = 8192
+MOST_REMEMBERED_NAMES = 64
 
 MAX_SUBRESOURCE = 256
 
@@ -201,9 +202,9 @@ def _metadata_set(metadata: Any) -> bytes:
     generated = bool(metadata.generate_name)
     if not (generated or labels or annotations or references or finalizers):
         return b""
-    return _metadata_part(
-        generated, tuple(labels), tuple(annotations), tuple(finalizers), tuple([one.uid for one in references])
-    )
+    many = len(labels) + len(annotations) + len(finalizers) + len(references) > MOST_REMEMBERED_NAMES
+    part = _metadata_part.__wrapped__ if many else _metadata_part
+    return part(generated, tuple(labels), tuple(annotations), tuple(finalizers), tuple([one.uid for one in references]))
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
