@@ -30,6 +30,8 @@ MIN_QUOTA_MICROSECONDS = 1_000
 GUARANTEED_OOM_SCORE = -997
 BEST_EFFORT_OOM_SCORE = 1000
 SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
+NODE_CRITICAL = "system-node-critical"
+HUGE_PAGES = "hugepages-"
 
 
 def qos_class(pod: core_v1.Pod) -> str:
@@ -73,8 +75,10 @@ def quota_microseconds(millicores: int) -> int:
     return max(MIN_QUOTA_MICROSECONDS, millicores * QUOTA_PERIOD_MICROSECONDS // 1000)
 
 
-def container_resources(pod: core_v1.Pod, container: core_v1.Container, node_memory_bytes: int) -> Resources:
-    """The limits of one container's cgroup."""
+def container_resources(
+    pod: core_v1.Pod, container: core_v1.Container, node_memory_bytes: int, allocatable: Mapping[str, str]
+) -> Resources:
+    """The limits of one container's cgroup; of the node's huge pages none unless it asks for them."""
     requests, limits = container.resources.requests, container.resources.limits
     # a limit without a request counts as the request
     cpu = quantity.cpu_millicores(requests.get("cpu") or limits.get("cpu") or "0")
@@ -84,7 +88,7 @@ def container_resources(pod: core_v1.Pod, container: core_v1.Container, node_mem
         cpu_period=QUOTA_PERIOD_MICROSECONDS,
         memory_limit=quantity.memory_bytes(limits.get("memory", "0")),
         oom_score_adj=oom_score_adj(pod, container, node_memory_bytes),
-        hugepage_limits=_hugepages(limits),
+        hugepage_limits=_hugepages({**_no_huge_pages(allocatable), **_own_limits(pod), **limits}),
     )
 
 
@@ -97,7 +101,7 @@ def pod_resources(pod: core_v1.Pod) -> Resources:
     cpu_shares = shares(quantity.cpu_millicores(requests.get("cpu", "0")))
     if qos_class(pod) == BEST_EFFORT:
         return Resources(cpu_shares=MIN_SHARES)
-    own = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    own = _own_limits(pod)
     cpu_limited = "cpu" in own or all("cpu" in c.resources.limits for c in _all(pod))
     memory_limited = "memory" in own or all("memory" in c.resources.limits for c in _all(pod))
     return Resources(
@@ -114,17 +118,35 @@ def oom_score_adj(pod: core_v1.Pod, container: core_v1.Container, node_memory_by
 
     Source: `qos.GetContainerOOMScoreAdjust`.
     """
-    if (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY:
+    if (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY and pod.spec.priority_class_name == NODE_CRITICAL:
         return GUARANTEED_OOM_SCORE
     quality = qos_class(pod)
     if quality == GUARANTEED:
         return GUARANTEED_OOM_SCORE
     if quality == BEST_EFFORT:
         return BEST_EFFORT_OOM_SCORE
-    requested = quantity.memory_bytes(container.resources.requests.get("memory", "0"))
+    requested = _memory_request(container)
+    if container.restart_policy == "Always" and any(one.name == container.name for one in pod.spec.init_containers):
+        # a sidecar is not killed before those whom it serves
+        requested = max(requested, min(_memory_request(one) for one in pod.spec.containers))
+    requested += _spare_memory_request(pod)
     score = 1000 - 1000 * requested // max(1, node_memory_bytes)
     # never below a Guaranteed container, never as high as BestEffort
     return max(1000 + GUARANTEED_OOM_SCORE, min(score, BEST_EFFORT_OOM_SCORE - 1))
+
+
+def _memory_request(container: core_v1.Container) -> int:
+    return quantity.memory_bytes(container.resources.requests.get("memory", "0"))
+
+
+def _spare_memory_request(pod: core_v1.Pod) -> int:
+    """Each container's part of what the Pod as a whole asks for beyond its containers. Source: KEP-2837."""
+    whole = pod.spec.resources.requests.get("memory") if pod.spec.resources is not None else None
+    if whole is None:
+        return 0
+    of_containers = _aggregate(pod, lambda c: c.resources.requests, {}, overhead=False).get("memory", "0")
+    spare = quantity.memory_bytes(whole) - quantity.memory_bytes(of_containers)
+    return spare // (len(pod.spec.containers) + len(pod.spec.init_containers))
 
 
 def pod_requests(pod: core_v1.Pod) -> dict[str, str]:
@@ -144,6 +166,8 @@ def _aggregate(
     pod: core_v1.Pod,
     amounts_of: Callable[[core_v1.Container], Mapping[str, str]],
     of_the_pod: Mapping[str, str],
+    *,
+    overhead: bool = True,
 ) -> dict[str, str]:
     running: dict[str, str] = {}
     for container in pod.spec.containers:
@@ -161,7 +185,8 @@ def _aggregate(
             _raise(greatest, moment)
     _raise(running, greatest)
     running.update(of_the_pod)
-    _add(running, pod.spec.overhead)
+    if overhead:
+        _add(running, pod.spec.overhead)
     return running
 
 
@@ -176,12 +201,22 @@ def _raise(total: dict[str, str], amounts: Mapping[str, str]) -> None:
             total[name] = amount
 
 
+def _own_limits(pod: core_v1.Pod) -> Mapping[str, str]:
+    """Of the whole Pod."""
+    return pod.spec.resources.limits if pod.spec.resources is not None else {}
+
+
+def _no_huge_pages(allocatable: Mapping[str, str]) -> dict[str, str]:
+    """A limit of none for each size of which the node has pages: who asks for none must not take others'."""
+    return {n: "0" for n, amount in allocatable.items() if n.startswith(HUGE_PAGES) and quantity.whole(amount)}
+
+
 def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
     """`hugepages-2Mi: 4Mi` becomes `2MB: 4194304`, the kernel's name of the page size."""
     out = {}
     for name, amount in limits.items():
-        if name.startswith("hugepages-"):
-            size = quantity.whole(name.removeprefix("hugepages-"))
+        if name.startswith(HUGE_PAGES):
+            size = quantity.whole(name.removeprefix(HUGE_PAGES))
             unit = f"{size >> 30}GB" if size >= 1 << 30 else f"{size >> 20}MB" if size >= 1 << 20 else f"{size >> 10}KB"
             out[unit] = quantity.whole(amount)
     return out

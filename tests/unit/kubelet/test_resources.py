@@ -57,7 +57,7 @@ def test_quota(millicores: int, wanted: int) -> None:
 
 def test_a_limit_counts_as_the_request() -> None:
     given = with_resources({"limits": {"cpu": "500m", "memory": "64Mi"}})
-    made = container_resources(given, given.spec.containers[0], GIB)
+    made = container_resources(given, given.spec.containers[0], GIB, {})
     assert (made.cpu_shares, made.cpu_quota, made.memory_limit) == (512, 50_000, 64 << 20)
 
 
@@ -94,4 +94,33 @@ def test_what_a_pod_needs_at_its_greediest() -> None:
 
 def test_huge_pages() -> None:
     given = with_resources({"limits": {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi", "cpu": "1"}})
-    assert container_resources(given, given.spec.containers[0], GIB).hugepage_limits == {"2MB": 4 << 20, "1GB": GIB}
+    assert container_resources(given, given.spec.containers[0], GIB, {}).hugepage_limits == {"2MB": 4 << 20, "1GB": GIB}
+
+
+def test_huge_pages_of_the_node_are_for_those_that_ask() -> None:
+    """Source: `GetHugepageLimitsFromResources`; the pages of the whole Pod are for each of its containers."""
+    allocatable = {"cpu": "2", "hugepages-2Mi": "128Mi", "hugepages-1Gi": "0"}
+    given = with_resources({}, {"limits": {"hugepages-2Mi": "4Mi"}})
+    made = [container_resources(given, one, GIB, allocatable).hugepage_limits for one in given.spec.containers]
+    assert made == [{"2MB": 0}, {"2MB": 4 << 20}]
+    whole = with_resources({}, resources={"limits": {"hugepages-2Mi": "8Mi"}})
+    assert container_resources(whole, whole.spec.containers[0], GIB, allocatable).hugepage_limits == {"2MB": 8 << 20}
+
+
+def test_sidecars_and_critical_pods_before_the_kernel() -> None:
+    """Source: `GetContainerOOMScoreAdjust`; KEP-753 for sidecars, KEP-2837 for requests of the whole Pod."""
+
+    def asks(amount: str) -> dict[str, Any]:
+        return {"requests": {"memory": amount}}
+
+    side = {"name": "s", "image": "i", "restartPolicy": "Always"}
+    given = with_resources(asks("512Mi"), asks("256Mi"), initContainers=[side])
+    (sidecar,) = given.spec.init_containers
+    assert oom_score_adj(given, sidecar, GIB) == 750, "as the least of those that it serves"
+    greedy = with_resources(asks("256Mi"), initContainers=[side | {"resources": asks("512Mi")}])
+    assert oom_score_adj(greedy, greedy.spec.init_containers[0], GIB) == 500
+    whole = with_resources(asks("256Mi"), {}, resources=asks("768Mi"))
+    assert [oom_score_adj(whole, one, GIB) for one in whole.spec.containers] == [500, 750]
+    for name, score in (("system-node-critical", -997), ("system-cluster-critical", 1000)):
+        critical = with_resources({}, priority=2_000_000_000, priorityClassName=name)
+        assert oom_score_adj(critical, critical.spec.containers[0], GIB) == score

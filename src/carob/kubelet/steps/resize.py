@@ -79,7 +79,8 @@ async def _one(tools: Tools, record: PodRecord, name: str) -> None:
     if resize.must_restart(container, wanted, actuated):
         record.resize_kills[latest.id] = Kill("Resize", f"Container {name} resize requires restart", None)
         return
-    new = container_resources(record.sized_pod, container, tools.node().memory_bytes)
+    node = tools.node()
+    new = container_resources(record.sized_pod, container, node.memory_bytes, node.allocatable)
     await _check_use(tools, latest.id, new, latest.resources)
     await tools.runtime.update_resources(latest.id, _explicit(new))
     record.actuated[name] = wanted
