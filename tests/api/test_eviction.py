@@ -79,11 +79,17 @@ def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_
             kubelet.node.pressures,
             kubelet._queue.add,
             kubelet.node.tell_now,
+            kubelet.node.event,
             usage=short,
         )
         await eviction.look()
         gone = await world.until("large", evicted)
-        assert gone.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
+        assert gone.status.message.startswith(
+            "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+        )
+        (tried,) = await world.events("EvictionThresholdMet")
+        assert (tried.type, tried.message) == ("Warning", "Attempting to reclaim memory")
+        assert (tried.involved_object.kind, tried.involved_object.name) == ("Node", NODE)
         (condition,) = [c for c in gone.status.conditions if c.type == "DisruptionTarget"]
         assert (condition.status, condition.reason) == ("True", "TerminationByKubelet")
         node = await world.client.get(core_v1.Node, NODE)
@@ -142,6 +148,7 @@ def test_the_kernels_notice_does_not_wait_for_the_next_turn(tmp_path: Path) -> N
             kubelet.node.pressures,
             kubelet._queue.add,
             kubelet.node.tell_now,
+            kubelet.node.event,
             usage=usage,
             notices=notices,
         )

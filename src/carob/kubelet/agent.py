@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from carob.api import quantity
 from carob.api.types import core_v1
 from carob.base.clock import parse_rfc3339
 from carob.base.log import get_logger, pairs
@@ -125,6 +126,7 @@ class Kubelet:
             self.node.pressures,
             self._queue.add,
             self.node.tell_now,
+            self.node.event,
         )
         self._worker.on_start(self._eviction.wake)
         self._groups = QosGroups(runtime, options, self.node.machine, self._records, self.node.enforced)
@@ -137,7 +139,7 @@ class Kubelet:
         verified = policy(options.image_verification, options.image_verification_allowed)
         pull_records = PullRecords(f"{options.root}/image_manager", verified)
         tokens = Tokens(client, clock)
-        setup = VolumeSetup(places, mounts, self.node.machine.memory_bytes // 2)
+        setup = VolumeSetup(places, mounts, self._memory_of_pods)
         claimed = ClaimedVolumes(client, options.node_name, lambda: self.node.labels)
         return Tools(
             runtime=runtime,
@@ -402,6 +404,9 @@ class Kubelet:
         record.retry_configuration(now)
         record.stale_volumes = record.prepared is not None
         self._queue.add(uid)
+
+    def _memory_of_pods(self) -> int:
+        return quantity.memory_bytes(self.node.facts.allocatable.get("memory", "0")) or self.node.machine.memory_bytes
 
     def _address(self, record: PodRecord) -> str:
         addresses = pod_ips(record, self.node.facts)

@@ -97,7 +97,7 @@ class NodeManager:
         """Register, then keep status and lease until cancelled."""
         if self._options.register_node:
             await self._register()
-        self._event("Starting", "Starting kubelet.")
+        self.event("Starting", "Starting kubelet.")
         async with TaskGroup() as group:
             self._informer.subscribe(self._schedulable)
             group.spawn(self._informer.run(), "own node")
@@ -165,7 +165,7 @@ class NodeManager:
         boot = status.node_info.boot_id
         if node.status.node_info.boot_id not in ("", boot):
             words = f"Node {self._options.node_name} has been rebooted, boot id: {boot}"
-            self._event("Rebooted", words, "Warning")
+            self.event("Rebooted", words, "Warning")
         tree = codec.to_tree(status)
         told = self._told
         now = self._clock.monotonic()
@@ -248,14 +248,14 @@ class NodeManager:
             "Ready": ("NodeReady", "NodeNotReady"),
         }
         reason = names[kind][0 if holds else 1]
-        self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
+        self.event(reason, f"Node {self._options.node_name} status is now: {reason}")
 
     def _schedulable(self, _key: str, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
         """Tell who was cordoned, and who no longer is."""
         before = old is not None and old.spec.unschedulable
         if new is not None and new.spec.unschedulable != before:
             reason = "NodeNotSchedulable" if new.spec.unschedulable else "NodeSchedulable"
-            self._event(reason, f"Node {self._options.node_name} status is now: {reason}")
+            self.event(reason, f"Node {self._options.node_name} status is now: {reason}")
 
     def on_clock_set(self, callback: Callable[[], None]) -> None:
         """Call `callback` when somebody has set the machine's wall clock."""
@@ -267,9 +267,10 @@ class NodeManager:
 
     def enforced(self) -> None:
         """All Pods together are held to what the node has for them."""
-        self._event("NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+        self.event("NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
 
-    def _event(self, reason: str, message: str, kind: str = "Normal") -> None:
+    def event(self, reason: str, message: str, kind: str = "Normal") -> None:
+        """Something happened to the node."""
         # the kubelet speaks of its node by name: upstream puts the name where the uid would be
         name = self._options.node_name
         reference = core_v1.ObjectReference(kind="Node", api_version="v1", name=name, uid=name)

@@ -106,8 +106,8 @@ def test_memory_comes_before_the_disk() -> None:
 
 def test_what_the_status_says() -> None:
     assert ranking.message(met(), one("p", 20, "10Mi")) == (
-        "The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. "
-        "Container c was using 20480Ki, request is 10Mi, has larger consumption of memory. "
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+        "Container c was using 20Mi, request is 10Mi, has larger consumption of memory. "
     )
     inodes = ranking.message(met("nodefs.inodesFree", "5", 3), one("p", 20))
     assert inodes == "The node was low on resource: inodes. Threshold quantity: 5, available: 3. "

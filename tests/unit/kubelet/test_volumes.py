@@ -16,7 +16,7 @@ from carob.kubelet.failures import VolumeFailure
 from carob.kubelet.volumes import atomic_writer, host_path, ownership, payloads, sub_paths
 from carob.kubelet.volumes.atomic_writer import File
 from carob.kubelet.volumes.contents import Contents
-from carob.kubelet.volumes.setup import Places, VolumeSetup, huge_page_bytes
+from carob.kubelet.volumes.setup import Places, VolumeSetup, huge_page_bytes, memory_volume_bytes
 from tests.fakes.mounts import FakeMounts
 from tests.unit.kubelet.pods import pod
 
@@ -171,7 +171,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.mounts = FakeMounts()
-        self.setup = VolumeSetup(Places(str(folder)), self.mounts, 1 << 30)
+        self.setup = VolumeSetup(Places(str(folder)), self.mounts, lambda: 1 << 30)
         self.setup.open()
 
     def set_up(self, contents: dict[str, Contents] | None = None, **volume: Any) -> str:
@@ -230,7 +230,7 @@ def test_volumes_of_huge_pages_that_cannot_be(medium: str, sizes: tuple[str, ...
 
 def test_a_volume_of_huge_pages_is_mounted_and_goes(tmp_path: Path) -> None:
     mounts = FakeMounts()
-    setup = VolumeSetup(Places(str(tmp_path)), mounts, 1 << 30)
+    setup = VolumeSetup(Places(str(tmp_path)), mounts, lambda: 1 << 30)
     setup.open()
     volume = core_v1.Volume(name="v", empty_dir=core_v1.EmptyDirVolumeSource(medium="HugePages"))
     prepared = setup.set_up(asking("2Mi"), [volume], {}, {}, NOW)
@@ -262,3 +262,16 @@ def test_tearing_down_what_is_not_there(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.setup.tear_down("u-1")
     node.setup.remove("u-1")
+
+
+def test_a_volume_in_memory_is_no_larger_than_what_its_pod_may_use() -> None:
+    """Source: `calculateEmptyDirMemorySize`."""
+    free = pod()
+    assert memory_volume_bytes(free, None, 1 << 30) == 1 << 30
+    assert memory_volume_bytes(free, "10Mi", 1 << 30) == 10 << 20
+    assert memory_volume_bytes(free, "2Gi", 1 << 30) == 1 << 30
+    limits = {"limits": {"memory": "64Mi"}}
+    bounded = pod(containers=[{"name": name, "image": "i", "resources": limits} for name in "ab"])
+    assert memory_volume_bytes(bounded, None, 1 << 30) == 128 << 20
+    half = pod(containers=[{"name": "a", "image": "i", "resources": limits}, {"name": "b", "image": "i"}])
+    assert memory_volume_bytes(half, None, 1 << 30) == 1 << 30

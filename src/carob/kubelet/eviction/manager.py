@@ -32,6 +32,7 @@ PERIOD_SECONDS = 10.0
 IMAGE_PERIOD_SECONDS = 300.0
 HARD_GRACE_SECONDS = 1.0
 REASON = "Evicted"
+WARNING = "Warning"
 
 
 class Eviction:
@@ -45,6 +46,7 @@ class Eviction:
         pressures: Pressures,
         dirty: Callable[[str], None],
         tell_node: Callable[[], Awaitable[None]],
+        node_event: Callable[[str, str, str], None],
         usage: Callable[[str], Usage] = read_usage,
         notices: Callable[[Callable[[], None]], Notices] = MemoryNotices,
     ) -> None:
@@ -55,6 +57,8 @@ class Eviction:
         self._pressures = pressures
         self._dirty = dirty
         self._tell_node = tell_node
+        self._node_event = node_event
+        self._short_of_images = False
         self._usage = usage
         self._thresholds = thresholds.thresholds(
             options.eviction_hard,
@@ -111,8 +115,10 @@ class Eviction:
             if clock.monotonic() - self._images_at >= IMAGE_PERIOD_SECONDS:
                 await self._collect_images(everything=False)
             chosen = ranking.first(met)
-            if chosen is not None and not await self._reclaim(chosen):
-                await self._evict_one(chosen)
+            if chosen is not None:
+                self._node_event("EvictionThresholdMet", f"Attempting to reclaim {chosen.resource}", WARNING)
+                if not await self._reclaim(chosen):
+                    await self._evict_one(chosen)
         except (RuntimeFailure, OSError) as error:
             _log.warning("cannot look after the node: %s", error)
 
@@ -151,17 +157,35 @@ class Eviction:
             else image_gc.bytes_to_free(disk, options.image_gc_high_percent, options.image_gc_low_percent)
         )
         if wanted is not None and wanted <= 0:
+            self._short_of_images = False
             return 0
-        removed = 0
+        removed = freed = 0
         age = options.image_gc_min_age_seconds
         for image in image_gc.unused(images, in_use, self._ages, now, wanted_bytes=wanted, min_age_seconds=age):
             try:
                 await runtime.remove_image(image.id)
                 removed += 1
+                freed += image.size_bytes
                 _log.info("removed an unused image %s", pairs(id=image.id, bytes=image.size_bytes))
             except RuntimeFailure as error:
                 _log.info("cannot remove an image %s", pairs(id=image.id, error=error))
+        if wanted is not None:
+            self._tell_images(wanted, freed)
         return removed
+
+    def _tell_images(self, wanted: int, freed: int) -> None:
+        """Say that too few images could go; in upstream's words, and twice when it is the second time."""
+        if freed >= wanted:
+            self._short_of_images = False
+            return
+        words = (
+            f"Failed to garbage collect required amount of images. Attempted to free {wanted} bytes, "
+            f"but only found {freed} bytes eligible to free."
+        )
+        self._node_event("FreeDiskSpaceFailed", words, WARNING)
+        if self._short_of_images:
+            self._node_event("ImageGCFailed", words, WARNING)
+        self._short_of_images = True
 
     # -- ending Pods
 

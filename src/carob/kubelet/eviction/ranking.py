@@ -86,13 +86,12 @@ def _request(pod: core_v1.Pod, resource: str) -> int:
 def message(met: Met, use: PodUse) -> str:
     """Why the Pod was ended, as its status says."""
     resource, observation = met.resource, met.observation
-    binary = resource in ("memory", "ephemeral-storage")
-    amount = met.threshold.amount(observation.capacity)
+    form = quantity.DECIMAL_SI if resource == "inodes" else quantity.BINARY_SI
     text = (
-        f"The node was low on resource: {resource}. Threshold quantity: {_shown(amount, binary)}, "
-        f"available: {_shown(observation.available, binary)}. "
+        f"The node was low on resource: {resource}. Threshold quantity: {met.threshold.shown(observation.capacity)}, "
+        f"available: {quantity.from_bytes(observation.available, form)}. "
     )
-    if not binary:
+    if resource not in ("memory", "ephemeral-storage"):
         return text
     containers = {c.name: c for c in use.pod.spec.containers}
     for one in use.containers:
@@ -100,12 +99,11 @@ def message(met: Met, use: PodUse) -> str:
         container = containers.get(one.name)
         asked = container.resources.requests.get(resource, "0") if container is not None else "0"
         if used > quantity.whole(asked):
-            text += f"Container {one.name} was using {_shown(used, binary)}, request is {asked}, has larger consumption of {resource}. "
+            text += (
+                f"Container {one.name} was using {quantity.from_bytes(used)}, request is {asked}, "
+                f"has larger consumption of {resource}. "
+            )
     return text
-
-
-def _shown(amount: int, binary: bool) -> str:
-    return f"{amount >> 10}Ki" if binary else str(amount)
 
 
 def over_local_limits(use: PodUse) -> str:

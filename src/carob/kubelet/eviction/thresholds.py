@@ -54,6 +54,12 @@ class Threshold(Struct, frozen=True):
         """How much must be left. Units: bytes or counts."""
         return _share(self.value, capacity)
 
+    def shown(self, capacity: int) -> str:
+        """As messages have it: a quantity as it was given, a share in bytes."""
+        if self.value.endswith("%"):
+            return quantity.from_bytes(self.amount(capacity))
+        return quantity.canonical(self.value)
+
     def enough(self, capacity: int) -> int:
         """How much must be left again once it was crossed. Units: bytes or counts."""
         return self.amount(capacity) + _share(self.reclaim, capacity)

@@ -16,12 +16,13 @@ from msgspec import Struct
 
 from carob.api import quantity
 from carob.kubelet.failures import VolumeFailure
+from carob.kubelet.resources import pod_resources
 from carob.kubelet.volumes import atomic_writer, host_path, ownership, persistent, sub_paths
 from carob.kubelet.volumes.contents import fs_group
 from carob.kubelet.volumes.types import PreparedVolume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from carob.api.types import core_v1
     from carob.kubelet.volumes.contents import Contents
@@ -60,10 +61,11 @@ class Places(Struct, frozen=True):
 class VolumeSetup:
     """The blocking half of the volumes."""
 
-    def __init__(self, places: Places, mounts: Mounts, memory_limit_bytes: int) -> None:
+    def __init__(self, places: Places, mounts: Mounts, memory_bytes: Callable[[], int]) -> None:
         self._places = places
         self._mounts = mounts
-        self._memory_limit_bytes = memory_limit_bytes
+        self._memory_bytes = memory_bytes
+        """How much all Pods of the node may have together."""
 
     def open(self) -> None:
         """Have the shared file system in memory."""
@@ -167,7 +169,7 @@ class VolumeSetup:
         if source.medium == "Memory":
             if not self._mounts.is_mounted(folder):
                 fresh = True
-                limit = quantity.memory_bytes(source.size_limit or "0") or self._memory_limit_bytes
+                limit = memory_volume_bytes(pod, source.size_limit, self._memory_bytes())
                 self._mounts.mount_tmpfs(folder, size_bytes=limit, mode=SHARED_FOLDER_MODE)
         elif source.medium.startswith(HUGE_PAGES):
             if not self._mounts.is_mounted(folder):
@@ -183,6 +185,15 @@ class VolumeSetup:
             if group is not None:
                 ownership.give_to_group(folder, group)
         return folder
+
+
+def memory_volume_bytes(pod: core_v1.Pod, size_limit: str | None, node_bytes: int) -> int:
+    """How large a volume in memory is: no larger than what the Pod may use, or than the node gives to Pods.
+
+    Source: kubelet `emptydir/empty_dir.go` (calculateEmptyDirMemorySize), KEP-1967.
+    """
+    bounds = (node_bytes, pod_resources(pod).memory_limit, quantity.memory_bytes(size_limit or "0"))
+    return min((bound for bound in bounds if bound > 0), default=0)
 
 
 def huge_page_bytes(pod: core_v1.Pod, medium: str) -> int:
