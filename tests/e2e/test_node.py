@@ -189,13 +189,14 @@ def test_the_nodes_own_network_and_a_port_of_the_node(cluster: Cluster, gone: An
 
 def test_init_containers_and_a_sidecar(cluster: Cluster, gone: Any) -> None:
     gone("pod/staged")
+    written = {"volumeName": "w", "path": "e", "key": "HELLO"}
     work = {"volumeMounts": [{"name": "w", "mountPath": "/w"}], "image": WEB_IMAGE}
     shell = run(
         cluster,
         "staged",
-        {"command": ["sleep", "3600"], **work},
+        {"command": ["sleep", "3600"], "env": [{"name": "GREETING", "valueFrom": {"fileKeyRef": written}}], **work},
         initContainers=[
-            {"name": "first", "command": ["sh", "-c", "echo first >> /w/order"], **work},
+            {"name": "first", "command": ["sh", "-c", "echo first >> /w/order; echo HELLO=\\'a b\\' > /w/e"], **work},
             {
                 "name": "side",
                 "restartPolicy": "Always",
@@ -208,6 +209,7 @@ def test_init_containers_and_a_sidecar(cluster: Cluster, gone: Any) -> None:
         volumes=[{"name": "w", "emptyDir": {}}],
     )
     assert shell("cat /w/order") == "first\nside\nlast"
+    assert shell("echo $GREETING") == "a b", "what an init container wrote into a file of variables"
     states = status_of(cluster, "staged")["initContainerStatuses"]
     assert [s["name"] for s in states if s["ready"]] == ["first", "side", "last"]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 
+from carob.kubelet.env_file import EnvFileError, value_of
 from carob.kubelet.expansion import expand
 from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
 from carob.kubelet.fields import Facts, pod_field, resource_field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from carob.api.types import core_v1
 
+MOST_KEY_BYTES, MOST_VALUE_BYTES = 128, 32 << 10
 MASTER_SERVICES = frozenset({"kubernetes"})
 
 
@@ -37,6 +39,8 @@ class Sources(Struct, frozen=True):
     secrets: Mapping[str, core_v1.Secret | None] = field(default_factory=dict)
     services: Iterable[core_v1.Service] = ()
     facts: Facts = field(default_factory=Facts)
+    files: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """Texts of files of variables, by volume and path; None for one that is not there."""
 
 
 def references(container: core_v1.Container) -> Iterator[Reference]:
@@ -163,6 +167,8 @@ def _value(
         return _config_map_key(pod, source.config_map_key_ref, sources)
     if source.secret_key_ref is not None:
         return _secret_key(pod, source.secret_key_ref, sources)
+    if source.file_key_ref is not None:
+        return _file_key(source.file_key_ref, sources)
     return ""
 
 
@@ -194,6 +200,29 @@ def _secret_key(pod: core_v1.Pod, ref: core_v1.SecretKeySelector, sources: Sourc
             f"couldn't find key {ref.key} in Secret {pod.metadata.namespace}/{ref.name}",
         )
     return _decoded(value)
+
+
+def _file_key(ref: core_v1.FileKeySelector, sources: Sources) -> str | None:
+    """Source: kubelet `kubelet_pods.go` (makeEnvironmentVariables), KEP-3721."""
+    if len(ref.key) > MOST_KEY_BYTES:
+        words = f'environment variable key "{ref.key}" exceeds maximum length of {MOST_KEY_BYTES} characters'
+        raise StepFailure(CREATE_CONTAINER_CONFIG_ERROR, words)
+    text = sources.files.get((ref.volume_name, ref.path))
+    if text is None:
+        if ref.optional:
+            return None
+        raise StepFailure(CREATE_CONTAINER_CONFIG_ERROR, "couldn't parse env file")
+    try:
+        value = value_of(text, ref.key)
+    except EnvFileError as error:
+        raise StepFailure(CREATE_CONTAINER_CONFIG_ERROR, f"couldn't parse env file: {error}") from error
+    if len(value.encode("utf-8", "surrogateescape")) > MOST_VALUE_BYTES:
+        words = f'environment variable value for key "{ref.key}" exceeds maximum size of 32KB'
+        raise StepFailure(CREATE_CONTAINER_CONFIG_ERROR, words)
+    if not value and not ref.optional:
+        words = f'environment variable key "{ref.key}" not found in file "{ref.path}"'
+        raise StepFailure(CREATE_CONTAINER_CONFIG_ERROR, words)
+    return value or None
 
 
 def _missing(kind: str, name: str, optional: bool | None) -> dict[str, str]:

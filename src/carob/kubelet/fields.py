@@ -86,7 +86,7 @@ def go_quote(text: str) -> str:
 def resource_field(pod: core_v1.Pod, selector: core_v1.ResourceFieldSelector, container_name: str, facts: Facts) -> str:
     """The amount that `resourceFieldRef` asks for, divided and rounded up.
 
-    Shape: a missing limit counts as the node's allocatable amount; a missing request as 0.
+    Shape: a missing limit counts as the whole Pod's, or else the node's allocatable amount; a missing request as 0.
     Raises: ValueError for an unknown container or resource.
     """
     name = selector.container_name or container_name
@@ -98,7 +98,9 @@ def resource_field(pod: core_v1.Pod, selector: core_v1.ResourceFieldSelector, co
     if kind not in ("limits", "requests") or not resource:
         raise ValueError(f"unsupported container resource : {selector.resource}")
     if kind == "limits":
-        amount = container.resources.limits.get(resource) or (facts.allocatable or {}).get(resource, "0")
+        whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
+        default = whole.get(resource) or (facts.allocatable or {}).get(resource, "0")
+        amount = container.resources.limits.get(resource) or default
     else:
         amount = container.resources.requests.get(resource, "0")
     divisor = quantity.nano(selector.divisor) or quantity.NANO

@@ -287,6 +287,20 @@ def test_volumes_of_pods(volume: str, wanted: list[str]) -> None:
     assert said(built(POD, change)) == wanted
 
 
+def test_variables_come_from_files_of_empty_folders_alone() -> None:
+    """Source: KEP-3721."""
+
+    def problems(volumes: str) -> list[str]:
+        env = "env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: a.env, key: K}}}]"
+        return said(built(POD, f"spec: {{containers: [{{name: c, image: i, {env}}}], volumes: {volumes}}}"))
+
+    path = "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName"
+    assert problems("[{name: v, emptyDir: {}}]") == []
+    assert problems("[]") == [f'{path}: Not found: "v"']
+    words = 'Invalid value: "v": referenced volume must be of type emptyDir'
+    assert problems("[{name: v, hostPath: {path: /tmp}}]") == [f"{path}: {words}"]
+
+
 def test_the_image_of_a_templates_volume_may_come_later() -> None:
     change = {"template": {"spec": {"volumes": [{"name": "v", "image": {}}]}}}
     assert said(built(TEMPLATE, change)) == []

@@ -163,3 +163,13 @@ def test_amounts_are_divided_and_rounded_up(resource: str, divisor: str, wanted:
     selector = codec.from_tree(core_v1.ResourceFieldSelector, {"resource": resource, "divisor": divisor})
     # what has no limit may use what the node has
     assert resource_field(given, selector, "web", Facts(allocatable={"ephemeral-storage": "2Ki"})) == wanted
+
+
+def test_a_missing_limit_is_the_whole_pods() -> None:
+    """Source: `defaultPodLimitsForDownwardAPI`."""
+    whole = pod(resources={"limits": {"memory": "64Mi"}})
+    facts = Facts(allocatable={"cpu": "2", "memory": "1Gi"})
+    name = whole.spec.containers[0].name
+    memory = core_v1.ResourceFieldSelector(resource="limits.memory")
+    assert resource_field(whole, memory, name, facts) == str(64 << 20)
+    assert resource_field(whole, core_v1.ResourceFieldSelector(resource="limits.cpu"), name, facts) == "2"

@@ -57,7 +57,7 @@ def common(out: list[Cause], path: str, container: Container, around: Surroundin
     if container.ports:
         _ports(out, f"{path}.ports", container.ports)
     if container.env:
-        _environment(out, f"{path}.env", container.env)
+        _environment(out, f"{path}.env", container.env, around.volumes)
     if container.env_from:
         _environment_from(out, f"{path}.envFrom", container.env_from)
     if container.volume_mounts:
@@ -103,7 +103,9 @@ def port_number(out: list[Cause], path: str, value: int) -> None:
         out.append(field.invalid(path, value, why))
 
 
-def _environment(out: list[Cause], path: str, variables: Sequence[core_v1.EnvVar]) -> None:
+def _environment(
+    out: list[Cause], path: str, variables: Sequence[core_v1.EnvVar], volumes: Mapping[str, core_v1.Volume]
+) -> None:
     for i, variable in enumerate(variables):
         if not variable.name:
             out.append(field.required(f"{path}[{i}].name"))
@@ -111,6 +113,8 @@ def _environment(out: list[Cause], path: str, variables: Sequence[core_v1.EnvVar
             meta.wrong_name(out, f"{path}[{i}].name", variable.name, names.env_name(variable.name))
         if variable.value_from is not None:
             _value_from(out, f"{path}[{i}].valueFrom", variable, variable.value_from)
+            if variable.value_from.file_key_ref is not None:
+                _file_key(out, f"{path}[{i}].valueFrom.fileKeyRef", variable.value_from.file_key_ref, volumes)
 
 
 def _value_from(out: list[Cause], path: str, variable: core_v1.EnvVar, source: core_v1.EnvVarSource) -> None:
@@ -131,7 +135,6 @@ def _value_from(out: list[Cause], path: str, variable: core_v1.EnvVar, source: c
                 meta.wrong_name(out, f"{path}.{name}.key", reference.key, names.config_key(reference.key))
     if source.file_key_ref is not None:
         count += 1
-        _file_key(out, f"{path}.fileKeyRef", source.file_key_ref)
     if not count:
         words = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         out.append(field.invalid(path, "", words))
@@ -141,7 +144,15 @@ def _value_from(out: list[Cause], path: str, variable: core_v1.EnvVar, source: c
         out.append(field.invalid(path, "", "may not have more than one field specified at a time"))
 
 
-def _file_key(out: list[Cause], path: str, reference: core_v1.FileKeySelector) -> None:
+def _file_key(
+    out: list[Cause], path: str, reference: core_v1.FileKeySelector, volumes: Mapping[str, core_v1.Volume]
+) -> None:
+    volume = volumes.get(reference.volume_name)
+    if reference.volume_name and volume is None:
+        out.append(field.not_found(f"{path}.volumeName", reference.volume_name))
+    elif volume is not None and volume.empty_dir is None:
+        words = "referenced volume must be of type emptyDir"
+        out.append(field.invalid(f"{path}.volumeName", reference.volume_name, words))
     for name, value in (("volumeName", reference.volume_name), ("path", reference.path), ("key", reference.key)):
         if not value:
             out.append(field.required(f"{path}.{name}"))

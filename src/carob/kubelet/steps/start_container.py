@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.base.log import get_logger, pairs
-from carob.kubelet import failures
+from carob.kubelet import env_file, failures
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.container_config import Ingredients, container_config
 from carob.kubelet.devices.failures import PrepareFailure
@@ -151,7 +151,27 @@ async def _sources(tools: Tools, record: PodRecord, container: core_v1.Container
     by_kind: dict[str, dict[str, core_v1.ConfigMap | core_v1.Secret | None]] = {"ConfigMap": {}, "Secret": {}}
     for one, value in zip(wanted, found, strict=True):
         by_kind[one.kind][one.name] = value
-    return Sources(by_kind["ConfigMap"], by_kind["Secret"], tools.services(), tools.facts(record))  # type: ignore[arg-type]
+    files = await _env_files(record, container)
+    return Sources(by_kind["ConfigMap"], by_kind["Secret"], tools.services(), tools.facts(record), files)  # type: ignore[arg-type]
+
+
+async def _env_files(record: PodRecord, container: core_v1.Container) -> dict[tuple[str, str], str | None]:
+    """What earlier containers wrote for this one's environment; what cannot be read is as if it were not there."""
+    sources = [variable.value_from for variable in container.env if variable.value_from is not None]
+    wanted = {(one.file_key_ref.volume_name, one.file_key_ref.path) for one in sources if one.file_key_ref is not None}
+    out: dict[tuple[str, str], str | None] = {}
+    for name, path in wanted:
+        volume = record.prepared.volumes.get(name) if record.prepared is not None else None
+        if volume is None:
+            words = f'cannot find the volume "{name}" referenced by FileKeyRef'
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, words)
+        try:
+            out[name, path] = await asyncio.to_thread(env_file.read, volume.path, path)
+        except (OSError, env_file.EnvFileError) as error:
+            # why would tell the Pod's user of the node's files
+            _log.warning("cannot read an env file %s", pairs(pod=record.pod.metadata.name, path=path, error=error))
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, "couldn't parse env file") from error
+    return out
 
 
 async def _devices(tools: Tools, record: PodRecord, container: core_v1.Container) -> list[str]:
