@@ -12,8 +12,9 @@ from carob.api.types import core_v1
 from carob.base.clock import SystemClock
 from carob.kubelet.eviction.manager import Eviction
 from carob.kubelet.machine import Usage, read_usage
-from carob.runtime.types import ContainerStats
+from carob.runtime.types import ContainerStats, FilesystemUsage
 from tests.api.kubelet_world import NODE, World, in_world, ready
+from tests.fakes.runtime import FakeRuntime
 
 
 def evicted(pod: core_v1.Pod) -> bool:
@@ -99,6 +100,56 @@ def test_when_memory_runs_short_the_greediest_pod_goes_and_the_node_says_so(tmp_
         await world.pod("late")
         late = await world.until("late", evicted)
         assert late.status.message == "The node had condition: [MemoryPressure]. "
+
+    in_world(tmp_path, body)
+
+
+def test_unused_images_go_until_the_disk_has_room_and_what_is_missing_is_told(tmp_path: Path) -> None:
+    """Source: kubelet `images/image_gc_manager.go` (GarbageCollect), `kubelet.go` (StartGarbageCollection)."""
+    disk = {"available": 100}
+
+    class Disk(FakeRuntime):
+        """Each image takes twice what its registry says."""
+
+        async def remove_image(self, name: str) -> None:
+            await super().remove_image(name)
+            disk["available"] += 200
+
+        async def image_filesystem(self) -> FilesystemUsage:
+            there = disk["available"]
+            return FilesystemUsage(mountpoint="/", used_bytes=1000 - there, capacity_bytes=1000, available_bytes=there)
+
+    async def body(world: World) -> None:
+        await world.pod()
+        await world.until("hello-pod", ready)
+        kubelet = world.kubelet
+        runtime = Disk()
+        runtime.containers = world.runtime.containers
+        for name in ("a", "b", "c"):
+            runtime.add_image(name)
+            runtime.images[name] = replace(runtime.images[name], size_bytes=100, digests=[f"{name}@sha256:0"])
+        options = replace(
+            kubelet._options, image_gc_high_percent=80, image_gc_low_percent=70, image_gc_min_age_seconds=0.0
+        )
+        eviction = Eviction(
+            replace(kubelet._tools, runtime=runtime, options=options),
+            kubelet._records,
+            kubelet.node.machine.memory_bytes,
+            kubelet.node.pressures,
+            kubelet._queue.add,
+            kubelet.node.tell_now,
+            kubelet.node.event,
+        )
+        await eviction._collect_images(everything=False)
+        assert len(runtime.images) == 2, "one made room enough, whatever its registry says"
+        disk["available"] = -300
+        for _ in range(2):
+            await eviction._collect_images(everything=False)
+        assert not runtime.images
+        failed, twice = await world.events("FreeDiskSpaceFailed", "ImageGCFailed")
+        words = "Failed to garbage collect required amount of images. Attempted to free "
+        assert failed.message.startswith(words)
+        assert twice.message.startswith(words)
 
     in_world(tmp_path, body)
 

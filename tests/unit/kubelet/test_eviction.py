@@ -181,11 +181,8 @@ def test_which_images_go() -> None:
     ages.note(everything, {"used", "b"}, 0.0)
     ages.note([*everything, image("new")], {"used"}, 500.0)
 
-    def gone(wanted: int | None) -> list[str]:
-        found = image_gc.unused([*everything, image("new")], {"used"}, ages, 510.0, wanted_bytes=wanted)
-        return [i.id for i in found]
+    def gone(**age: float) -> list[str]:
+        return [i.id for i in image_gc.unused([*everything, image("new")], {"used"}, ages, 510.0, **age)]
 
-    assert gone(5) == ["a"]
-    assert gone(15) == ["a", "b"]
-    assert gone(1000) == ["a", "b"], "what has just come stays"
-    assert gone(None) == ["a", "b", "new"]
+    assert gone() == ["a", "b"], "what has just come stays"
+    assert gone(min_age_seconds=0.0) == ["a", "b", "new"]

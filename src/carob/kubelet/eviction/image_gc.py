@@ -48,20 +48,10 @@ def unused(
     in_use: Collection[str],
     ages: Ages,
     now: float,
-    *,
-    wanted_bytes: int | None,
     min_age_seconds: float = MIN_AGE_SECONDS,
 ) -> list[Image]:
-    """Images to remove, longest unused first; `wanted_bytes` None: all that may go."""
+    """Images that may be removed, longest unused first."""
     # what was loaded or built here has no digest of a registry: nobody could pull it again
     candidates = [i for i in images if i.id not in in_use and not i.pinned and i.digests]
     candidates.sort(key=lambda i: (ages.used.get(i.id, 0.0), ages.detected.get(i.id, 0.0)))
-    out, freed = [], 0
-    for image in candidates:
-        if wanted_bytes is not None and freed >= wanted_bytes:
-            break
-        if wanted_bytes is not None and now - ages.detected.get(image.id, now) < min_age_seconds:
-            continue
-        out.append(image)
-        freed += image.size_bytes
-    return out
+    return [i for i in candidates if now - ages.detected.get(i.id, now) >= min_age_seconds]

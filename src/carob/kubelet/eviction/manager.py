@@ -160,12 +160,18 @@ class Eviction:
             self._short_of_images = False
             return 0
         removed = freed = 0
-        age = options.image_gc_min_age_seconds
-        for image in image_gc.unused(images, in_use, self._ages, now, wanted_bytes=wanted, min_age_seconds=age):
+        age = 0.0 if everything else options.image_gc_min_age_seconds
+        for image in image_gc.unused(images, in_use, self._ages, now, age):
+            if wanted is not None and freed >= wanted:
+                break
             try:
                 await runtime.remove_image(image.id)
                 removed += 1
                 freed += image.size_bytes
+                if wanted is not None:
+                    # an image takes more than a registry says of it: its layers lie here packed and unpacked
+                    left = await runtime.image_filesystem()
+                    freed = max(freed, left.available_bytes - disk.available_bytes)
                 _log.info("removed an unused image %s", pairs(id=image.id, bytes=image.size_bytes))
             except RuntimeFailure as error:
                 _log.info("cannot remove an image %s", pairs(id=image.id, error=error))
