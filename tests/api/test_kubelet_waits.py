@@ -60,3 +60,19 @@ def test_a_path_made_of_an_annotation_is_looked_at_again_when_that_changes(tmp_p
         await world.until("hello-pod", ready)
 
     in_world(tmp_path, body)
+
+
+def test_an_image_volume_that_cannot_be_pulled_backs_off_as_an_image_does(tmp_path: Path) -> None:
+    """Source: test/e2e/common/node/image_volume.go (should fail if image volume is not existing)."""
+
+    async def body(world: World) -> None:
+        mounts = [{"name": "v", "mountPath": "/v"}]
+        volumes = [{"name": "v", "image": {"reference": "nowhere/nothing:v1"}}]
+        await world.pod(containers=[container(volumeMounts=mounts)], volumes=volumes)
+        await world.until("hello-pod", waiting("ErrImagePull"))
+        pod = await world.until("hello-pod", waiting("ImagePullBackOff"))
+        (status,) = pod.status.container_statuses
+        assert status.state.waiting is not None
+        assert status.state.waiting.message.startswith('Back-off pulling image "nowhere/nothing:v1": ErrImagePull: ')
+
+    in_world(tmp_path, body)

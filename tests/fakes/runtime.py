@@ -315,7 +315,10 @@ class FakeRuntime:
     ) -> tuple[int, bytes, bytes]:
         self._called("exec_sync", container_id)
         self._running(container_id)
-        result = self._refused(command) or self._run(command)
+        refused = self._refused(command)
+        if refused is not None:
+            raise RuntimeFailure(refused[2].decode().strip())
+        result = self._run(command)
         if result is None:
             await asyncio.sleep(timeout_seconds)
             raise TimeoutError(f"command {list(command)!r} timed out after {timeout_seconds:g}s")

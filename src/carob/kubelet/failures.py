@@ -17,6 +17,8 @@ class StepFailure(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.retry_seconds: float | None = None
+        """When to try again, where what failed knows it."""
 
 
 class VolumeFailure(StepFailure):

@@ -68,7 +68,7 @@ class Hooks:
     async def _http(self, record: PodRecord, container: core_v1.Container, action: core_v1.HTTPGetAction) -> None:
         try:
             target = http_target(container, action, self._address(record))
-            status, _ = await http.get(target)
+            status = (await http.get(target)).status
         except (PortFailure, http.HttpFailure) as error:
             raise HookFailure(str(error)) from error
         if status >= 400:

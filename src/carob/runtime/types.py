@@ -540,7 +540,10 @@ class Runtime(Protocol):
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout_seconds: float = 0.0, *, keep_bytes: int = 16 << 10
     ) -> tuple[int, bytes, bytes]:
-        """Exit code, stdout, stderr (the first `keep_bytes` of each). Raises: TimeoutError; the process is then killed."""
+        """Exit code, stdout, stderr (the first `keep_bytes` of each).
+
+        Raises: TimeoutError, the process is then killed; RuntimeFailure where the command cannot be begun.
+        """
         ...
 
     async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> Process:

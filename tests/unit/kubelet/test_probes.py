@@ -225,6 +225,54 @@ def test_exec_that_cannot_run_is_an_error() -> None:
         outcome, text = await check(runtime, container(), probe(exec={"command": ["x"]}), "gone", "")
         assert outcome is ERROR
         assert "not found" in text
+        # a command that cannot be begun says nothing of the container either
+        runtime = FakeRuntime()
+        sandbox = await runtime.run_sandbox(SandboxConfig(name="p", uid="u-1", namespace="default"))
+        runtime.add_image("i")
+        made = await runtime.create_container(sandbox.id, ContainerConfig(name="c", image="i"))
+        await runtime.start_container(made)
+        outcome, text = await check(runtime, container(), probe(exec={"command": ["nope"]}), made, "")
+        assert outcome is ERROR
+        assert "executable file not found" in text
+
+    asyncio.run(main())
+
+
+def test_redirects_are_followed_on_the_same_host() -> None:
+    """Source: test/e2e/common/node/container_probe.go (local and non-local redirects)."""
+    places = {
+        "/to-bad": "/bad",
+        "/to-good": "good?x=1",
+        "/elsewhere": "http://other.example/",
+        "/round": "/round",
+        "/other-port": "http://127.0.0.1:1/",
+    }
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        if path in places:
+            writer.write(f"HTTP/1.1 302 Found\r\nContent-Length: 5\r\nLocation: {places[path]}\r\n\r\nmoved".encode())
+        else:
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % (500 if path == "/bad" else 200))
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def ask(path: str) -> tuple[Outcome, str]:
+            asked = probe(timeoutSeconds=5, httpGet={"path": path, "port": port})
+            return await check(FakeRuntime(), container(), asked, "c", "127.0.0.1")
+
+        assert await ask("/to-good") == (OK, "ok")
+        assert await ask("/to-bad") == (BAD, "HTTP probe failed with statuscode: 500")
+        assert await ask("/elsewhere") == (Outcome.WARNING, "Probe terminated redirects, Response body: moved")
+        assert await ask("/round") == (BAD, f'Get "http://127.0.0.1:{port}/round": stopped after 10 redirects')
+        outcome, text = await ask("/other-port")
+        assert outcome is BAD
+        assert "connection refused" in text
+        server.close()
+        await server.wait_closed()
 
     asyncio.run(main())
 

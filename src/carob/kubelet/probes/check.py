@@ -62,15 +62,18 @@ async def _http(
     target = http_target(container, action, pod_ip)
     try:
         async with asyncio.timeout(seconds):
-            status, body = await http.get(target)
+            answer = await http.get(target)
     except TimeoutError:
         text = f'Get "{target.url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
         return Outcome.FAILURE, text
     except http.HttpFailure as error:
         return Outcome.FAILURE, str(error)
-    if 200 <= status < 400:
-        return Outcome.SUCCESS, body.decode("utf-8", "replace")
-    return Outcome.FAILURE, f"HTTP probe failed with statuscode: {status}"
+    body = answer.body.decode("utf-8", "replace")
+    if 200 <= answer.status < 300:
+        return Outcome.SUCCESS, body
+    if 300 <= answer.status < 400:
+        return Outcome.WARNING, f"Probe terminated redirects, Response body: {body}"
+    return Outcome.FAILURE, f"HTTP probe failed with statuscode: {answer.status}"
 
 
 def http_target(container: core_v1.Container, action: core_v1.HTTPGetAction, pod_ip: str) -> http.Target:

@@ -1,18 +1,21 @@
 """One HTTP GET for a probe or a hook, over a connection of its own. Touches the network only.
 
-Source: kubelet `pkg/probe/http`: 200 to 399 is success, certificates are not checked, at most 10 KiB of body are read;
-the words of failures are Go's, because people search for them.
+Source: kubelet `pkg/probe/http`: 200 to 399 is success, redirects are followed on the same host alone, certificates are
+not checked, at most 10 KiB of body are read; the words of failures are Go's, because people search for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import cast
+from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct, field
 
 MAX_BODY_BYTES = 10 << 10
 MAX_HEAD_BYTES = 64 << 10
+MAX_REDIRECTS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
 USER_AGENT = "kube-probe/1.36"
 
 
@@ -37,8 +40,39 @@ class Target(Struct, frozen=True):
         return f"{self.scheme}://{host}:{self.port}{path}"
 
 
-async def get(target: Target) -> tuple[int, bytes]:
-    """Status and the beginning of the body. Raises: HttpFailure."""
+class Answer(Struct, frozen=True):
+    status: int
+    body: bytes
+    """Its beginning."""
+    location: str = ""
+    """Where a redirect leads."""
+
+
+async def get(target: Target) -> Answer:
+    """The answer, of the place to which redirects lead as long as they stay on this host. Raises: HttpFailure."""
+    for _ in range(MAX_REDIRECTS):
+        answer = await _get(target)
+        following = _redirected(target, answer) if answer.location and answer.status in REDIRECTS else None
+        if following is None:
+            return answer
+        target = following
+    raise HttpFailure(f'Get "{target.url}": stopped after {MAX_REDIRECTS} redirects')
+
+
+def _redirected(target: Target, answer: Answer) -> Target | None:
+    """Where a redirect leads; None when that is another host."""
+    place = urlsplit(urljoin(target.url, answer.location))
+    if place.scheme not in ("http", "https") or place.hostname != target.host.lower():
+        return None
+    try:
+        port = place.port or (443 if place.scheme == "https" else 80)
+    except ValueError as error:
+        raise HttpFailure(f'Get "{answer.location}": {error}') from error
+    path = (place.path or "/") + (f"?{place.query}" if place.query else "")
+    return Target(place.scheme, target.host, port, path, target.headers)
+
+
+async def _get(target: Target) -> Answer:
     context = None
     if target.scheme == "https":
         import ssl
@@ -63,7 +97,7 @@ async def get(target: Target) -> tuple[int, bytes]:
 class _Answer(asyncio.Protocol):
     """One request and its answer: a bare protocol, because a node asks hundreds of times a second."""
 
-    def __init__(self, request: bytes, done: asyncio.Future[tuple[int, bytes]]) -> None:
+    def __init__(self, request: bytes, done: asyncio.Future[Answer]) -> None:
         self._request = request
         self._data = b""
         self.done = done
@@ -96,7 +130,8 @@ class _Answer(asyncio.Protocol):
         if len(first) < 2 or not first[0].startswith(b"HTTP/") or not first[1].isdigit():
             self._fail(_malformed(head))
         elif not self.done.done():
-            self.done.set_result((int(first[1]), body[:MAX_BODY_BYTES]))
+            location = _field(head, b"location").decode("latin-1")
+            self.done.set_result(Answer(int(first[1]), body[:MAX_BODY_BYTES], location))
 
     def _fail(self, error: Exception) -> None:
         if not self.done.done():
@@ -105,11 +140,17 @@ class _Answer(asyncio.Protocol):
 
 def _length(head: bytes) -> int:
     """How many bytes of body are announced; without an announcement the end of the connection is waited for."""
+    length = _field(head, b"content-length")
+    return int(length) if length.isdigit() else MAX_BODY_BYTES
+
+
+def _field(head: bytes, wanted: bytes) -> bytes:
+    """The value of a header field (its name in small letters); empty when there is none."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            return int(value)
-    return MAX_BODY_BYTES
+        if name.lower() == wanted:
+            return value.strip()
+    return b""
 
 
 def _malformed(head: bytes) -> ValueError:

@@ -211,6 +211,11 @@ class Probes:
         probed.busy.discard(kind)
         if probed.ended or kind not in probed.states:
             return
+        if outcome is Outcome.WARNING:
+            PodEvents(self._recorder, probed.pod).warning(
+                "ProbeWarning", f"{kind} probe warning: {text}", probed.container.name
+            )
+            outcome = Outcome.SUCCESS
         self.counts.add(probed.container_id, probed.pod, probed.container.name, kind, outcome)
         if kind in probed.early:
             if outcome is not Outcome.SUCCESS:

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """An error says that it could not be tried."""
+    """An error says that it could not be tried; a warning is a success that people should hear of."""
 
     SUCCESS = "success"
+    WARNING = "warning"
     FAILURE = "failure"
     ERROR = "error"

@@ -32,21 +32,22 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
         secrets = await pull_secrets(tools, record, container.image)
         record.images[name] = await tools.images.ensure(record.uid, container, secrets, tools.events(record))
     except StepFailure as failure:
-        now = tools.clock.monotonic()
-        waiting = tools.images.wait_seconds(record.uid, container.image)
-        if failure.reason == failures.IMAGE_PULL_BACK_OFF:
-            retry_in = waiting
-        elif waiting > 0:
-            retry_in = min(SHOW_ERROR_SECONDS, waiting)
-        else:
-            retry_in = RETRY_SECONDS
-        record.failures[name] = Failure(failure.reason, failure.message, now + retry_in)
+        retry_at = tools.clock.monotonic() + retry_seconds(tools, record, container.image, failure)
+        record.failures[name] = Failure(failure.reason, failure.message, retry_at)
         tools.events(record).warning("Failed", f"Error: {failure.reason}", name)
         return
     earlier = record.failures.get(name)
     if earlier is not None and earlier.reason not in failures.START_REASONS:
         # why the last start failed is shown until the next one has succeeded
         del record.failures[name]
+
+
+def retry_seconds(tools: Tools, record: PodRecord, image: str, failure: StepFailure) -> float:
+    """When an image is asked for again: its error shows for a moment, then its back-off."""
+    waiting = tools.images.wait_seconds(record.uid, image)
+    if failure.reason == failures.IMAGE_PULL_BACK_OFF:
+        return waiting
+    return min(SHOW_ERROR_SECONDS, waiting) if waiting > 0 else RETRY_SECONDS
 
 
 async def _look_early(tools: Tools, record: PodRecord, container: core_v1.Container) -> None:

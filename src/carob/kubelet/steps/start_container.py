@@ -26,7 +26,7 @@ from carob.kubelet.pod_record import Failure, find_container
 from carob.kubelet.resources import container_resources
 from carob.kubelet.security import security_context
 from carob.kubelet.slots import Turn
-from carob.kubelet.steps.image import pull_secrets
+from carob.kubelet.steps.image import pull_secrets, retry_seconds
 from carob.kubelet.tools import pod_ips
 from carob.runtime.types import ContainerState, RuntimeFailure
 
@@ -59,6 +59,8 @@ async def start_container(tools: Tools, record: PodRecord, name: str, attempt: i
 
 def _wait(tools: Tools, record: PodRecord, name: str, attempt: int, failure: StepFailure) -> float:
     """Seconds until the next try."""
+    if failure.retry_seconds is not None:
+        return failure.retry_seconds
     latest = record.latest(name)
     if latest is not None and latest.attempt == attempt:
         # it was made, and counts as one that has crashed: after a look at the error, its back-off decides
@@ -196,7 +198,11 @@ async def _image_volumes(tools: Tools, record: PodRecord, container: core_v1.Con
             continue
         wanted = core_v1.Container(name=container.name, image=volume.image, image_pull_policy=volume.pull_policy)
         secrets = await pull_secrets(tools, record, volume.image)
-        image = await tools.images.ensure(record.uid, wanted, secrets, tools.events(record))
+        try:
+            image = await tools.images.ensure(record.uid, wanted, secrets, tools.events(record))
+        except StepFailure as failure:
+            failure.retry_seconds = retry_seconds(tools, record, volume.image, failure)
+            raise
         out[mount.name] = image.id
     return out
 
@@ -211,8 +217,12 @@ async def _sub_paths(
         volume = record.prepared.volumes.get(mount.name)
         if not path or volume is None:
             continue
-        if path.startswith("/") or ".." in path.split("/"):
-            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, f"invalid subPath {path!r}: must be relative")
+        if path.startswith("/"):
+            words = f"error SubPath `{path}` must not be an absolute path"
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, words)
+        if ".." in path.split("/"):
+            words = f"unable to provision SubPath `{path}`: must not contain '..'"
+            raise StepFailure(failures.CREATE_CONTAINER_CONFIG_ERROR, words)
         if volume.image:
             out[index] = path
             continue

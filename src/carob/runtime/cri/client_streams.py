@@ -44,7 +44,7 @@ class StreamClient:
             refused = refused_command(str(error))
             if refused is None:
                 raise
-            return refused[0], b"", refused[1]
+            raise RuntimeFailure(refused[1].decode().strip()) from error
         return done.exit_code, done.stdout[:keep_bytes], done.stderr[:keep_bytes]
 
     async def _known(self, container_id: str) -> ContainerStatus | None:

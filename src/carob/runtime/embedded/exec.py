@@ -46,6 +46,8 @@ class ExecProcess:
         self._exited: asyncio.Task[int] | None = None
         self._heard_anything = False
         self._refusal: tuple[int, str] | None = None
+        self.refused = ""
+        """Why the command could not be begun, once it has ended."""
 
     async def begin(self, process: dict[str, Any], container_id: str, *, stdin: bool, tty: bool) -> None:
         """Raises: RuntimeFailure, OSError."""
@@ -71,6 +73,7 @@ class ExecProcess:
         if said:
             self._refusal = explain(said, self._command)
             code = self._refusal[0]
+            self.refused = self._refused(self._refusal[1]).decode().strip()
         for suffix in (".json", ".log", ".pid", ".sock"):
             self._parts.host.unlink(self._files + suffix)
         return 128 - code if code < 0 else code
@@ -284,4 +287,6 @@ async def execute_sync(
         with suppress(asyncio.CancelledError):
             await reading
         await process.close()
+    if process.refused:
+        raise RuntimeFailure(process.refused)
     return code, bytes(kept[_STDOUT]), bytes(kept[_STDERR])
