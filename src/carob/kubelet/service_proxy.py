@@ -1,7 +1,7 @@
 """The service proxy: what Services and EndpointSlices say becomes rules of this node, a moment after it is said.
 
 A change makes its Service dirty; all that is dirty after one turn of the loop is computed anew and programmed in one
-transaction, in a thread. What could not be programmed stays dirty and is tried again.
+transaction, in a thread. What could not be programmed stays dirty and is tried again, and keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -102,13 +102,25 @@ class ServiceProxy:
 
     async def _program(self, changes: dict[ServicePort, Backends | None]) -> dict[ServicePort, Backends | None]:
         """What is left to do."""
+        left = await self._halved(changes)
+        if left:
+            await self._clock.sleep(RETRY_SECONDS)
+        return left
+
+    async def _halved(self, changes: dict[ServicePort, Backends | None]) -> dict[ServicePort, Backends | None]:
+        """All in one transaction; if that is refused, what is refused even by itself."""
         try:
             await asyncio.to_thread(self._table.apply, changes)
         except NetworkFailure as error:
-            _log.error("again in %.0f s: %s", RETRY_SECONDS, error)
-            await self._clock.sleep(RETRY_SECONDS)
-            return changes
-        return {}
+            if len(changes) == 1:
+                (port,) = changes
+                _log.error("%s:%d/%s again in %.0f s: %s", *port[::2], port.protocol, RETRY_SECONDS, error)
+                return changes
+        else:
+            return {}
+        ports = list(changes.items())
+        middle = len(ports) // 2
+        return await self._halved(dict(ports[:middle])) | await self._halved(dict(ports[middle:]))
 
     def _collect(self) -> dict[ServicePort, Backends | None]:
         """What is to change for all that is dirty."""

@@ -96,7 +96,7 @@ class ServiceTable:
         try:
             with self._lock:
                 self._change(changes, "")
-        except NftablesError as error:
+        except (NftablesError, ValueError) as error:
             raise NetworkFailure(f"cannot change services: {error}") from error
         changed = {service for service in changes if service.protocol == "udp"}
         if changed:

@@ -56,6 +56,7 @@ class Table:
         self.now: dict[ServicePort, Backends] = {ServicePort("10.43.9.9", "tcp", 1): Backends()}
         self.calls = 0
         self.failures = 0
+        self.refused = ""
         self.changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -66,6 +67,8 @@ class Table:
         if self.failures:
             self.failures -= 1
             raise NetworkFailure("no")
+        if any(port.address == self.refused for port in changes):
+            raise NetworkFailure("not this one")
         self.calls += 1
         for port, backends in changes.items():
             if backends is None:
@@ -166,6 +169,28 @@ def test_what_failed_is_tried_again_with_what_came_meanwhile() -> None:
 
     run(test, one_service)
     assert service_proxy.RETRY_SECONDS > 0
+
+
+def test_one_that_is_refused_keeps_no_other_waiting() -> None:
+    others = [f"10.43.1.{number}" for number in range(7)]
+
+    def prepare(world: World) -> None:
+        world.table.refused = "10.43.1.3"
+        for address in others:
+            world.services.put(f"default/{address}", service(address, address))
+
+    async def test(world: World) -> None:
+        while len(world.table.now) < 6:
+            await world.settled()
+        world.services.put("default/late", service("late", "10.43.2.1"))
+        while ServicePort("10.43.2.1", "tcp", 80) not in world.table.now:
+            await world.settled()
+        assert ServicePort("10.43.1.3", "tcp", 80) not in world.table.now
+        world.table.refused = ""
+        while ServicePort("10.43.1.3", "tcp", 80) not in world.table.now:
+            await world.settled()
+
+    run(test, prepare)
 
 
 def test_a_port_that_two_services_want_has_the_first_until_it_goes() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.types import discovery_v1, networking_v1
 from carob.api.validation import field, meta, names
 from carob.api.validation.containers import PROTOCOLS, port_number
+from carob.api.validation.pod import address
 from carob.api.validation.service import ordinary_address
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def _address(out: list[Cause], path: str, text: str, kind: str) -> None:
         if ip is None or f"IPv{ip.version}" != kind:
             out.append(field.invalid(path, text, f"must be a valid {kind} address"))
         if ip is not None:
+            address(out, path, text)
             ordinary_address(out, path, text)
 
 

@@ -161,8 +161,7 @@ def node(out: list[Cause], obj: core_v1.Node) -> None:
 
 def _pod_cidrs(out: list[Cause], ranges: list[str]) -> None:
     for i, text in enumerate(ranges):
-        if names.parse_cidr(text) is None:
-            out.append(field.invalid(f"spec.podCIDRs[{i}]", text, names.CIDR_WORDS))
+        out += [field.invalid(f"spec.podCIDRs[{i}]", text, words) for words in names.cidr(text)]
     if len(ranges) > 1:
         parsed = [names.parse_cidr(text) for text in ranges]
         families = {p.version for p in parsed if p is not None}

@@ -83,14 +83,14 @@ def _ip_block(out: list[Cause], path: str, block: networking_v1.IPBlock) -> None
     if not block.cidr:
         out.append(field.required(f"{path}.cidr"))
         return
+    out += [field.invalid(f"{path}.cidr", block.cidr, words) for words in names.cidr(block.cidr)]
     whole = names.parse_cidr(block.cidr)
     if whole is None:
-        out.append(field.invalid(f"{path}.cidr", block.cidr, names.CIDR_WORDS))
         return
     for i, text in enumerate(block.except_):
         here, part = f"{path}.except[{i}]", names.parse_cidr(text)
+        out += [field.invalid(here, text, words) for words in names.cidr(text)]
         if part is None:
-            out.append(field.invalid(here, text, names.CIDR_WORDS))
             continue
         smaller = part.network.prefixlen > whole.network.prefixlen
         if part.version != whole.version or part.ip not in whole.network or not smaller:

@@ -278,8 +278,7 @@ def _enumeration(out: list[Cause], path: str, value: str, supported: Sequence[st
 
 def address(out: list[Cause], path: str, value: str) -> None:
     """An IP address."""
-    if names.parse_ip(value) is None:
-        out.append(field.invalid(path, value, names.IP_WORDS))
+    out += [field.invalid(path, value, words) for words in names.ip(value)]
 
 
 def _resource_claims(out: list[Cause], path: str, claims: Sequence[core_v1.PodResourceClaim]) -> None:

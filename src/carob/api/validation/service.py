@@ -65,9 +65,8 @@ def service(out: list[Cause], obj: core_v1.Service) -> None:
         out.append(field.invalid("spec.ipFamilyPolicy", spec.ip_family_policy, words))
     for i, ip in enumerate(spec.external_ips):
         here = f"spec.externalIPs[{i}]"
-        if names.parse_ip(ip) is None:
-            out.append(field.invalid(here, ip, names.IP_WORDS))
-        else:
+        address(out, here, ip)
+        if names.parse_ip(ip) is not None:
             ordinary_address(out, here, ip)
     if spec.type not in TYPES:
         out.append(field.not_supported("spec.type", spec.type, TYPES) if spec.type else field.required("spec.type"))
@@ -179,9 +178,9 @@ def _broken_ips(out: list[Cause], path: str, ips: Sequence[str]) -> bool:
             if len(ips) > 1:
                 broken = True
                 out.append(field.invalid(path, list(ips), "'None' must be the first and only value"))
-        elif names.parse_ip(ip) is None:
-            broken = True
+        else:
             address(out, f"{path}[{i}]", ip)
+            broken = broken or names.parse_ip(ip) is None
     if len(ips) > 2:
         out.append(field.invalid(path, list(ips), "may only hold up to 2 values"))
     return broken
@@ -235,14 +234,12 @@ def _source_ranges(out: list[Cause], obj: core_v1.Service) -> None:
         if obj.spec.type != "LoadBalancer":
             out.append(field.forbidden(path, _ONLY_LOAD_BALANCER))
         for text in old_way.split(",") if old_way.strip() else ():
-            if names.parse_cidr(text.strip()) is None:
-                out.append(field.invalid(path, text.strip(), names.CIDR_WORDS))
+            out += [field.invalid(path, text.strip(), words) for words in names.cidr(text.strip())]
         return
     if obj.spec.type != "LoadBalancer":
         out.append(field.forbidden(path, _ONLY_LOAD_BALANCER))
     for i, text in enumerate(obj.spec.load_balancer_source_ranges):
-        if names.parse_cidr(text.strip()) is None:
-            out.append(field.invalid(f"{path}[{i}]", text.strip(), names.CIDR_WORDS))
+        out += [field.invalid(f"{path}[{i}]", text.strip(), words) for words in names.cidr(text.strip())]
 
 
 def _load_balancer_class(out: list[Cause], spec: core_v1.ServiceSpec, old: core_v1.ServiceSpec | None = None) -> None:
@@ -379,6 +376,8 @@ def _endpoint(out: list[Cause], path: str, place: core_v1.EndpointAddress) -> No
         meta.wrong_name(out, f"{path}.hostname", place.hostname, names.dns_label(place.hostname))
     if place.node_name is not None:
         meta.wrong_name(out, f"{path}.nodeName", place.node_name, names.dns_subdomain(place.node_name))
+    if names.parse_ip(place.ip) is not None:
+        address(out, f"{path}.ip", place.ip)
     ordinary_address(out, f"{path}.ip", place.ip)
 
 
