@@ -23,6 +23,7 @@ from carob.host import netlink
 from carob.network import cni_config
 from carob.network.addresses import HostPort, Lease
 from carob.network.cni_config import CniNetworkConfig
+from carob.network.host_ports import asked_for
 from carob.network.layout import NetworkFailure
 
 if TYPE_CHECKING:
@@ -234,15 +235,14 @@ def _why(answer: Answer) -> str:
 
 
 def _host_ports(request: Request) -> list[Tree]:
-    wanted = [m for m in request.port_mappings if m.host_port]
     return [
         {
-            "protocol": m.protocol or "TCP",
-            "host_port": m.host_port,
-            "container_port": m.container_port,
-            "host_ip": m.host_ip,
+            "protocol": port.protocol,
+            "host_port": port.host_port,
+            "container_port": port.container_port,
+            "host_ip": port.host_ip,
         }
-        for m in wanted
+        for port in asked_for(request.port_mappings)
     ]
 
 

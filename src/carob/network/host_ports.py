@@ -6,20 +6,52 @@ leads to one Pod. Used from several threads.
 
 from __future__ import annotations
 
+import ipaddress
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from carob.host.nftables import NftablesError
+from carob.network.addresses import HostPort
 from carob.network.layout import NetworkFailure, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from carob.host.nftables import Nftables
-    from carob.network.addresses import HostPort, Lease
+    from carob.network.addresses import Lease
 
 ANY_ADDRESS = ("", "0.0.0.0")
 ANY_ADDRESS6 = ("", "::")
+
+
+class PortMapping(Protocol):
+    """A port of a container as the runtime asks for it; `host_port` 0: it is not one of the node."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def container_port(self) -> int: ...
+    @property
+    def host_port(self) -> int: ...
+    @property
+    def host_ip(self) -> str: ...
+
+
+def asked_for(mappings: Iterable[PortMapping]) -> list[HostPort]:
+    """The host ports among these.
+
+    Raises: NetworkFailure for an address that is none: the API takes any text for one, and a text becomes a rule here.
+    """
+    found = []
+    for one in mappings:
+        if not one.host_port:
+            continue
+        try:
+            address = str(ipaddress.ip_address(one.host_ip)) if one.host_ip else ""
+        except ValueError as error:
+            raise NetworkFailure(f"host port {one.host_port}: invalid host IP: {error}") from error
+        found.append(HostPort(one.protocol or "TCP", one.host_port, one.container_port, address))
+    return found
 
 
 def _keys(port: HostPort, *, dual: bool) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from carob.base.log import get_logger
 from carob.host import netlink
-from carob.network.addresses import HostPort, Lease
+from carob.network.addresses import Lease
 from carob.network.bandwidth import EGRESS, INGRESS, bucket_of
+from carob.network.host_ports import asked_for
 from carob.network.layout import ROUTE_PROTOCOL, NetworkFailure, mac_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from carob.network.addresses import AddressBook
     from carob.network.bandwidth import Bucket
-    from carob.network.host_ports import HostPorts
+    from carob.network.host_ports import HostPorts, PortMapping
     from carob.network.layout import NetworkLayout
 
 POD_INTERFACE = "eth0"
@@ -44,19 +45,6 @@ LARGEST_SENT_OUT = 65536
 DEFAULT_MTU = 1500
 
 _log = get_logger("network")
-
-
-class PortMapping(Protocol):
-    """A host port as the runtime asks for it."""
-
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def container_port(self) -> int: ...
-    @property
-    def host_port(self) -> int: ...
-    @property
-    def host_ip(self) -> str: ...
 
 
 class Request(Protocol):
@@ -102,11 +90,7 @@ class PodNetwork:
 
         Idempotent per sandbox id. Raises: NetworkFailure; then nothing is left.
         """
-        host_ports = [
-            HostPort(m.protocol or "TCP", m.host_port, m.container_port, m.host_ip)
-            for m in request.port_mappings
-            if m.host_port
-        ]
+        host_ports = asked_for(request.port_mappings)
         try:
             lease = self._addresses.allocate(request.sandbox_id, host_ports)
         except OSError as error:

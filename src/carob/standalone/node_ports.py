@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carob.network.addresses import HostPort, Lease
+from carob.network.addresses import Lease
+from carob.network.host_ports import asked_for
 from carob.network.layout import NetworkFailure
 from carob.runtime.types import RuntimeFailure
 
@@ -27,11 +28,14 @@ class ForeignPorts:
 
     def close(self, request: NetworkRequest) -> None:
         try:
-            self._host_ports.close(_lease(request, ""))
+            lease = _lease(request, "")
+        except NetworkFailure:
+            return  # what was asked for never was a port
+        try:
+            self._host_ports.close(lease)
         except NetworkFailure as error:
             raise RuntimeFailure(str(error)) from error
 
 
 def _lease(request: NetworkRequest, address: str) -> Lease:
-    ports = [HostPort(p.protocol or "TCP", p.host_port, p.container_port, p.host_ip) for p in request.port_mappings]
-    return Lease(request.sandbox_id, address, tuple(port for port in ports if port.host_port))
+    return Lease(request.sandbox_id, address, tuple(asked_for(request.port_mappings)))

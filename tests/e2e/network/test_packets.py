@@ -182,6 +182,20 @@ def test_a_host_port_has_one_owner_and_is_free_again_after_detach(world: World) 
     assert world.outside.fetch(NODE_OUTER, 8080) == f"web {OUTSIDE}"
 
 
+@pytest.mark.parametrize(
+    "address", ["localhost", "127.0.0.9 . tcp . 7 : 10.0.0.1 . 1 }\nadd table inet stranger\n#", "010.0.0.1"]
+)
+def test_a_host_ip_that_is_no_address_never_becomes_a_rule(world: World, address: str) -> None:
+    pod = Namespace()
+    world.made.append(pod)
+    request = Request("sandbox-1", (Mapping(18080, 8080, host_ip=address),))
+    assert world.network is not None
+    attach = partial(world.network.pods.attach, request)
+    with pytest.raises(NetworkFailure, match="invalid host IP"):
+        pod.call(attach)
+    assert world.network.pods.leases() == []
+
+
 def test_a_pod_cannot_reach_the_loopback_of_its_node(world: World) -> None:
     pod, _ = world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
     world.servers.append(world.node.serve("127.0.0.1", 7000, b"secret"))
