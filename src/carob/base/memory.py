@@ -6,6 +6,7 @@ that once had much to do would look as if it still had. Touches the process's ow
 
 from __future__ import annotations
 
+import gc
 import resource
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from carob.base.clock import Clock
 
 LOOK_SECONDS = 30.0
-# A look costs nothing, giving back some 15 ms for a heap of a hundred megabytes, in which nothing else happens: so only
+# A look costs nothing, giving back some 50 ms with 30,000 Pods, in which nothing else happens: so only
 # who has grown does it, and who idles never.
 GROWN_BYTES = 16 << 20
 
@@ -41,7 +42,8 @@ def resident_bytes() -> int:
 
 
 def give_back() -> None:
-    """Let empty pages of the heap go."""
+    """Let go what is garbage in circles, which is collected seldom else, and then the empty pages of the heap."""
+    gc.collect()
     _trim()(0)
 
 
