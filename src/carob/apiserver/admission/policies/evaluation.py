@@ -22,7 +22,7 @@ from carob.apiserver.conversion import convert_object
 from carob.apiserver.types import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from carob.api.resources import Resource
     from carob.apiserver.admission.policies.matching import Scope
@@ -78,13 +78,25 @@ class Result:
         self.error = error
 
 
+class Around(dict[str, Any]):
+    """What expressions may speak of, by its name; each is made when the first expression asks for it."""
+
+    def __init__(self, makers: dict[str, Callable[[], Any]]) -> None:
+        super().__init__()
+        self.makers = makers
+
+    def __missing__(self, name: str) -> Any:
+        made = self[name] = self.makers[name]()
+        return made
+
+
 class Variables(Fields):
     """`variables.x`: each is worked out once, when somebody asks for it."""
 
     __slots__ = ("_around", "_known", "_programs", "cost")
     type_name = "kubernetes.variables"
 
-    def __init__(self, programs: dict[str, Compiled], around: Tree) -> None:
+    def __init__(self, programs: dict[str, Compiled], around: Around) -> None:
         self._programs = programs
         self._around = around
         self._known: dict[str, Any] = {}
@@ -128,6 +140,7 @@ class View:
         self._answers = authorizing.Answers(authorizer)
         self._trees: dict[tuple[bool, str], Any] = {}
         self._namespace: Any = None
+        self._requests: dict[str, Tree] = {}
 
     def forget_object(self) -> None:
         """The object has changed: read it anew."""
@@ -183,26 +196,35 @@ class View:
             self._namespace = {"metadata": kept, "spec": tree.get("spec", {}), "status": tree.get("status", {})}
         return self._namespace
 
-    def variables(self, row: Resource, params: Any, *, authorized: bool = True) -> Tree:
+    def variables(self, row: Resource, params: Any, *, authorized: bool = True) -> Around:
         """What expressions may speak of, without a policy's own variables. `row` is as what the write is meant."""
-        out = {
-            "object": self.tree(old=False, row=row),
-            "oldObject": self.tree(old=True, row=row),
-            "request": self.request(row),
-            "namespaceObject": self.namespace,
-            "params": params,
+        makers: dict[str, Callable[[], Any]] = {
+            "object": lambda: self.tree(old=False, row=row),
+            "oldObject": lambda: self.tree(old=True, row=row),
+            "request": lambda: self.request(row),
+            "namespaceObject": lambda: self.namespace,
+            "params": lambda: params,
         }
         if authorized:
-            user, row = self.attributes.user, self.scope.row
-            out["authorizer"] = authorizing.AuthorizerValue(self._answers, user, Question(""))
-            question = Question(
-                "", row.group, row.plural, self.attributes.subresource, self.scope.namespace, self.scope.name
-            )
-            out["authorizer.requestResource"] = authorizing.ResourceCheck(self._answers, user, question)
-        return out
+            makers["authorizer"] = self._authorizer
+            makers["authorizer.requestResource"] = self._request_resource
+        return Around(makers)
+
+    def _authorizer(self) -> authorizing.AuthorizerValue:
+        return authorizing.AuthorizerValue(self._answers, self.attributes.user, Question(""))
+
+    def _request_resource(self) -> authorizing.ResourceCheck:
+        row, scope = self.scope.row, self.scope
+        question = Question("", row.group, row.plural, self.attributes.subresource, scope.namespace, scope.name)
+        return authorizing.ResourceCheck(self._answers, self.attributes.user, question)
 
     def request(self, row: Resource) -> Tree:
         """`request`, with the fields that are not empty."""
+        if row.api_version not in self._requests:
+            self._requests[row.api_version] = self._request(row)
+        return self._requests[row.api_version]
+
+    def _request(self, row: Resource) -> Tree:
         attributes, own = self.attributes, self.scope.row
         user = attributes.user
         info = {"username": user.name, "uid": user.uid, "groups": list(user.groups)}
@@ -260,8 +282,8 @@ def params_tree(params: Any) -> Any:
 class Session:
     """The expressions of one policy over one write and one parameter; they share variables and a budget."""
 
-    def __init__(self, variables: dict[str, Compiled], around: Tree, budget: int) -> None:
-        self.around = dict(around)
+    def __init__(self, variables: dict[str, Compiled], around: Around, budget: int) -> None:
+        self.around = Around(around.makers)
         self.own = Variables(variables, self.around)
         self.around["variables"] = self.own
         self.budget = budget
@@ -291,7 +313,7 @@ class Conditions:
         self._compiled = [Compiled(one.expression.strip()) for one in conditions]
         self._fails = fails
 
-    def hold(self, variables: dict[str, Compiled], around: Tree) -> bool | str:
+    def hold(self, variables: dict[str, Compiled], around: Around) -> bool | str:
         """Whether they do; a text says why nobody knows."""
         if not self._compiled:
             return True

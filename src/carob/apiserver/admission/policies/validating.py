@@ -77,7 +77,7 @@ class Programs:
             results = [session.evaluate(expression) for _, expression, _ in self.validations]
         except BudgetSpent as error:
             return self._failed(0, str(error))
-        nobody = {name: value for name, value in around.items() if not name.startswith("authorizer")}
+        nobody = view.variables(row, params, authorized=False)
         messages = Session(self.variables, nobody, session.budget)
         texts, spent = self._texts(messages)
         decisions: list[Decision] = []
@@ -90,7 +90,8 @@ class Programs:
                 text = texts[place] or validation.message.strip() or f"failed expression: {expression.text.strip()}"
                 decisions.append(Decision(place, text, validation.reason or "Invalid"))
         try:
-            decisions += self._annotate(Session(self.variables, nobody, BUDGET), annotations)
+            if self.annotations:
+                decisions += self._annotate(Session(self.variables, nobody, BUDGET), annotations)
         except BudgetSpent as error:
             return self._failed(0, str(error))
         return decisions
