@@ -284,3 +284,38 @@ def test_pod_security_tells_what_it_would_refuse(in_world: InWorld) -> None:
         assert (refused[f"{key}enforce-policy"], refused[f"{key}audit-violations"]) == ("baseline:v1.30", words)
 
     in_world(body, {"level": "Metadata", "verbs": ["create"]}, omitStages=["RequestReceived"])
+
+
+def test_what_admission_policies_say_is_written(in_world: InWorld) -> None:
+    """Answers the page "Validating Admission Policy", sections on audit annotations and validation actions."""
+
+    async def body(world: World) -> None:
+        group = "/apis/admissionregistration.k8s.io/v1"
+        rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]
+        spec = {
+            "matchConstraints": {"resourceRules": rules},
+            "validations": [{"expression": "true"}, {"expression": "size(object.metadata.name) < 2"}],
+            "auditAnnotations": [
+                {"key": "name", "valueExpression": "string(object.metadata.name)"},
+                {"key": "none", "valueExpression": "null"},
+            ],
+        }
+        await world.ask("POST", f"{group}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+        binding = {"policyName": "p", "validationActions": ["Audit"]}
+        path = f"{group}/validatingadmissionpolicybindings"
+        await world.ask("POST", path, {"metadata": {"name": "b"}, "spec": binding})
+        assert (await world.ask("POST", MAPS, {"metadata": {"name": "long"}})).status == 201
+        (event,) = world.events("configmaps")
+        told = {key: value for key, value in event["annotations"].items() if "authorization" not in key}
+        assert told == {
+            "p/name": "long",
+            "validation.policy.admission.k8s.io/validation_failure": (
+                '[{"message":"failed expression: size(object.metadata.name) \\u003c 2","policy":"p","binding":"b",'
+                '"expressionIndex":1,"validationActions":["Audit"]}]'
+            ),
+        }
+        assert (await world.ask("POST", MAPS, {"metadata": {"name": "s"}})).status == 201
+        (event,) = world.events("configmaps")
+        assert "validation.policy.admission.k8s.io/validation_failure" not in event["annotations"]
+
+    in_world(body, {"level": "Metadata", "omitStages": ["RequestReceived"]})

@@ -5,11 +5,18 @@ Source: upstream `test/e2e/apimachinery/validatingadmissionpolicy.go`, `test/int
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from carob.api.user import UserInfo
+from carob.apiserver.options import ApiServerOptions
+from carob.apiserver.server import ApiServer
+from carob.base.clock import SystemClock
+from carob.base.ids import SystemRandomness
+from carob.store.memory import MemoryStore
+from tests.api.asking import soon
 from tests.api.policy_world import (
     DEPLOYMENTS,
     GROUP,
@@ -22,6 +29,7 @@ from tests.api.policy_world import (
     rule,
 )
 
+PATCH = "[JSONPatch{op: 'add', path: '/data', value: {'a': 'b'}}]"
 BOB = UserInfo("bob", ("system:masters",), extra={"team": ("blue",)})
 
 
@@ -454,3 +462,67 @@ def test_a_refusal_comes_with_the_warnings_of_others() -> None:
         assert "ValidatingAdmissionPolicy 'a'" in world.warnings[0]
 
     in_world(body)
+
+
+async def _checked(world: World, name: str) -> Any:
+    """A policy's status, once somebody has looked at its types."""
+    found: dict[str, Any] = {}
+
+    async def there() -> bool:
+        found.update(await world.ask("GET", f"{GROUP}/validatingadmissionpolicies/{name}"))
+        return bool(found["status"].get("observedGeneration") == found["metadata"]["generation"])
+
+    await soon(there)
+    return found
+
+
+def test_types_are_checked() -> None:
+    async def body(world: World) -> None:
+        deployments = rule("deployments", "CREATE", group="apps")
+        await world.policy("correct", "object.spec.replicas > 1", matchConstraints=deployments)
+        assert (await _checked(world, "correct"))["status"] == {"observedGeneration": 1, "typeChecking": {}}
+        await world.policy(
+            "confused",
+            {"expression": "object.spec.replicas > '1'", "messageExpression": "'got ' + object.spec.replicas"},
+            "variables.n.all(c, c.nosuch == params.nosuch)",
+            matchConstraints=deployments,
+            variables=[{"name": "n", "expression": "object.spec.template.spec.containers"}],
+            paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
+        )
+        found = await _checked(world, "confused")
+        told = found["status"]["typeChecking"]["expressionWarnings"]
+        assert [one["fieldRef"] for one in told] == [
+            "spec.validations[0].expression",
+            "spec.validations[0].messageExpression",
+            "spec.validations[1].expression",
+        ]
+        assert told[0]["warning"] == (
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'\n"
+            " | object.spec.replicas > '1'\n | .....................^\n"
+        )
+        assert "found no matching overload for '_+_' applied to '(string, int)'" in told[1]["warning"]
+        assert "undefined field 'nosuch'" in told[2]["warning"]
+        owners = {(one["manager"], one.get("subresource")) for one in found["metadata"]["managedFields"]}
+        assert ("validatingadmissionpolicy-status-controller", "status") in owners
+        patch = {"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}}
+        path = f"{GROUP}/validatingadmissionpolicies/confused"
+        await world.ask("PATCH", path, patch, media="application/merge-patch+json")
+        assert not (await _checked(world, "confused"))["status"].get("typeChecking")
+
+    in_world(body)
+
+
+def test_policies_judge_from_the_first_moment_of_a_server_that_starts_again() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        for begun in (False, True):
+            api = ApiServer(store, ApiServerOptions(), SystemClock(), SystemRandomness())
+            await api.start()
+            world = World(api)
+            if not begun:
+                await world.policy("p", "false")
+                await world.mutation("m", {"patchType": "JSONPatch", "jsonPatch": {"expression": PATCH}})
+            await world.refused("POST", MAPS, config_map("a"))
+            await api.close()
+
+    asyncio.run(main())

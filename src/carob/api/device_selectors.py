@@ -6,16 +6,15 @@ Source: `k8s.io/dynamic-resource-allocation/cel/compile.go`.
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from carob.api.cel import checking
 from carob.api.cel.values import CelError, Fields, to_quantity, to_semver, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from carob.api.cel.types import Type
     from carob.api.types import resource_v1
 
 MAX_LENGTH = 10 * 1024
@@ -28,9 +27,6 @@ _FIELDS = {
     "capacity": _DOMAINS.format("kubernetes.Quantity"),
     "allowMultipleAllocations": "bool",
 }
-_NAMES = "|".join(_FIELDS)
-# `device` as a value of its own, or asked whether it has something: then it must be a map, and less is checked
-_WHOLE = re.compile(rf"\bdevice\b(?!\s*\.\s*(?:{_NAMES})\b)|\bhas\s*\(\s*device\s*\.\s*(?:{_NAMES})\s*\)")
 
 
 class SelectorError(ValueError):
@@ -42,14 +38,11 @@ class Selector:
 
     def __init__(self, expression: str) -> None:
         """Raises: SelectorError with upstream's words."""
+        from carob.api.cel import inference
         from carob.api.cel.evaluation import Program
 
-        if _WHOLE.search(expression) is not None:
-            variables = {"device": "map(string, dyn)"}
-        else:
-            variables = {f"device.{name}": kind for name, kind in _FIELDS.items()}
         try:
-            kind = checking.likely_type_of(expression, variables)
+            kind = inference.checked(expression, _variables()).text
             self._program = Program(expression)
         except ValueError as error:
             raise SelectorError(f"compilation failed: {error}") from error
@@ -73,6 +66,13 @@ class Selector:
         if isinstance(value, bool):
             return value
         raise SelectorError(f"CEL result of type {type_of(value)} could not be converted to bool")
+
+
+@cache
+def _variables() -> dict[str, Type]:
+    from carob.api.cel.types import Type, named
+
+    return {"device": Type("kubernetes.DRADevice", (), lambda: {name: named(text) for name, text in _FIELDS.items()})}
 
 
 class _Domains(Fields):

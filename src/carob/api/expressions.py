@@ -1,45 +1,23 @@
 """Expressions (CEL) of admission policies and of webhooks' match conditions: what is wrong with them.
 
-Pure; nothing is run here. The expressions are checked by cel-expr-python, imported with the first of them, whose words are
-upstream's. Fields of what upstream knows the types of (`request`, `namespaceObject`, a policy's variables) are variables
-with a dot in their name, so that the check knows theirs.
+Pure; nothing is run here. What they may speak of is here, the language in `carob.api.cel`, which is imported with the first.
 
-Source: `k8s.io/apiserver/pkg/admission/plugin/cel/compile.go`, `k8s.io/apiserver/pkg/cel/{environment,library}`.
-Differs: what the library cannot say (macros of two variables, the fields of `Object{…}`) is checked for its form alone.
+Source: `k8s.io/apiserver/pkg/admission/plugin/cel/compile.go`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from carob.api.cel import checking, declarations
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from carob.api.cel.types import Type
 
 MAX_CHARACTERS = 100_000
-MAX_TYPED_VARIABLES = 100
-"""Of a policy with more variables their types are not known: each new set of types costs a millisecond or two."""
-MAX_COMPLAINTS = 100
-MAX_COMPLAINTS_CHARACTERS = 64 * 1024
-_BEGINNING = "ERROR: <input>:"
-_PLACE = re.compile(r"(-?\d+):(-?\d+): ")
-_UNDECLARED = re.compile(r"undeclared reference to '([\w.]+)'")
-# macros that the library does not know, and messages whose types it cannot have
-_UNKNOWN_MACRO = re.compile(
-    r"\.\s*(?:existsOne|transformList|transformMap|transformMapEntry)\s*\("
-    r"|\.\s*(?:all|exists|exists_one)\s*\(\s*\w+\s*,\s*\w+\s*,"
-)
-_UNKNOWN_TYPE = re.compile(r"\b(?:Object|JSONPatch)\b")
-# what is quoted, or a comment; what has no end goes to the end of the expression
-_TEXTS = re.compile(
-    r"""\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|"(?:\\.|[^"\\])*+(?:"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|//[^\n]*""",
-    re.DOTALL,
-)
-_AS_A_WHOLE = r"\bhas\s*\(\s*{0}\b|(?<![\w.]){0}\b(?!\s*\.\s*[A-Za-z_])"
-_ANY, _UNKNOWN = "dyn", ""
+_ANY = "dyn"
 _TEXT, _NUMBER, _FLAG = "string", "int", "bool"
 _LABELS, _NAMES = "map(string, string)", "list(string)"
 _KIND = {"group": _TEXT, "version": _TEXT, "kind": _TEXT}
@@ -86,8 +64,13 @@ STRUCTURES: dict[str, dict[str, Any]] = {
 }
 
 
-Entry = tuple[int, int, str]
-"""Line and column, both from 1, and what is wrong there."""
+_STRUCTURE_NAMES = {
+    "kind": "kubernetes.GroupVersionKind",
+    "requestKind": "kubernetes.GroupVersionKind",
+    "resource": "kubernetes.GroupVersionResource",
+    "requestResource": "kubernetes.GroupVersionResource",
+    "userInfo": "kubernetes.UserInfo",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,136 +90,92 @@ def check(expression: str, around: Surroundings, wanted: Sequence[str] = ()) -> 
     """
     if len(expression) > MAX_CHARACTERS:
         size = f"size: {len(expression)}, limit {MAX_CHARACTERS}"
-        return f"compilation failed: {_BEGINNING}-1:0: expression code point size exceeds limit: {size}", _ANY
-    problems, kind = _compiled(expression.encode("utf-8", "replace").decode(), around)
-    if problems:
-        return f"compilation failed: {problems}", _ANY
-    if kind != _UNKNOWN and wanted and kind not in wanted:
+        problem = f"ERROR: <input>:-1:0: expression code point size exceeds limit: {size}"
+        return f"compilation failed: {problem}", _ANY
+    from carob.api.cel import inference
+
+    try:
+        kind = inference.checked(expression.encode("utf-8", "replace").decode(), variables_of(around)).text
+    except inference.CheckError as error:
+        return f"compilation failed: {error}", _ANY
+    if wanted and kind not in wanted:
         if len(wanted) == 1:
             return f"must evaluate to {wanted[0]} but got {kind}", kind
         return f"must evaluate to one of [{' '.join(wanted)}]", kind
-    return "", kind if kind != _UNKNOWN else _ANY
+    return "", kind
 
 
-def _without_texts(expression: str) -> str:
-    """The expression with spaces in place of what is quoted or commented."""
-    return _TEXTS.sub(lambda found: " " * len(found[0]), expression)
+def variables_of(around: Surroundings, objects: Type | None = None, params: Type | None = None) -> dict[str, Type]:
+    """The types of all variables; those of the objects and of the parameters where somebody knows them."""
+    from carob.api.cel.declarations import AUTHORIZER, RESOURCE_CHECK
+    from carob.api.cel.types import DYN, Type, named
 
-
-def _compiled(expression: str, around: Surroundings) -> tuple[str, str]:
-    plain = _without_texts(expression)
-    roots = dict(STRUCTURES)
-    if around.variables is not None:
-        roots["variables"] = around.variables
-    # asked whether it has a field, or passed on whole: then its fields' types are not known
-    whole = {name for name in roots if re.search(_AS_A_WHOLE.format(name), plain)}
-    if len(around.variables or ()) > MAX_TYPED_VARIABLES:
-        whole.add("variables")
-    entries, kind = _tried(expression, around, roots, whole)
-    missed = {name.partition(".")[0] for entry in entries for name in _UNDECLARED.findall(entry[2])} & roots.keys()
-    if missed - whole:
-        whole |= missed
-        entries, kind = _tried(expression, around, roots, whole)
-    if _ANY in kind and (whole or "format." in plain):
-        kind = _UNKNOWN
-    entries = [*(_at_its_root(expression, plain, entry) for entry in entries), *_undefined(expression, plain, roots)]
-    if _UNKNOWN_MACRO.search(plain) or _UNKNOWN_TYPE.search(plain):
-        entries = [entry for entry in entries if entry[2].startswith("Syntax error")]
-        kind = _UNKNOWN
-    told = [
-        entry
-        for entry in entries
-        if (entry[0] > 0 or entry[2] == checking.TOO_DEEP) and not declarations.unsure(entry[2])
-    ]
-    if len(told) < len(entries):
-        kind = _UNKNOWN
-    ordered = sorted(dict.fromkeys(told), key=lambda entry: entry[:2])
-    return _joined(ordered), kind
-
-
-def _joined(entries: Sequence[Entry]) -> str:
-    out: list[str] = []
-    size = 0
-    for line, column, words in entries[:MAX_COMPLAINTS]:
-        size += len(words)
-        if out and size > MAX_COMPLAINTS_CHARACTERS:
-            break
-        out.append(f"{_BEGINNING}{line}:{column}: {words}")
-    return "\n".join(out)
-
-
-def _tried(
-    expression: str, around: Surroundings, roots: Mapping[str, Mapping[str, Any]], whole: Collection[str]
-) -> tuple[list[Entry], str]:
-    variables = {"object": _ANY, "oldObject": _ANY} | dict.fromkeys(whole, _ANY)
+    out = {"object": objects or DYN, "oldObject": objects or DYN, **_structures()}
     if around.params:
-        variables["params"] = _ANY
+        out["params"] = params or DYN
     if around.authorizer:
-        variables["authorizer"] = declarations.AUTHORIZER
-        variables["authorizer.requestResource"] = declarations.RESOURCE_CHECK
-    for name, fields in roots.items():
-        if name not in whole:
-            variables |= _flat(name, fields)
-    try:
-        return [], checking.type_of(expression, variables)
-    except checking.CheckError as error:
-        text = str(error).replace("'\\u003F'", "'?'")
-        return [_read(one) for one in text.removeprefix(_BEGINNING).split(f"\n{_BEGINNING}", MAX_COMPLAINTS)], _ANY
-
-
-def _read(text: str) -> Entry:
-    """A complaint of the library."""
-    place = _PLACE.match(text)
-    return (int(place[1]), int(place[2]), text[place.end() :]) if place is not None else (1, 1, text)
-
-
-def _flat(path: str, fields: Mapping[str, Any]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for name, kind in fields.items():
-        here = f"{path}.{name}"
-        if isinstance(kind, dict):
-            out |= {here: _ANY} | _flat(here, kind)
-        else:
-            out[here] = kind
+        out["authorizer"] = named(AUTHORIZER)
+        out["authorizer.requestResource"] = named(RESOURCE_CHECK)
+    if around.variables is not None:
+        known = _Named(around.variables)
+        out["variables"] = Type("kubernetes.variables", (), lambda: known)
     return out
 
 
-def _at_its_root(expression: str, plain: str, entry: Entry) -> Entry:
-    """Of a name that is not known upstream tells the first part."""
-    line, column, words = entry
-    name = _UNDECLARED.match(words)
-    if name is None or "." not in name[1]:
-        return entry
-    root = name[1].partition(".")[0]
-    position = sum(len(one) + 1 for one in expression.split("\n")[: line - 1]) + column - 1
-    starts = [match.start() for match in re.finditer(rf"(?<![\w.]){root}\s*\.", plain) if match.start() <= position]
-    if not starts:
-        return entry
-    return _entry(expression, starts[-1], f"undeclared reference to '{root}' (in container '')")
+class _Named(dict[str, Any]):
+    """Types by names, read when they are asked for."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__()
+        self._texts = texts
+
+    def get(self, key: str, default: Any = None) -> Any:
+        from carob.api.cel.types import named
+
+        text = self._texts.get(key)
+        return default if text is None else _declared(named(text))
 
 
-def _undefined(expression: str, plain: str, roots: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
-    """Fields that are asked for and that a structure does not have."""
-    found: list[Entry] = []
-    for root, fields in roots.items():
-        for match in re.finditer(rf"(?<![\w.]){root}((?:\s*\.\s*[A-Za-z_]\w*)+)", plain):
-            known: Any = fields
-            for step in re.finditer(r"\.\s*([A-Za-z_]\w*)", match[1]):
-                if not isinstance(known, dict):
-                    break
-                if step[1] not in known:
-                    found.append(_entry(expression, match.start(1) + step.start(), f"undefined field '{step[1]}'"))
-                    break
-                known = known[step[1]]
-            if len(found) == MAX_COMPLAINTS:
-                return found
-    return found
+_PLAIN = frozenset(
+    (
+        "bool",
+        "bytes",
+        "double",
+        "int",
+        "null_type",
+        "string",
+        "uint",
+        "google.protobuf.Duration",
+        "google.protobuf.Timestamp",
+    )
+)
 
 
-def _entry(expression: str, position: int, words: str) -> Entry:
-    """A complaint as the library writes it: with the line, and a mark below."""
-    before = expression[:position]
-    line, column = before.count("\n"), position - (before.rfind("\n") + 1)
-    text = expression.split("\n")[line]
-    dots = "".join("\uff0e" if ord(c) > 0x7F else "." for c in text[:column])
-    return line + 1, column + 1, f"{words}\n | {text}\n | {dots}^"
+def _declared(kind: Type) -> Type:
+    """The type of a policy's variable for those that speak of it: objects and values of libraries may be anything.
+
+    Source: `pkg/admission/plugin/cel/composition.go` (`convertCelTypeToDeclType`).
+    """
+    from carob.api.cel.types import DYN, Type
+
+    if kind.name in ("list", "map"):
+        return Type(kind.name, tuple(map(_declared, kind.arguments)))
+    return kind if kind.name in _PLAIN else DYN
+
+
+@cache
+def _structures() -> dict[str, Type]:
+    names = {"request": "kubernetes.AdmissionRequest", "namespaceObject": "kubernetes.Namespace"}
+    return {name: _structure(names[name], fields) for name, fields in STRUCTURES.items()}
+
+
+def _structure(name: str, fields: Mapping[str, Any]) -> Type:
+    from carob.api.cel.types import Type, named
+
+    def found() -> dict[str, Type]:
+        return {
+            key: _structure(_STRUCTURE_NAMES.get(key, f"{name}.{key}"), kind) if isinstance(kind, dict) else named(kind)
+            for key, kind in fields.items()
+        }
+
+    return Type(name, (), found)

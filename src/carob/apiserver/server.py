@@ -20,6 +20,7 @@ from carob.api.user import ANONYMOUS
 from carob.apiserver import bodies, paths, request_info, resetting
 from carob.apiserver.admission.chain import AdmissionChain
 from carob.apiserver.admission.plugins import default_plugins
+from carob.apiserver.admission.policies.type_checking import TypeChecking
 from carob.apiserver.admission.policies.validating import ValidatingPolicies
 from carob.apiserver.admission.quota_ledger import QuotaLedger
 from carob.apiserver.admission.resource_quotas import QuotaAdmission
@@ -148,6 +149,8 @@ class ApiServer:
         self._spawn(supervise("role aggregation", aggregation.run, self._clock), "role aggregation")
         conditions = ServerConditions(self.engine, self._clock)
         self._spawn(supervise("conditions", conditions.run, self._clock), "conditions")
+        checking = TypeChecking(self.engine, self.table)
+        self._spawn(supervise("type checking of policies", checking.run, self._clock), "type checking of policies")
         lease = IdentityLease(self.engine, options, self._clock, self._randomness)
         self._spawn(supervise("identity lease", lease.run, self._clock), "identity lease")
         self._spawn(supervise("quotas", ledger.run, self._clock), "quotas")

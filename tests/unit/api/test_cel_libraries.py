@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carob.api.cel import linear_regex
-from carob.api.cel.checking import likely_type_of
 from carob.api.cel.evaluation import Program, Run
+from carob.api.cel.inference import checked
+from carob.api.cel.types import named
 from carob.api.cel.values import CelError
 
 
 def answer(text: str) -> Any:
-    likely_type_of(text, {"claims": "map(string, dyn)"})
+    checked(text, {"claims": named("map(string, dyn)")})
     return Program(text).run(Run({"claims": {"a": [3, 1, 2], "none": [], "s": ["b", "a"]}}))
 
 

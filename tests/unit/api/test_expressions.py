@@ -68,7 +68,7 @@ def complaint(expression: str, column: int, words: str) -> str:
         "namespaceObject != null && namespaceObject.metadata.name == 'a'",
         "variables.n > 1",
         "has(variables.n)",
-        "variables['n'] == 1",
+        "variables.m['n'] == 1",
         "authorizer.group('').resource('pods').check('get').allowed()",
         "authorizer.serviceAccount('a', 'b').path('/x').check('get').reason() == ''",
         "authorizer.requestResource.check('x').allowed()",
@@ -100,7 +100,7 @@ def test_an_expression_that_will_do(expression: str) -> None:
         ("foo == 1", complaint("foo == 1", 1, "undeclared reference to 'foo' (in container '')")),
         ("params.x == 1", complaint("params.x == 1", 1, "undeclared reference to 'params' (in container '')")),
         ("request.foo == 'a'", complaint("request.foo == 'a'", 8, "undefined field 'foo'")),
-        ("has(request.nam)", complaint("has(request.nam)", 12, "undefined field 'nam'")),
+        ("has(request.nam)", complaint("has(request.nam)", 4, "undefined field 'nam'")),
         ("request.kind.foo == ''", complaint("request.kind.foo == ''", 13, "undefined field 'foo'")),
         ("variables.x > 1", complaint("variables.x > 1", 10, "undefined field 'x'")),
         (

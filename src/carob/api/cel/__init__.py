@@ -1,7 +1,7 @@
 """The expression language of the API (CEL): one place for everybody who checks expressions or runs them.
 
-`checking` says before anything runs whether an expression can be understood, and of what type its value is; `evaluation` runs
-it and counts what it costs. cel-expr-python reads the text and checks types; it is imported with the first expression. What
-runs is ours: upstream's libraries, costs and messages, over Python's own values (`values`).
+cel-expr-python reads the text (`syntax`); it is imported with the first expression. The rest is ours: `inference` says before
+anything runs what is wrong with the types, `evaluation` runs an expression over Python's own values (`values`) and counts what it
+costs, and the libraries beside them are upstream's.
 Pure.
 """

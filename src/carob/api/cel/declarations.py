@@ -1,16 +1,10 @@
 """What upstream adds to the language of expressions (CEL): types and functions, by their signatures.
 
-This is for checks; what the functions do is in the modules beside this one. Types are written as upstream writes them in messages.
+This is for checks; what the functions do is in the modules beside this one. Types are written as upstream writes them.
 Source: `k8s.io/apiserver/pkg/cel/library`, cel-go `ext/{strings,lists,sets}.go`.
 """
 
 from __future__ import annotations
-
-import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 AUTHORIZER = "kubernetes.authorization.Authorizer"
 RESOURCE_CHECK = "kubernetes.authorization.ResourceCheck"
@@ -31,12 +25,6 @@ _COMPARABLE = (
 )
 _SUMMABLE = ("int", "uint", "double", "google.protobuf.Duration")
 _ANY_LIST = "list(dyn)"
-# functions with overloads that cannot be added to the library's own; upstream also compares numbers of several types
-_UNSURE = re.compile(
-    r"no matching overload for (?:'(?:string|first|last)' applied to"
-    r"|'_[<>]=?_' applied to '\((?:int|uint|double), (?:int|uint|double)\)')"
-)
-
 # a member as `receiver::name(arguments) -> result`, any other as `name(arguments) -> result`
 _SIGNATURES = f"""
 list(string)::join() -> string
@@ -122,8 +110,8 @@ isCIDR(string) -> bool
 {_CIDR}::ip() -> {_IP}
 {_CIDR}::masked() -> {_CIDR}
 {_CIDR}::prefixLength() -> int
-format.named(string) -> dyn
-{_FORMAT}::validate(string) -> dyn
+format.named(string) -> optional_type({_FORMAT})
+{_FORMAT}::validate(string) -> optional_type(list(string))
 jsonpatch.escapeKey(string) -> string
 {AUTHORIZER}::path(string) -> {_PATH_CHECK}
 {AUTHORIZER}::group(string) -> {_GROUP_CHECK}
@@ -145,105 +133,11 @@ _FORMATS = (
     "dns1123Label dns1123Subdomain dns1035Label qualifiedName dns1123LabelPrefix dns1123SubdomainPrefix "
     "dns1035LabelPrefix labelValue uri uuid byte date datetime"
 )
-_NAMES = {
-    "BOOL": "bool",
-    "INT": "int",
-    "UINT": "uint",
-    "DOUBLE": "double",
-    "STRING": "string",
-    "BYTES": "bytes",
-    "NULL": "null_type",
-    "DYN": "dyn",
-    "TIMESTAMP": "google.protobuf.Timestamp",
-    "DURATION": "google.protobuf.Duration",
-    "TYPE": "type",
-    "LIST": "list",
-    "MAP": "map",
-    "ERROR": "error",
-}
 
 
-def shown(name: str) -> str:
-    """A type of the library as upstream writes it: `MAP<STRING, INT>` is `map(string, int)`."""
-    text = name.replace("<", "(").replace(">", ")")
-    return re.sub(r"[A-Z]+(?![\w.])", lambda found: _NAMES.get(found[0], found[0]), text)
-
-
-def unsure(words: str) -> bool:
-    """Whether a complaint is one that upstream, whose functions have more overloads, may not have."""
-    return _UNSURE.search(words) is not None
-
-
-def _parts(text: str) -> list[str]:
-    """The parts of a list of types, which may have commas in parentheses."""
-    out, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if character == "," and not depth:
-            out.append(text[start:i].strip())
-            start = i + 1
-    return [*out, text[start:].strip()] if text.strip() else out
-
-
-class Types:
-    """The library's types and functions; made with the first expression."""
-
-    def __init__(self) -> None:
-        from cel_expr_python import cel  # type: ignore[import-untyped]
-        from cel_expr_python.ext import ext_bindings, ext_optional  # type: ignore[import-untyped]
-
-        self._cel = cel
-        kind = cel.Type
-        self._plain = {
-            "bool": kind.BOOL,
-            "int": kind.INT,
-            "uint": kind.UINT,
-            "double": kind.DOUBLE,
-            "string": kind.STRING,
-            "bytes": kind.BYTES,
-            "null_type": kind.NULL,
-            "dyn": kind.DYN,
-            "google.protobuf.Timestamp": kind.TIMESTAMP,
-            "google.protobuf.Duration": kind.DURATION,
-        }
-        self._extensions = [ext_optional.ExtOptional(), ext_bindings.ExtBindings()]
-        self._functions = self._declared()
-
-    def of(self, text: str) -> Any:
-        """The type that is written so."""
-        if text in self._plain:
-            return self._plain[text]
-        name, _, rest = text.partition("(")
-        inner = [self.of(part) for part in _parts(rest.removesuffix(")"))]
-        if name == "list" and len(inner) == 1:
-            return self._cel.Type.List(inner[0])
-        if name == "map" and len(inner) == 2:
-            return self._cel.Type.Map(*inner)
-        if name == "type":
-            return self._cel.Type.TYPE
-        return self._cel.Type.AbstractType(name, inner)
-
-    def environment(self, variables: Mapping[str, Any]) -> Any:
-        """An environment with these variables and all functions."""
-        return self._cel.NewEnv(variables=variables, extensions=self._extensions, functions=self._functions)
-
-    def _declared(self) -> list[Any]:
-        overloads: dict[str, list[Any]] = {}
-        for receiver, name, arguments, result in _signatures():
-            kinds = [self.of(text) for text in ([receiver] if receiver else []) + arguments]
-            found = overloads.setdefault(name, [])
-            key = f"carob_{name}_{len(found)}"
-            found.append(self._cel.Overload(key, self.of(result), kinds, bool(receiver)))
-        return [self._cel.FunctionDecl(name, found) for name, found in overloads.items()]
-
-
-def _signatures() -> Iterator[tuple[str, str, list[str], str]]:
-    """Of each: receiver (or nothing), name, types of the arguments, type of the result."""
-    for line in [*_SIGNATURES.strip().split("\n"), *_repeated()]:
-        head, _, result = line.partition(" -> ")
-        receiver, _, call = head.rpartition("::")
-        name, _, arguments = call.removesuffix(")").partition("(")
-        yield receiver, name, _parts(arguments), result
+def lines() -> list[str]:
+    """All signatures as they are written above."""
+    return [*_SIGNATURES.strip().split("\n"), *_repeated()]
 
 
 def _repeated() -> list[str]:

@@ -6,19 +6,26 @@ Source: `cel-spec` `proto/cel/expr/syntax.proto`.
 
 from __future__ import annotations
 
+import re
 import struct
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from carob.api.cel.checking import words
 from carob.api.cel.values import Uint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+MAX_WORDS = 1000
+_NOWHERE = "4294967295:0: "
+TOO_DEEP = "expression recursion limit exceeded: 32"
+"""Upstream's words with the library's limit, which nobody can set; theirs is 250."""
+_STATUS = re.compile(r"^[A-Z_]+: (.*?)(?:\s*\[[A-Z_]+\])?$", re.DOTALL)
+
+
 class ParseError(ValueError):
-    """The text is no expression; the words are the library's."""
+    """The text is no expression; the words are the library's, which are upstream's."""
 
 
 class Node:
@@ -139,8 +146,17 @@ def parse(text: str) -> Node:
     try:
         data = _environment().compile(text, disable_check=True).serialize()
     except RuntimeError as error:
-        raise ParseError(words(error)) from None
+        raise ParseError(_words(error)) from None
     return parsed(data)
+
+
+def _words(error: object) -> str:
+    """What the library says, without its status codes."""
+    text = _STATUS.sub(r"\1", str(error)).rstrip().replace("'\\u003F'", "'?'")
+    if "recursion" in text[:MAX_WORDS].lower():
+        return f"ERROR: <input>:-1:0: {TOO_DEEP}"
+    entries = text.split("\nERROR: <input>:")
+    return "\nERROR: <input>:".join(one for one in entries if not one.startswith(_NOWHERE))
 
 
 @cache

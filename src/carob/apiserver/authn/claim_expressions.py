@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from carob.api.cel import checking
 from carob.api.cel.values import CelError, plain
 
 CLAIMS, USER = "claims", "user"
@@ -27,12 +26,14 @@ class ClaimExpression:
 
     def __init__(self, text: str, variable: str) -> None:
         """Raises: ExpressionError."""
+        from carob.api.cel import inference
         from carob.api.cel.evaluation import Program
+        from carob.api.cel.types import named
 
         self.text = text
         self._variable = variable
         try:
-            self.kind = checking.likely_type_of(text, {variable: "map(string, dyn)"}).partition("(")[0]
+            self.kind = inference.checked(text, {variable: named("map(string, dyn)")}).name
             self._program = Program(text)
         except ValueError as error:
             raise ExpressionError(f"compilation failed: {error}") from error
