@@ -321,11 +321,12 @@ class Kubelet:
             return
         # what was wrong may have come from the Pod: a path made of an annotation
         record.retry_configuration(self._clock.monotonic())
-        if record.prepared is None:
-            return
         if old.metadata.generation != new.metadata.generation:
+            record.take_images(old, new)
             # a new ephemeral container may mount a volume that nobody has mounted yet
             record.prepared = None
+        elif record.prepared is None:
+            return
         elif old.metadata.annotations != new.metadata.annotations or old.metadata.labels != new.metadata.labels:
             # the downward API may show them
             record.stale_volumes = True

@@ -36,6 +36,8 @@ class Observed(Struct, frozen=True):
     started: bool = False
     hidden: bool = False
     """Its postStart hook is at work: it does not count as running yet."""
+    renewed: bool = False
+    """It has ended for another image, and the next one begins whatever the restart policy says."""
 
 
 def container_status(
@@ -66,6 +68,9 @@ def container_status(
         elif status.state.terminated is not None and init and not sidecar:
             status.ready = status.state.terminated.exit_code == 0
             status.started = False
+    if observed.renewed and status.state.terminated is not None and not over:
+        # where nothing is restarted, nobody may be seen to come back from its end
+        status.last_state, status.state = status.state, _default_state(pod, init=init)
     if observed.waiting is not None and not over:
         _wait(pod, container, status, observed, init=init)
     status.volume_mounts = [_mount_status(mount) for mount in container.volume_mounts]

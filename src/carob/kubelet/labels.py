@@ -7,6 +7,7 @@ Source: kubelet `pkg/kubelet/types/labels.go`, `kuberuntime/labels.go`.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ POD_NAMESPACE = "io.kubernetes.pod.namespace"
 POD_UID = "io.kubernetes.pod.uid"
 CONTAINER_NAME = "io.kubernetes.container.name"
 
+CONTAINER_HASH = "io.kubernetes.container.hash"
 RESTART_COUNT = "io.kubernetes.container.restartCount"
 TERMINATION_MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"
 TERMINATION_MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
@@ -38,6 +40,7 @@ def container_labels(pod: core_v1.Pod, container_name: str) -> dict[str, str]:
 def container_annotations(pod: core_v1.Pod, container: core_v1.Container, attempt: int) -> dict[str, str]:
     """What a later agent must know to stop this container and to tell how it ended."""
     out = {
+        CONTAINER_HASH: container_hash(container),
         RESTART_COUNT: str(attempt),
         TERMINATION_MESSAGE_PATH: container.termination_message_path,
         TERMINATION_MESSAGE_POLICY: container.termination_message_policy,
@@ -45,6 +48,11 @@ def container_annotations(pod: core_v1.Pod, container: core_v1.Container, attemp
     if pod.spec.termination_grace_period_seconds is not None:
         out[POD_TERMINATION_GRACE_PERIOD] = str(pod.spec.termination_grace_period_seconds)
     return out
+
+
+def container_hash(container: core_v1.Container) -> str:
+    """The same as long as nothing has changed that only a new container can have. Source: kubelet `HashContainer`."""
+    return hashlib.sha256(f"{container.name}\0{container.image}".encode()).hexdigest()[:8]
 
 
 def grace_period_of(annotations: Mapping[str, str], default_seconds: int = 30) -> int:

@@ -100,6 +100,7 @@ def _observed(tools: Tools, record: PodRecord, name: str) -> Observed:
         ready=latest is not None and tools.probes.is_ready(latest.id),
         started=started,
         hidden=latest is not None and latest.id in record.hooked,
+        renewed=latest is not None and latest.id in record.redefined and record.begins_anew(latest),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from carob.kubelet import labels
 from carob.kubelet.actions import ContainerView, Kill, Snapshot, Work
 from carob.kubelet.backoff import Backoff
 from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from carob.kubelet.volumes.manager import Prepared
     from carob.runtime.types import ContainerStatus, Image, Resources, SandboxStatus, UserNamespace
 
+REDEFINED = "Redefined"
+ENDED = (ContainerState.EXITED, ContainerState.UNKNOWN)
 VOLUME_RETRY_FIRST_SECONDS = 0.5
 VOLUME_RETRY_LONGEST_SECONDS = 122.0
 
@@ -99,6 +102,8 @@ class PodRecord(Struct):
     """Containers that are restarted for their new size, by id."""
     superseded: set[str] = field(default_factory=set)
     """Ids of containers that have ended before the whole Pod began anew."""
+    redefined: set[str] = field(default_factory=set)
+    """Ids of containers that are ended because their spec asks for another image: they begin anew in any case."""
     released: Work = Work.NONE
 
     @property
@@ -130,6 +135,22 @@ class PodRecord(Struct):
         """The containers that were made of this name, newest first."""
         mine = [status for status in self.containers.values() if status.name == name]
         return sorted(mine, key=lambda s: (s.attempt, s.created_at), reverse=True)
+
+    def begins_anew(self, status: ContainerStatus) -> bool:
+        """Whether this one has ended and does not count: the next one begins without rules and back-off."""
+        return status.id in self.superseded or (status.id in self.redefined and status.state in ENDED)
+
+    def take_images(self, before: core_v1.Pod, after: core_v1.Pod) -> None:
+        """The Pod's spec was changed: what was fetched or failed for an image that it no longer names is forgotten."""
+        for name in container_names(after):
+            old, new = find_container(before, name), find_container(after, name)
+            if old is None or new is None or old.image == new.image:
+                continue
+            self.images.pop(name, None)
+            self.unseen_images.discard(name)
+            self.early_images = [one for one in self.early_images if one.name != name]
+            self.failures.pop(name, None)
+            self.crashes.pop(name, None)
 
     def latest(self, name: str) -> ContainerStatus | None:
         """The newest container of this name."""
@@ -227,11 +248,14 @@ def _view(
 ) -> ContainerView:
     latest = record.latest(name)
     lost = _lost_attempts(record.pod, name) if latest is None else 0
-    if latest is not None and latest.id in record.superseded:
+    kill = None
+    if latest is not None:
+        kill = kills.get(latest.id) or _redefined(record, name, latest)
+    if latest is not None and record.begins_anew(latest):
         lost, latest = latest.attempt + 1, None
     failure = record.failures.get(name)
     wait = max(0.0, failure.retry_at - now) if failure is not None else 0.0
-    if latest is not None and latest.state in (ContainerState.EXITED, ContainerState.UNKNOWN):
+    if latest is not None and latest.state in ENDED:
         crash = record.crashes.get(name)
         if crash is not None:
             wait = max(wait, crash.remaining(latest.finished_at or wall, wall))
@@ -242,9 +266,18 @@ def _view(
         stop_grace_seconds=_stop_grace(record, latest, now),
         wait_seconds=wait,
         first_attempt=lost,
-        kill=kills.get(latest.id) if latest is not None else None,
+        kill=kill,
         started=latest is not None and latest.id in started and latest.id not in record.hooked,
     )
+
+
+def _redefined(record: PodRecord, name: str, latest: ContainerStatus) -> Kill | None:
+    """Why it must end: its spec names another image by now."""
+    made_of = latest.annotations.get(labels.CONTAINER_HASH)
+    container = find_container(record.pod, name) if made_of and latest.state not in ENDED else None
+    if container is None or labels.container_hash(container) == made_of:
+        return None
+    return Kill(REDEFINED, f"Container {name} definition changed, will be restarted")
 
 
 def _image(record: PodRecord, name: str) -> Work:

@@ -17,7 +17,7 @@ from carob.kubelet.backoff import Backoff
 from carob.kubelet.decide import decide
 from carob.kubelet.observe import pod_view, refresh
 from carob.kubelet.operations import Operations
-from carob.kubelet.pod_record import find_container, snapshot
+from carob.kubelet.pod_record import REDEFINED, find_container, snapshot
 from carob.kubelet.restart_all import cause
 from carob.kubelet.security import pod_description
 from carob.kubelet.status import TERMINAL, pod_status
@@ -158,11 +158,13 @@ class PodWorker:
             operations.ensure_image(record, action.name)
         elif isinstance(action, actions.StartContainer):
             latest = record.latest(action.name)
-            if latest is None or latest.id not in record.superseded:
+            if latest is None or not record.begins_anew(latest):
                 self._count_crash(record, action.name)
             self._on_start()
             operations.start_container(record, action.name, action.attempt)
         elif isinstance(action, actions.StopContainer):
+            if action.reason == REDEFINED:
+                record.redefined.add(action.container_id)
             grace = self._grace(record) if action.grace_seconds is None else action.grace_seconds
             operations.stop_container(record, action.container_id, grace, action.message)
         elif isinstance(action, actions.RestartAll):

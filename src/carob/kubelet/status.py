@@ -168,6 +168,8 @@ def _phase(pod: core_v1.Pod, view: PodView, status: core_v1.PodStatus) -> str:
         return "Running"
     if not stopped:
         return "Pending"
+    if not view.over and any(observed.renewed for observed in view.containers.values()):
+        return "Running"
     if not view.over and any(map(partial(_comes_again, pod), pod.spec.containers, status.container_statuses)):
         return "Running"
     if stopped == succeeded and pod.spec.restart_policy != "Always":
@@ -191,10 +193,12 @@ def _init_progress(pod: core_v1.Pod, status: core_v1.PodStatus) -> tuple[int, in
     for container, entry in zip(pod.spec.init_containers, status.init_container_statuses, strict=True):
         if is_sidecar(container):
             pending += not entry.started
-        elif entry.state.terminated is not None:
-            failed += entry.state.terminated.exit_code != 0
-        else:
+        elif entry.state.terminated is None:
             pending += 1
+        elif entry.state.terminated.exit_code != 0:
+            again = restarts_after(pod.spec, container, entry.state.terminated.exit_code, init=True)
+            pending += again
+            failed += not again
     return pending, failed
 
 

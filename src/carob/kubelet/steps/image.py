@@ -30,12 +30,17 @@ async def ensure_image(tools: Tools, record: PodRecord, name: str) -> None:
         return
     try:
         secrets = await pull_secrets(tools, record, container.image)
-        record.images[name] = await tools.images.ensure(record.uid, container, secrets, tools.events(record))
+        image = await tools.images.ensure(record.uid, container, secrets, tools.events(record))
     except StepFailure as failure:
         retry_at = tools.clock.monotonic() + retry_seconds(tools, record, container.image, failure)
         record.failures[name] = Failure(failure.reason, failure.message, retry_at)
         tools.events(record).warning("Failed", f"Error: {failure.reason}", name)
         return
+    wanted = find_container(record.pod, name)
+    if wanted is None or wanted.image != container.image:
+        # the spec names another by now
+        return
+    record.images[name] = image
     earlier = record.failures.get(name)
     if earlier is not None and earlier.reason not in failures.START_REASONS:
         # why the last start failed is shown until the next one has succeeded

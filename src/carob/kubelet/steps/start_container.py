@@ -317,6 +317,7 @@ async def _forget_old(tools: Tools, record: PodRecord, name: str) -> None:
         del record.containers[old.id]
         record.messages.pop(old.id, None)
         record.superseded.discard(old.id)
+        record.redefined.discard(old.id)
         for path in (old.log_path, termination_file_path(tools, record.uid, name, old.attempt)):
             _unlink(path)
 
