@@ -135,6 +135,30 @@ def test_state_that_was_kept_is_found_again_as_ended(world: RealWorld) -> None:
     world.run(body)
 
 
+def test_an_agent_that_goes_does_not_wait_for_containers_that_take_their_time(world: RealWorld) -> None:
+    deaf = ("sh", "-c", "trap '' TERM; while true; do sleep 1000; done")
+    made: list[str] = []
+
+    async def first(runtime: Runtime) -> None:
+        sandbox_id, container_id = await started(runtime, world, *deaf)
+        stopping = asyncio.create_task(runtime.stop_container(container_id, 100_000))
+        await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        async with asyncio.timeout(60):
+            await runtime.close()
+        made.extend((sandbox_id, container_id))
+
+    async def second(runtime: Runtime) -> None:
+        sandbox_id, container_id = made
+        assert (await runtime.container_status(container_id)).state is ContainerState.RUNNING
+        async with asyncio.timeout(60):
+            await runtime.stop_container(container_id, 0)
+        await runtime.remove_sandbox(sandbox_id)
+
+    world.run(first, second)
+
+
 def test_two_clusters_do_not_touch_each_other(world: RealWorld, tmp_path: Path) -> None:
     other = RealWorld(tmp_path / "other")
 

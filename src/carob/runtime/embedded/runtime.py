@@ -207,7 +207,11 @@ class EmbeddedRuntime:
     async def stop_container(self, container_id: str, grace_seconds: float) -> None:
         with suppress(NotFound):
             container = self._parts.inventory.container(container_id)
-            await self._complete(self._endings.stop(container, grace_seconds), f"stop container {container_id}")
+            # it is told at once; the waiting need not come to its end when the agent goes: the next one waits on
+            try:
+                await self._endings.stop(container, grace_seconds)
+            except OSError as error:
+                raise RuntimeFailure(f"failed to stop container {container_id}: {error}") from error
 
     async def remove_container(self, container_id: str) -> None:
         with suppress(NotFound):
