@@ -55,8 +55,8 @@ def reconcile(node: core_v1.Node, now: str) -> list[core_v1.Taint] | None:
     kept = [t for t in node.spec.taints if t.key not in _OURS or (t.key, t.effect) in wanted]
     there = {(t.key, t.effect) for t in kept}
     added = [
-        core_v1.Taint(key=key, effect=effect, time_added=now if effect == "NoExecute" else None)
-        for key, effect in sorted(wanted - there)
+        core_v1.Taint(key=key, effect=effect, time_added=now)
+        for key, effect in sorted(wanted - there, key=lambda pair: (pair[0], pair[1] != "NoSchedule"))
     ]
     if len(kept) == len(node.spec.taints) and not added:
         return None

@@ -111,10 +111,10 @@ def test_taints_follow_conditions_and_leave_others_alone() -> None:
     assert taints is not None
     assert [(t.key.rpartition("/")[2], t.effect, t.time_added) for t in taints] == [
         ("dedicated", "NoSchedule", None),
-        ("disk-pressure", "NoSchedule", None),
+        ("disk-pressure", "NoSchedule", "now"),
+        ("unreachable", "NoSchedule", "now"),
         ("unreachable", "NoExecute", "now"),
-        ("unreachable", "NoSchedule", None),
-        ("unschedulable", "NoSchedule", None),
+        ("unschedulable", "NoSchedule", "now"),
     ]
     assert node_taints.reconcile(node(status={"conditions": [{"type": "Ready", "status": "True"}]}), "now") is None
 
