@@ -71,6 +71,33 @@ def test_a_file_that_went_while_the_agent_was_away_ends_its_pod(tmp_path: Path) 
     in_world(tmp_path, body)
 
 
+def test_others_make_way_for_a_pod_of_the_nodes_files(tmp_path: Path) -> None:
+    """Source: test/e2e_node/critical_pod_test.go."""
+
+    async def body(world: World) -> None:
+        node, _ = await world.registered()
+        cores = int(node.status.allocatable["cpu"])
+        asks = {"requests": {"cpu": str(cores)}}
+        usual = {"name": "c", "image": "web:latest", "imagePullPolicy": "Never"}
+        await world.pod("large", containers=[usual | {"resources": asks}])
+        await world.pod("small", containers=[usual])
+        for name in ("large", "small"):
+            await world.until(name, ready)
+        file = tmp_path / "manifests/web.yaml"
+        await eventually(file.parent.exists)
+        file.write_text(FILE.replace("Never}", 'Never, resources: {requests: {cpu: "1"}}}'))
+        await world.until(NAME, ready)
+        gone = await world.until("large", lambda pod: pod.status.phase == "Failed")
+        assert (gone.status.reason, gone.status.message) == ("Preempting", "Preempted in order to admit critical pod")
+        (condition,) = [c for c in gone.status.conditions if c.type == "DisruptionTarget"]
+        assert condition.message == "Pod was preempted by Kubelet to accommodate a critical pod."
+        (event,) = await world.events("Preempting")
+        assert (event.type, event.message) == ("Warning", "Preempted in order to admit critical pod")
+        assert ready(await world.client.get(core_v1.Pod, "small", "default"))
+
+    in_world(tmp_path, body)
+
+
 def test_a_file_runs_while_no_api_answers(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.pod()

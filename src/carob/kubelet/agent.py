@@ -49,7 +49,7 @@ from carob.kubelet.static_pods import is_mirror, shows
 from carob.kubelet.static_source import StaticSource
 from carob.kubelet.status_manager import StatusManager
 from carob.kubelet.steps import node_features
-from carob.kubelet.steps.admission import admit
+from carob.kubelet.steps.admission import DoesNotFit, admit
 from carob.kubelet.steps.sandbox import FAILED_PREPARE
 from carob.kubelet.tokens import Tokens
 from carob.kubelet.tools import Tools, pod_ips
@@ -60,6 +60,8 @@ from carob.kubelet.volumes.manager import Volumes
 from carob.kubelet.volumes.setup import Places, VolumeSetup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from carob.base.clock import Clock
     from carob.base.ids import Randomness
     from carob.client.rest import Client
@@ -345,7 +347,11 @@ class Kubelet:
         try:
             unsafe = self._options.allowed_unsafe_sysctls
             node_features.check(pod, apparmor=self.node.machine.apparmor, unsafe_sysctls=unsafe)
-            admit(pod, others, self.node.facts.allocatable, self.node.labels)
+            try:
+                admit(pod, others, self.node.facts.allocatable, self.node.object)
+            except DoesNotFit as failure:
+                if not self._make_way(pod, others, failure):
+                    raise
             held = self.node.pressures.holding(self._clock.monotonic())
             refused = keeps_out(pod, qos_class(pod) == BEST_EFFORT, held)
             if refused:
@@ -355,6 +361,20 @@ class Kubelet:
             record.failed = (refusal.reason, refusal.message)
             text = refusal.message.removeprefix("Pod was rejected: ")
             PodEvents(self._recorder, pod).warning(refusal.reason, text)
+
+    def _make_way(self, pod: core_v1.Pod, others: Sequence[core_v1.Pod], failure: DoesNotFit) -> bool:
+        """End others where the Pod is critical and that is what it takes; whether there is room now."""
+        from carob.kubelet.steps import preemption
+
+        chosen = preemption.victims(pod, others, failure.shortfalls)
+        for one in chosen:
+            record = self._records[one.metadata.uid]
+            _log.warning("preempting %s", pairs(pod=one.metadata.name, critical=pod.metadata.name))
+            record.failed = (preemption.REASON, preemption.MESSAGE)
+            record.disrupted = preemption.CONDITION
+            PodEvents(self._recorder, one).warning(preemption.REASON, preemption.MESSAGE)
+            self._queue.add(record.uid)
+        return bool(chosen)
 
     def _clock_set(self) -> None:
         """By the new time tokens may have ended, and Pods been active for as long as they may be."""

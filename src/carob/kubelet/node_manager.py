@@ -81,10 +81,14 @@ class NodeManager:
         return self._informer.get(self._options.node_name)
 
     @property
+    def object(self) -> core_v1.Node:
+        """The Node as the API has it, or as it will be registered."""
+        return self.node or node_status.node_object(self._options, self.machine)
+
+    @property
     def labels(self) -> Mapping[str, str]:
         """The Node's labels now."""
-        node = self.node or node_status.node_object(self._options, self.machine)
-        return node.metadata.labels
+        return self.object.metadata.labels
 
     async def refresh(self) -> None:
         """Look at the machine, so that `facts` hold."""

@@ -51,8 +51,8 @@ class PodRecord(Struct):
     admitted: bool = False
     failed: tuple[str, str] | None = None
     """The node refused it or ended it: reason and message."""
-    disrupted: bool = False
-    """The node ended it for the node's own sake."""
+    disrupted: str = ""
+    """The node ended it for the node's own sake: the words of the condition that says so."""
     users: UserNamespace | None = None
     """The ids that it was given; None until it needs some."""
     start_time: float | None = None

@@ -55,8 +55,8 @@ class PodView(Struct, frozen=True):
     actuated: Mapping[str, core_v1.ResourceRequirements] = field(default_factory=dict)
     resize: Sequence[tuple[str, str, str]] = ()
     """Type, reason and message of the conditions of a resize."""
-    disrupted: bool = False
-    """`failed` was for the node's own sake."""
+    disrupted: str = ""
+    """Not empty: `failed` was for the node's own sake, and this is what the condition says."""
 
 
 def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus:
@@ -221,7 +221,7 @@ def _conditions(
     out += [_condition(pod, old.get(kind), kind, True, why, text, now) for kind, why, text in view.resize]
     if view.disrupted and view.failed is not None:
         out = [c for c in out if c.type != DISRUPTED]
-        out.append(_condition(pod, old.get(DISRUPTED), DISRUPTED, True, "TerminationByKubelet", view.failed[1], now))
+        out.append(_condition(pod, old.get(DISRUPTED), DISRUPTED, True, "TerminationByKubelet", view.disrupted, now))
     # it is on this node, so it was scheduled, whoever forgot to say so
     out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from carob.api import codec
-from carob.api.types import core_v1
+from carob.api.types import core_v1, meta_v1
 from carob.kubelet.adoption import adopt
 from carob.kubelet.backoff import Backoff, go_duration
 from carob.kubelet.credentials import pull_secrets_of
@@ -158,11 +158,18 @@ def sysctl(name: str) -> dict[str, Any]:
     return {"securityContext": {"sysctls": [{"name": name, "value": "1"}]}}
 
 
-NODE = {"cpu": "2", "memory": "1Gi", "pods": "3"}
+ROOM = {"cpu": "2", "memory": "1Gi", "pods": "3"}
+NODE = core_v1.Node(metadata=meta_v1.ObjectMeta(name="n", labels={"zone": "a"}))
+
+
+def zone(name: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [name]}]}]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
 def test_what_fits_is_let_in() -> None:
-    admit(asking("1"), [asking("1")], NODE, {})
+    admit(asking("0", affinity=zone("a")), [], ROOM, NODE)
+    admit(asking("1"), [asking("1")], ROOM, NODE)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +178,24 @@ def test_what_fits_is_let_in() -> None:
         (asking("1500m"), 1, "OutOfcpu", "resource: cpu, requested: 1500, used: 1000, capacity: 2000"),
         (asking("0"), 3, "OutOfpods", "resource: pods, requested: 1, used: 3, capacity: 3"),
         (asking("0", nodeSelector={"a": "b"}), 0, "NodeAffinity", "didn't match Pod's node affinity/selector"),
-        (asking("0", os={"name": "windows"}), 0, "PodOSNotSupported", "does not match the node's OS"),
+        (asking("0", os={"name": "windows"}), 0, "PodOSNotSupported", "OS field doesn't match node OS"),
+        (asking("0", affinity=zone("b")), 0, "NodeAffinity", "didn't match Pod's node affinity/selector"),
     ],
 )
 def test_what_does_not_fit_is_refused(given: core_v1.Pod, others: int, reason: str, words: str) -> None:
     with pytest.raises(Rejected, match=words) as caught:
-        admit(given, [asking("1")] * others, NODE, {})
+        admit(given, [asking("1")] * others, ROOM, NODE)
     assert caught.value.reason == reason
+
+
+def test_who_may_not_stay_does_not_begin() -> None:
+    taint = core_v1.Taint(key="k", value="v", effect="NoExecute")
+    tainted = core_v1.Node(spec=core_v1.NodeSpec(taints=[taint, core_v1.Taint(key="x", effect="NoSchedule")]))
+    with pytest.raises(Rejected, match="node\\(s\\) had taints that the pod didn't tolerate") as caught:
+        admit(asking("0"), [], ROOM, tainted)
+    assert caught.value.reason == "TaintToleration"
+    for toleration in ({"operator": "Exists"}, {"key": "k", "value": "v", "operator": "Equal", "effect": "NoExecute"}):
+        admit(asking("0", tolerations=[toleration]), [], ROOM, tainted)
 
 
 def test_a_port_of_the_node_is_given_once() -> None:
@@ -185,10 +203,10 @@ def test_a_port_of_the_node_is_given_once() -> None:
         return asking("0", container={"ports": [{"containerPort": 80, "hostPort": 80} | port]})
 
     with pytest.raises(Rejected) as caught:
-        admit(wanting(), [wanting(hostIP="127.0.0.1")], NODE, {})
+        admit(wanting(), [wanting(hostIP="127.0.0.1")], ROOM, NODE)
     assert caught.value.reason == "NodePorts"
-    admit(wanting(hostIP="10.0.0.1"), [wanting(hostIP="127.0.0.1")], NODE, {})
-    admit(wanting(protocol="UDP"), [wanting()], NODE, {})
+    admit(wanting(hostIP="10.0.0.1"), [wanting(hostIP="127.0.0.1")], ROOM, NODE)
+    admit(wanting(protocol="UDP"), [wanting()], ROOM, NODE)
 
 
 @pytest.mark.parametrize(
@@ -266,18 +284,18 @@ def test_what_a_claim_of_devices_gives_a_pod_the_node_need_not_offer() -> None:
         },
     }
     claimed = codec.from_tree(core_v1.Pod, tree)
-    admit(claimed, [], NODE, {})
+    admit(claimed, [], ROOM, NODE)
     with pytest.raises(Rejected, match=r"Node didn't have enough resource: example\.com/gpu, requested: 2"):
-        admit(claimed, [], {**NODE, "example.com/gpu": "1"}, {})
+        admit(claimed, [], {**ROOM, "example.com/gpu": "1"}, NODE)
     claimed.status.extended_resource_claim_status = None
     with pytest.raises(Rejected, match=r"Node didn't have enough resource: example\.com/gpu, requested: 2"):
-        admit(claimed, [], {**NODE, "example.com/gpu": "0"}, {})
+        admit(claimed, [], {**ROOM, "example.com/gpu": "0"}, NODE)
 
 
 def test_what_others_added_to_the_node_is_the_schedulers_to_count() -> None:
     def wanting(name: str) -> core_v1.Pod:
         return asking("0", container={"resources": {"requests": {name: "2"}}})
 
-    admit(wanting("example.com/dongle"), [wanting("example.com/dongle")], NODE, {})
+    admit(wanting("example.com/dongle"), [wanting("example.com/dongle")], ROOM, NODE)
     with pytest.raises(Rejected, match="Node didn't have enough resource: hugepages-2Mi, requested: 2"):
-        admit(wanting("hugepages-2Mi"), [], NODE, {})
+        admit(wanting("hugepages-2Mi"), [], ROOM, NODE)

@@ -248,7 +248,7 @@ class Eviction:
             return
         _log.warning("evicting %s", pairs(pod=use.pod.metadata.name, why=message.strip()))
         record.failed = (REASON, message)
-        record.disrupted = disrupted
+        record.disrupted = message if disrupted else ""
         record.ends_at = self._tools.clock.monotonic() + grace_seconds
         self._tools.events(record).warning(REASON, message)
         self._dirty(record.uid)
