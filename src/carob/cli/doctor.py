@@ -118,6 +118,11 @@ def _tools() -> list[Finding]:
 
 def _cgroups() -> Finding:
     root = Path("/sys/fs/cgroup")
+    if os.statvfs(root).f_flag & os.ST_RDONLY and not (root / "memory").exists():
+        # as in a container that may not change them
+        return Finding(
+            "cgroups", False, "mounted read-only", "give the container --privileged, or mount them read-write"
+        )
     if (root / "cgroup.controllers").exists():
         controllers = (root / "cgroup.controllers").read_text().split()
         lacking = [c for c in ("cpu", "memory", "pids") if c not in controllers]

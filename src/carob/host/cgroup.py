@@ -27,9 +27,13 @@ _log = get_logger("host.cgroup")
 
 
 class CgroupLimits(Struct, kw_only=True, frozen=True):
-    """0 or empty or None: leave as it is. `cpu_quota` and `cpu_period` in microseconds, -1 for no quota; bytes."""
+    """0 or empty or None: leave as it is. `cpu_quota` and `cpu_period` in microseconds, -1 for no quota; bytes.
+
+    Of the processor's time v1 takes `cpu_shares` and v2 `cpu_weight`; `unified` names files of v2.
+    """
 
     cpu_shares: int = 0
+    cpu_weight: int = 0
     cpu_quota: int = 0
     cpu_period: int = 100_000
     cpuset_cpus: str = ""
@@ -37,6 +41,7 @@ class CgroupLimits(Struct, kw_only=True, frozen=True):
     memory_swap_limit: int | None = None
     pids_limit: int = 0
     hugepage_limits: dict[str, int] = field(default_factory=dict)
+    unified: dict[str, str] = field(default_factory=dict)
 
 
 class DeviceCounters(Struct, frozen=True):
@@ -213,6 +218,12 @@ class Cgroups:
         else:
             self._writer = cgroup_v2.Version2(host, self.layout.unified)
 
+    def has(self, controller: str) -> bool:
+        """Whether groups can be limited by this controller."""
+        if self.layout.v1:
+            return controller in self.layout.v1
+        return controller in self._host.read(f"{self.layout.unified}/cgroup.controllers").split()
+
     def create(self, path: str, limits: CgroupLimits | None = None) -> None:
         """Make the group, and those above it, everywhere; then set its limits. Raises: OSError, with nothing left."""
         made: list[str] = []
@@ -321,6 +332,14 @@ class Cgroups:
             except OSError as error:
                 gone = gone and error.errno in (errno.ENOENT, errno.ENODEV)
         return gone
+
+    def take_back(self) -> None:
+        """Where groups of carob's made the processes of a container's root leave it: let them live there again.
+
+        Nothing while others have groups there. Raises: OSError.
+        """
+        if self.layout.mode == "v2":
+            cgroup_v2.take_back(self._host, self.layout.unified)
 
     def children(self, path: str) -> list[str]:
         """Names of the groups directly below, in any hierarchy."""

@@ -60,8 +60,9 @@ class Version1:
         if limits.pids_limit:
             self._write("pids", path, "pids.max", "max" if limits.pids_limit < 0 else limits.pids_limit)
         for size, amount in limits.hugepage_limits.items():
-            with suppress(FileNotFoundError):
-                self._write("hugetlb", path, f"hugetlb.{size}.limit_in_bytes", amount)
+            for kind in ("", ".rsvd"):
+                with suppress(FileNotFoundError):
+                    self._write("hugetlb", path, f"hugetlb.{size}{kind}.limit_in_bytes", amount)
 
     def _memory(self, path: str, limits: CgroupLimits) -> None:
         """memory.limit_in_bytes may never exceed memory.memsw.limit_in_bytes: the order depends on the direction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 _MIN_SHARES = 2
 _MAX_SHARES = 262_144
 _MAX_WEIGHT = 10_000
+_MOVES = 20
+ROOM = "/carob.processes"
+"""The group that takes the processes of a container's root; no cluster's name has a dot."""
 
 
 def weight(shares: int) -> int:
-    """cpu.weight for v1's cpu.shares, so that 1024 shares stand for the default weight of 100.
+    """A container's cpu.weight for v1's cpu.shares, so that 1024 shares stand for the default weight of 100.
 
-    Source: the OCI runtime spec's conversion since 2025 (runc and crun), a quadratic in the logarithm.
+    Source: the conversion of OCI runtimes since 2025 (runc 1.3.2, crun 1.23), a quadratic in the logarithm.
     """
     if shares <= _MIN_SHARES:
         return 1
@@ -30,20 +34,76 @@ def weight(shares: int) -> int:
     return math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34))
 
 
+def group_weight(shares: int) -> int:
+    """The same of the groups that the kubelet makes, Pods and what is above them: in proportion to what was asked for.
+
+    Source: kubelet `cm/cgroup_manager_linux.go` (getCPUWeight).
+    """
+    return min(
+        _MAX_WEIGHT, 1 + (max(shares, _MIN_SHARES) - _MIN_SHARES) * (_MAX_WEIGHT - 1) // (_MAX_SHARES - _MIN_SHARES)
+    )
+
+
 def delegate(host: Host, folder: str) -> None:
-    """Hand every controller that a group has on to its children."""
+    """Hand every controller that a group has on to its children.
+
+    The root that a container sees is a group with processes, which the kernel lets hand nothing on: they make room first.
+    """
+    if not _missing(host, folder):
+        return
+    if _hand_on(host, folder) == errno.EBUSY and host.exists(f"{folder}/cgroup.type"):
+        make_room(host, folder)
+        _hand_on(host, folder)
+
+
+def _missing(host: Host, folder: str) -> list[str]:
     available = host.read(f"{folder}/cgroup.controllers").split()
     enabled = host.read(f"{folder}/cgroup.subtree_control").split()
-    missing = [name for name in available if name not in enabled]
-    if not missing:
-        return
+    return [name for name in available if name not in enabled]
+
+
+def _hand_on(host: Host, folder: str) -> int:
+    """What the kernel said to the last one that it refused, 0 when it has none."""
+    missing, refused = _missing(host, folder), 0
     try:
         host.write(f"{folder}/cgroup.subtree_control", " ".join("+" + name for name in missing))
     except OSError:
         # one that cannot be had must not keep the others from us
         for name in missing:
-            with suppress(OSError):
+            try:
                 host.write(f"{folder}/cgroup.subtree_control", "+" + name)
+            except OSError as error:
+                refused = error.errno or 0
+    return refused
+
+
+def make_room(host: Host, folder: str) -> None:
+    """Move the processes of a group into one below it, as the entry points of others' containers do."""
+    host.mkdir(f"{folder}{ROOM}")
+    _move(host, folder, f"{folder}{ROOM}")
+
+
+def take_back(host: Host, folder: str) -> None:
+    """The opposite of `make_room`, once nobody below needs a controller any more; else nothing."""
+    room = f"{folder}{ROOM}"
+    if not host.exists(room) or [f"/{name}" for name in host.folders(folder)] != [ROOM]:
+        return
+    for name in host.read(f"{folder}/cgroup.subtree_control").split():
+        host.write(f"{folder}/cgroup.subtree_control", f"-{name}")
+    _move(host, room, folder)
+    host.rmdir(room)
+
+
+def _move(host: Host, source: str, target: str) -> None:
+    """All processes; those that are forked meanwhile, too."""
+    for _ in range(_MOVES):
+        # 0: a process that this namespace cannot name
+        pids = [pid for pid in host.read(f"{source}/cgroup.procs").split() if pid != "0"]
+        if not pids:
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                host.write(f"{target}/cgroup.procs", pid)
 
 
 class Version2:
@@ -57,8 +117,8 @@ class Version2:
         self._host.write(f"{self._mount}{path}/{name}", str(value))
 
     def apply(self, path: str, limits: CgroupLimits) -> None:
-        if limits.cpu_shares:
-            self._write(path, "cpu.weight", weight(limits.cpu_shares))
+        if limits.cpu_weight:
+            self._write(path, "cpu.weight", limits.cpu_weight)
         if limits.cpu_quota:
             quota = "max" if limits.cpu_quota < 0 else str(limits.cpu_quota)
             self._write(path, "cpu.max", f"{quota} {limits.cpu_period}")
@@ -75,8 +135,12 @@ class Version2:
         if limits.pids_limit:
             self._write(path, "pids.max", _or_max(limits.pids_limit))
         for size, amount in limits.hugepage_limits.items():
-            with suppress(FileNotFoundError):
-                self._write(path, f"hugetlb.{size}.max", amount)
+            # what is promised to mmap is limited, too, or a page too many would be a SIGBUS
+            for name in (f"hugetlb.{size}.max", f"hugetlb.{size}.rsvd.max"):
+                with suppress(FileNotFoundError):
+                    self._write(path, name, amount)
+        for name, value in limits.unified.items():
+            self._write(path, name, value)
 
     def stats(self, path: str) -> CgroupStats:
         from carob.host.cgroup import CgroupStats

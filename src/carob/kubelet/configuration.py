@@ -49,6 +49,7 @@ _NAMES = frozenset(
         "maxParallelImagePulls",
         "serializeImagePulls",
         "seccompDefault",
+        "singleProcessOOMKill",
     )
 )
 _UNUSED = frozenset(
@@ -135,7 +136,6 @@ _UNUSED = frozenset(
         "shutdownGracePeriod",
         "shutdownGracePeriodByPodPriority",
         "shutdownGracePeriodCriticalPods",
-        "singleProcessOOMKill",
         "staticPodPath",
         "staticPodURL",
         "staticPodURLHeader",
@@ -225,6 +225,8 @@ def changes(tree: Mapping[str, Any]) -> dict[str, Any]:
         out["log_max_bytes"] = _amount("containerLogMaxSize", tree["containerLogMaxSize"])
     if "seccompDefault" in tree:
         out["seccomp_default"] = "RuntimeDefault" if tree["seccompDefault"] is True else "Unconfined"
+    if "singleProcessOOMKill" in tree:
+        out["single_process_oom_kill"] = tree["singleProcessOOMKill"] is True
     out |= _image_collection(tree)
     out |= _image_verification(tree)
     if "allowedUnsafeSysctls" in tree:

@@ -20,6 +20,7 @@ def configz(options: KubeletOptions) -> dict[str, Any]:
 
 
 def _configuration(options: KubeletOptions) -> dict[str, Any]:
+    single = options.single_process_oom_kill
     soft_grace = {signal: go_duration(seconds) for signal, seconds in options.eviction_soft_grace_seconds.items()}
     return {
         "staticPodPath": options.static_folder,
@@ -66,6 +67,7 @@ def _configuration(options: KubeletOptions) -> dict[str, Any]:
         "allowedUnsafeSysctls": list(options.allowed_unsafe_sysctls),
         "registerNode": options.register_node,
         "seccompDefault": options.seccomp_default == "RuntimeDefault",
+        **({} if single is None else {"singleProcessOOMKill": single}),
     }
 
 

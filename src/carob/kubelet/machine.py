@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Source: cAdvisor `utils/sysinfo` (isIgnoredDevice), and our own
 _PODS_INTERFACES = ("veth", "docker", "nerdctl", "carob")
+_CGROUPS = "/sys/fs/cgroup"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
@@ -42,6 +43,10 @@ class Machine(Struct, frozen=True):
     max_processes: int = 0
     user_namespaces: bool = False
     """Whether the kernel maps the owners of all files that a Pod has: also in memory, since Linux 6.3."""
+    cgroup2: bool = False
+    """Whether control groups are those of version 2 alone."""
+    swap_limits: bool = False
+    """Whether swapped memory is counted by group."""
 
 
 class Usage(Struct, frozen=True):
@@ -78,6 +83,7 @@ def read_machine() -> Machine:
     """Look at this machine."""
     memory = _meminfo()
     uname = os.uname()
+    cgroup2 = os.path.exists(f"{_CGROUPS}/cgroup.controllers")
     return Machine(
         hostname=uname.nodename,
         cpus=len(os.sched_getaffinity(0)),
@@ -93,6 +99,8 @@ def read_machine() -> Machine:
         max_processes=int(read_text("/proc/sys/kernel/pid_max") or 0),
         user_namespaces=_maps_users(uname.release),
         apparmor=read_text("/sys/module/apparmor/parameters/enabled").strip() == "Y",
+        cgroup2=cgroup2,
+        swap_limits=_limits_swap(cgroup2),
     )
 
 
@@ -131,6 +139,12 @@ def read_use() -> NodeUse:
             one for one in parse_interfaces(read_text("/proc/net/dev")) if not one.name.startswith(_PODS_INTERFACES)
         ],
     )
+
+
+def _limits_swap(cgroup2: bool) -> bool:
+    """Source: kubelet `kuberuntime_container_linux.go` (swapControllerAvailable): v2's root has no such file."""
+    own = read_text("/proc/self/cgroup").strip().rpartition("::")[2] if cgroup2 else "/memory"
+    return os.path.exists(f"{_CGROUPS}{own}/{'memory.swap.max' if cgroup2 else 'memory.memsw.limit_in_bytes'}")
 
 
 def _maps_users(release: str) -> bool:

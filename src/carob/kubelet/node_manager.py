@@ -73,7 +73,8 @@ class NodeManager:
         self.pressures = Pressures(options.eviction_transition_seconds)
         self._thresholds = thresholds(options.eviction_hard, options.eviction_soft, options.eviction_soft_grace_seconds)
         self._lease: coordination_v1.Lease | None = None
-        self.facts = NodeFacts(self.machine.memory_bytes, {}, options.node_ips, options.node_name)
+        self._groups = node_status.group_facts(options, self.machine)
+        self.facts = NodeFacts(self._groups, {}, options.node_ips, options.node_name)
 
     @property
     def node(self) -> core_v1.Node | None:
@@ -95,7 +96,7 @@ class NodeManager:
         usage = read_usage(self._options.root)
         allocatable = node_status.allocatable(self._options, self.machine, usage)
         hostname = self.machine.hostname
-        self.facts = NodeFacts(self.machine.memory_bytes, allocatable, self._options.node_ips, hostname)
+        self.facts = NodeFacts(self._groups, allocatable, self._options.node_ips, hostname)
 
     async def run(self) -> None:
         """Register, then keep status and lease until cancelled."""

@@ -11,6 +11,7 @@ from carob.api.quantity import from_bytes, from_millicores
 from carob.api.scalars import Quantity
 from carob.api.types import core_v1, meta_v1
 from carob.kubelet.eviction.thresholds import MEMORY, NODE_DISK, Threshold
+from carob.kubelet.resources import GroupFacts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -88,6 +89,18 @@ def capacity(options: KubeletOptions, machine: Machine, usage: Usage) -> dict[st
         "memory": Quantity(f"{own_memory_bytes(options, machine) >> 10}Ki"),
         "pods": Quantity(str(most_pods(options, machine))),
     }
+
+
+def group_facts(options: KubeletOptions, machine: Machine) -> GroupFacts:
+    """What decides over the limits of containers: all of one ends when its memory runs out, unless v1 knows no such thing."""
+    single = options.single_process_oom_kill
+    return GroupFacts(
+        memory_bytes=machine.memory_bytes,
+        cgroup2=machine.cgroup2,
+        swap_limits=machine.swap_limits,
+        page_sizes=tuple(name.removeprefix("hugepages-") for name in machine.hugepages),
+        single_process_oom_kill=not machine.cgroup2 if single is None else single,
+    )
 
 
 def most_pods(options: KubeletOptions, machine: Machine) -> int:

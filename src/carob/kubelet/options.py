@@ -89,6 +89,8 @@ class KubeletOptions(Struct, frozen=True):
     log_max_bytes: int = 10 << 20
     log_max_files: int = 5
     max_parallel_pulls: int = 3
+    single_process_oom_kill: bool | None = None
+    """Whether want of memory ends one process of a container and not all; None: not all where the kernel can end all."""
     seccomp_default: str = "RuntimeDefault"
     """The seccomp profile of containers that name none; `Unconfined` is what upstream does without a flag."""
     version: str = "v1.36.0+carob"

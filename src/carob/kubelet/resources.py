@@ -1,13 +1,16 @@
 """Requests and limits, as the scheduler meant them, become what the kernel takes: shares, quotas, bytes, cgroups. Pure.
 
 Source: kubelet `cm/helpers_linux.go` (MilliCPUToShares, MilliCPUToQuota, ResourceConfigForPod), `qos/policy.go`,
-`apis/core/v1/helper/qos`, `component-helpers/resource` (PodRequests).
+`kuberuntime_container_linux.go` (generateLinuxContainerResources), `apis/core/v1/helper/qos`, `component-helpers/resource`
+(PodRequests).
 Differs: Guaranteed Pods have a folder of their own beside `burstable` and `besteffort`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from carob.api import quantity
 from carob.runtime.types import Resources
@@ -32,6 +35,19 @@ BEST_EFFORT_OOM_SCORE = 1000
 SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
 NODE_CRITICAL = "system-node-critical"
 HUGE_PAGES = "hugepages-"
+
+
+class GroupFacts(Struct, frozen=True):
+    """What of the machine decides over the limits of its groups. Units: bytes."""
+
+    memory_bytes: int
+    cgroup2: bool = False
+    swap_limits: bool = False
+    """Whether the kernel counts swapped memory by group."""
+    page_sizes: tuple[str, ...] = ()
+    """Of huge pages, as resources are named after them: `2Mi`."""
+    single_process_oom_kill: bool = True
+    """Whether only one process goes when a container's memory runs out, and not all of it."""
 
 
 def qos_class(pod: core_v1.Pod) -> str:
@@ -75,32 +91,46 @@ def quota_microseconds(millicores: int) -> int:
     return max(MIN_QUOTA_MICROSECONDS, millicores * QUOTA_PERIOD_MICROSECONDS // 1000)
 
 
-def container_resources(
-    pod: core_v1.Pod, container: core_v1.Container, node_memory_bytes: int, allocatable: Mapping[str, str]
-) -> Resources:
-    """The limits of one container's cgroup; of the node's huge pages none unless it asks for them."""
-    requests, limits = container.resources.requests, container.resources.limits
+def container_resources(pod: core_v1.Pod, container: core_v1.Container, facts: GroupFacts) -> Resources:
+    """The limits of one container's cgroup: no swap (upstream's NoSwap), and no huge page that was not asked for."""
+    limits = container.resources.limits
+    cpu_limit, memory = own_limit(pod, container, "cpu"), quantity.memory_bytes(own_limit(pod, container, "memory"))
     # a limit without a request counts as the request
-    cpu = quantity.cpu_millicores(requests.get("cpu") or limits.get("cpu") or "0")
+    cpu = quantity.cpu_millicores(container.resources.requests.get("cpu") or cpu_limit)
+    unified = {}
+    if facts.cgroup2:
+        if facts.swap_limits:
+            unified["memory.swap.max"] = "0"
+        if not facts.single_process_oom_kill:
+            unified["memory.oom.group"] = "1"
     return Resources(
         cpu_shares=shares(cpu),
-        cpu_quota=quota_microseconds(quantity.cpu_millicores(limits.get("cpu", "0"))),
+        cpu_quota=quota_microseconds(quantity.cpu_millicores(cpu_limit)),
         cpu_period=QUOTA_PERIOD_MICROSECONDS,
-        memory_limit=quantity.memory_bytes(limits.get("memory", "0")),
-        oom_score_adj=oom_score_adj(pod, container, node_memory_bytes),
-        hugepage_limits=_hugepages({**_no_huge_pages(allocatable), **_own_limits(pod), **limits}),
+        memory_limit=memory,
+        # v1 counts both together
+        memory_swap_limit=memory if memory and facts.swap_limits and not facts.cgroup2 else None,
+        oom_score_adj=oom_score_adj(pod, container, facts.memory_bytes),
+        hugepage_limits=_hugepages({**_own_limits(pod), **limits}, facts.page_sizes),
+        unified=unified,
     )
 
 
-def pod_resources(pod: core_v1.Pod) -> Resources:
+def own_limit(pod: core_v1.Pod, container: core_v1.Container, name: str) -> str:
+    """The container's limit of `cpu` or `memory`, else the whole Pod's; `0` for none. Source: getCPULimit, getMemoryLimit."""
+    limit = container.resources.limits.get(name, "0")
+    return limit if quantity.nano(limit) else _own_limits(pod).get(name, "0")
+
+
+def pod_resources(pod: core_v1.Pod, page_sizes: Iterable[str] = ()) -> Resources:
     """The limits of the whole Pod's cgroup: a limit holds only where every container has one.
 
-    Source: `ResourceConfigForPod`.
+    Source: `ResourceConfigForPod`, `cgroup_manager_linux.go` (maybeSetHugetlb).
     """
     requests, limits = pod_requests(pod), pod_limits(pod)
     cpu_shares = shares(quantity.cpu_millicores(requests.get("cpu", "0")))
     if qos_class(pod) == BEST_EFFORT:
-        return Resources(cpu_shares=MIN_SHARES)
+        return Resources(cpu_shares=MIN_SHARES, hugepage_limits=_hugepages({}, page_sizes))
     own = _own_limits(pod)
     cpu_limited = "cpu" in own or all("cpu" in c.resources.limits for c in _all(pod))
     memory_limited = "memory" in own or all("memory" in c.resources.limits for c in _all(pod))
@@ -109,7 +139,7 @@ def pod_resources(pod: core_v1.Pod) -> Resources:
         cpu_quota=quota_microseconds(quantity.cpu_millicores(limits.get("cpu", "0"))) if cpu_limited else 0,
         cpu_period=QUOTA_PERIOD_MICROSECONDS,
         memory_limit=quantity.memory_bytes(limits.get("memory", "0")) if memory_limited else 0,
-        hugepage_limits=_hugepages(limits),
+        hugepage_limits=_hugepages(limits, page_sizes),
     )
 
 
@@ -206,20 +236,21 @@ def _own_limits(pod: core_v1.Pod) -> Mapping[str, str]:
     return pod.spec.resources.limits if pod.spec.resources is not None else {}
 
 
-def _no_huge_pages(allocatable: Mapping[str, str]) -> dict[str, str]:
-    """A limit of none for each size of which the node has pages: who asks for none must not take others'."""
-    return {n: "0" for n, amount in allocatable.items() if n.startswith(HUGE_PAGES) and quantity.whole(amount)}
+def _hugepages(limits: Mapping[str, str], page_sizes: Iterable[str]) -> dict[str, int]:
+    """`hugepages-2Mi: 4Mi` becomes `2MB: 4194304`, the kernel's name of the page size.
 
-
-def _hugepages(limits: Mapping[str, str]) -> dict[str, int]:
-    """`hugepages-2Mi: 4Mi` becomes `2MB: 4194304`, the kernel's name of the page size."""
-    out = {}
+    0 for sizes not asked for: who asks for none must not take others'.
+    """
+    out = {_kernel_size(size): 0 for size in page_sizes}
     for name, amount in limits.items():
         if name.startswith(HUGE_PAGES):
-            size = quantity.whole(name.removeprefix(HUGE_PAGES))
-            unit = f"{size >> 30}GB" if size >= 1 << 30 else f"{size >> 20}MB" if size >= 1 << 20 else f"{size >> 10}KB"
-            out[unit] = quantity.whole(amount)
+            out[_kernel_size(name.removeprefix(HUGE_PAGES))] = quantity.whole(amount)
     return out
+
+
+def _kernel_size(page_size: str) -> str:
+    size = quantity.whole(page_size)
+    return f"{size >> 30}GB" if size >= 1 << 30 else f"{size >> 20}MB" if size >= 1 << 20 else f"{size >> 10}KB"
 
 
 def _all(pod: core_v1.Pod) -> Iterable[core_v1.Container]:

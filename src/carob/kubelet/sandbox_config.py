@@ -15,6 +15,8 @@ from carob.kubelet.resources import cgroup_parent, pod_resources
 from carob.runtime.types import DnsConfig, NamespaceMode, PortMapping, SandboxConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from carob.api.types import core_v1
     from carob.kubelet.options import KubeletOptions
     from carob.runtime.types import UserNamespace
@@ -28,8 +30,9 @@ def sandbox_config(
     node_hostname: str,
     handler: str = "",
     users: UserNamespace | None = None,
+    page_sizes: Iterable[str] = (),
 ) -> SandboxConfig:
-    """The runtime's order. Raises: ValueError for a host name that is too long."""
+    """The runtime's order; `page_sizes` of huge pages, as resources are named after them. Raises: ValueError for a host name that is too long."""
     spec = pod.spec
     sysctls = spec.security_context.sysctls if spec.security_context is not None else []
     return SandboxConfig(
@@ -44,7 +47,7 @@ def sandbox_config(
         labels=labels.sandbox_labels(pod),
         annotations=dict(pod.metadata.annotations),
         cgroup_parent=cgroup_parent(options.cgroup_root, pod),
-        resources=msgspec.structs.replace(pod_resources(pod), pids_limit=options.pod_pids_limit),
+        resources=msgspec.structs.replace(pod_resources(pod, page_sizes), pids_limit=options.pod_pids_limit),
         sysctls={sysctl.name: sysctl.value for sysctl in sysctls},
         network=NamespaceMode.NODE if spec.host_network else NamespaceMode.POD,
         pid=_pid(pod),

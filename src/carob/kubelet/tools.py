@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from carob.kubelet.options import KubeletOptions
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.probes.manager import Probes
+    from carob.kubelet.resources import GroupFacts
     from carob.kubelet.slots import Slots
     from carob.kubelet.tokens import Tokens
     from carob.kubelet.user_namespaces import UserNamespaces
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class NodeFacts(Struct, frozen=True):
-    """What Pods may ask of the node. Units: bytes."""
+    """What Pods may ask of the node."""
 
-    memory_bytes: int
+    groups: GroupFacts
     allocatable: Mapping[str, str]
     host_ips: tuple[str, ...]
     hostname: str

@@ -97,6 +97,8 @@ class Resources(Struct, kw_only=True, omit_defaults=True):
     pids_limit: int = 0
     oom_score_adj: int = 0
     hugepage_limits: dict[str, int] = field(default_factory=dict)
+    unified: dict[str, str] = field(default_factory=dict)
+    """Files of a group of cgroup v2 and what to write there, such as `memory.oom.group`; v1 has none of them."""
 
 
 class UserNamespace(Struct, frozen=True):

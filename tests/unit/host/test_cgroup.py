@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from carob.host.cgroup import CgroupLimits, Cgroups, DeviceCounters, _mount_hierarchy, claim_hybrid, detect
-from carob.host.cgroup_v2 import weight
+from carob.host.cgroup_v2 import group_weight, weight
 from carob.host.pressure import Pressure, Stall
 from carob.host.recording import FakeHost, faulty
 
 POD = "/carob-x/kubepods/burstable/pod1"
 V1 = ("cpu,cpuacct", "cpuset", "memory", "pids", "hugetlb", "name=systemd")
-LIMITS = CgroupLimits(cpu_shares=512, cpu_quota=50_000, memory_limit=1 << 26, pids_limit=100, cpuset_cpus="0")
+LIMITS = CgroupLimits(
+    cpu_shares=512, cpu_weight=59, cpu_quota=50_000, memory_limit=1 << 26, pids_limit=100, cpuset_cpus="0"
+)
 
 
 def mount_line(number: int, point: str, fstype: str, options: str) -> str:
@@ -48,6 +50,7 @@ V2_FILES = {
     "cpu.max": "max 100000",
     "memory.max": "max",
     "memory.swap.max": "max",
+    "memory.oom.group": "0",
     "pids.max": "max",
     "cpuset.cpus": "",
     "memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1",
@@ -91,6 +94,72 @@ def v2_host() -> FakeHost:
     return V2Host(files, lambda _: V2_FILES)
 
 
+class NestedHost(V2Host):
+    """A container with a cgroup namespace: the root that it sees is a group like others, and its processes live there."""
+
+    ROOT = "/sys/fs/cgroup"
+
+    def __init__(self, unnamed: bool = False) -> None:
+        plain = v2_host()
+        root = {"cgroup.type": "domain", "cgroup.procs": "1\n7\n" + "0\n" * unnamed, "cgroup.subtree_control": ""}
+        super().__init__({**plain.files, **{f"{self.ROOT}/{n}": t for n, t in root.items()}}, lambda _: V2_FILES)
+
+    def write(self, path: str, text: str) -> None:
+        folder, _, name = path.rpartition("/")
+        if name == "cgroup.subtree_control":
+            if text.startswith("+") and self.files[f"{folder}/cgroup.procs"]:
+                raise OSError(errno.EBUSY, "Device or resource busy", path)
+            if text.startswith("-"):
+                self.files[path] = " ".join(n for n in self.files[path].split() if n != text[1:])
+                return
+        if name == "cgroup.procs":
+            if text == "7":
+                self.files[f"{self.ROOT}/cgroup.procs"] = self.files[f"{self.ROOT}/cgroup.procs"].replace("7\n", "")
+                raise ProcessLookupError(errno.ESRCH, "No such process")
+            if self.files[f"{folder}/cgroup.subtree_control"]:
+                raise OSError(errno.EBUSY, "Device or resource busy", path)
+            for file in [f for f in self.files if f.endswith("/cgroup.procs")]:
+                self.files[file] = self.files[file].replace(f"{text}\n", "")
+            self.files[path] += f"{text}\n"
+            return
+        super().write(path, text)
+
+
+def test_a_containers_processes_make_room_for_groups_and_come_back() -> None:
+    host = NestedHost()
+    groups = Cgroups(host)
+    groups.create(POD, LIMITS)
+    assert host.files["/sys/fs/cgroup/cgroup.subtree_control"] == "cpu memory pids cpuset"
+    assert host.files["/sys/fs/cgroup/cgroup.procs"] == ""
+    assert host.files["/sys/fs/cgroup/carob.processes/cgroup.procs"] == "1\n"
+    assert host.files[f"/sys/fs/cgroup{POD}/memory.max"] == str(1 << 26)
+    groups.take_back()
+    assert groups.exists("/carob.processes"), "others have groups there"
+    groups.remove("/carob-x")
+    groups.take_back()
+    assert host.files["/sys/fs/cgroup/cgroup.procs"] == "1\n"
+    assert host.files["/sys/fs/cgroup/cgroup.subtree_control"] == ""
+    assert not groups.exists("/carob.processes")
+
+
+def test_processes_that_a_container_cannot_name_stay_and_keep_controllers_from_it() -> None:
+    host = NestedHost(unnamed=True)
+    groups = Cgroups(host)
+    groups.create(POD)
+    assert host.files["/sys/fs/cgroup/cgroup.procs"] == "0\n"
+    assert host.files["/sys/fs/cgroup/cgroup.subtree_control"] == ""
+
+
+@pytest.mark.parametrize("make", [v1_host, v2_host])
+def test_processes_of_a_whole_machine_are_left_where_they_are(make: type) -> None:
+    host: FakeHost = make()
+    groups = Cgroups(host)
+    groups.create(POD)
+    groups.take_back()
+    assert not groups.exists("/carob.processes")
+    assert groups.exists(POD)
+
+
 def test_the_layout_is_found() -> None:
     assert detect(v1_host()).mode == "v1"
     assert detect(v1_host(unified=True)).mode == "hybrid"
@@ -122,7 +191,7 @@ def test_a_v2_group_gets_controllers_from_every_group_above() -> None:
     for above in ("/carob-x", "/carob-x/kubepods", "/carob-x/kubepods/burstable"):
         assert host.files[f"/sys/fs/cgroup{above}/cgroup.subtree_control"] == "cpu memory pids cpuset"
     folder = f"/sys/fs/cgroup{POD}"
-    assert host.files[f"{folder}/cpu.weight"] == str(weight(512))
+    assert host.files[f"{folder}/cpu.weight"] == "59"
     assert host.files[f"{folder}/cpu.max"] == "50000 100000"
     assert host.files[f"{folder}/memory.max"] == str(1 << 26)
     assert host.files[f"{folder}/pids.max"] == "100"
@@ -134,9 +203,47 @@ def test_shares_become_weight(shares: int, expected: int) -> None:
     assert weight(shares) == expected
 
 
-def test_weight_grows_with_shares() -> None:
-    weights = [weight(shares) for shares in range(2, 262_145, 997)]
+@pytest.mark.parametrize(
+    ("shares", "expected"), [(0, 1), (2, 1), (102, 4), (1024, 39), (2048, 79), (262_144, 10_000), (10**9, 10_000)]
+)
+def test_shares_of_groups_become_weight_in_proportion(shares: int, expected: int) -> None:
+    assert group_weight(shares) == expected
+
+
+@pytest.mark.parametrize("of", [weight, group_weight])
+def test_weight_grows_with_shares(of: Callable[[int], int]) -> None:
+    weights = [of(shares) for shares in range(2, 262_145, 997)]
     assert weights == sorted(weights)
+
+
+def test_files_of_v2_are_written_by_name() -> None:
+    host = v2_host()
+    groups = Cgroups(host)
+    groups.create(POD, CgroupLimits(unified={"memory.swap.max": "0", "memory.oom.group": "1"}))
+    folder = f"/sys/fs/cgroup{POD}"
+    assert (host.files[f"{folder}/memory.swap.max"], host.files[f"{folder}/memory.oom.group"]) == ("0", "1")
+    plain = v1_host()
+    Cgroups(plain).create(POD, CgroupLimits(unified={"memory.oom.group": "1"}))
+
+
+def test_huge_pages_are_limited_as_used_and_as_promised() -> None:
+    for host, folder, end in (
+        (v2_host(), "/sys/fs/cgroup", "max"),
+        (v1_host(), "/sys/fs/cgroup/hugetlb", "limit_in_bytes"),
+    ):
+        groups = Cgroups(host)
+        groups.create(POD)
+        host.files |= {f"{folder}{POD}/hugetlb.2MB.{part}{end}": "-" for part in ("", "rsvd.")}
+        # 1GB: a size of another kernel
+        groups.update(POD, CgroupLimits(hugepage_limits={"2MB": 0, "1GB": 0}))
+        assert [host.files[f"{folder}{POD}/hugetlb.2MB.{part}{end}"] for part in ("", "rsvd.")] == ["0", "0"]
+
+
+def test_what_limits_groups_is_known() -> None:
+    assert Cgroups(v1_host()).has("hugetlb")
+    assert not Cgroups(v1_host()).has("rdma")
+    assert Cgroups(v2_host()).has("memory")
+    assert not Cgroups(v2_host()).has("hugetlb")
 
 
 def test_making_a_group_again_only_sets_limits() -> None:

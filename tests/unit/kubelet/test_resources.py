@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from carob.kubelet.resources import (
+    GroupFacts,
     cgroup_parent,
     container_resources,
     oom_score_adj,
@@ -19,6 +20,8 @@ from carob.kubelet.resources import (
 from tests.unit.kubelet.pods import pod
 
 GIB = 1 << 30
+V1 = GroupFacts(GIB)
+V2 = GroupFacts(GIB, cgroup2=True, swap_limits=True, page_sizes=("1Gi", "2Mi"), single_process_oom_kill=False)
 
 
 def with_resources(*containers: dict[str, Any], **spec: Any) -> Any:
@@ -57,7 +60,7 @@ def test_quota(millicores: int, wanted: int) -> None:
 
 def test_a_limit_counts_as_the_request() -> None:
     given = with_resources({"limits": {"cpu": "500m", "memory": "64Mi"}})
-    made = container_resources(given, given.spec.containers[0], GIB, {})
+    made = container_resources(given, given.spec.containers[0], V1)
     assert (made.cpu_shares, made.cpu_quota, made.memory_limit) == (512, 50_000, 64 << 20)
 
 
@@ -94,17 +97,19 @@ def test_what_a_pod_needs_at_its_greediest() -> None:
 
 def test_huge_pages() -> None:
     given = with_resources({"limits": {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi", "cpu": "1"}})
-    assert container_resources(given, given.spec.containers[0], GIB, {}).hugepage_limits == {"2MB": 4 << 20, "1GB": GIB}
+    assert container_resources(given, given.spec.containers[0], V1).hugepage_limits == {"2MB": 4 << 20, "1GB": GIB}
 
 
 def test_huge_pages_of_the_node_are_for_those_that_ask() -> None:
     """Source: `GetHugepageLimitsFromResources`; the pages of the whole Pod are for each of its containers."""
-    allocatable = {"cpu": "2", "hugepages-2Mi": "128Mi", "hugepages-1Gi": "0"}
     given = with_resources({}, {"limits": {"hugepages-2Mi": "4Mi"}})
-    made = [container_resources(given, one, GIB, allocatable).hugepage_limits for one in given.spec.containers]
-    assert made == [{"2MB": 0}, {"2MB": 4 << 20}]
+    made = [container_resources(given, one, V2).hugepage_limits for one in given.spec.containers]
+    assert made == [{"1GB": 0, "2MB": 0}, {"1GB": 0, "2MB": 4 << 20}]
     whole = with_resources({}, resources={"limits": {"hugepages-2Mi": "8Mi"}})
-    assert container_resources(whole, whole.spec.containers[0], GIB, allocatable).hugepage_limits == {"2MB": 8 << 20}
+    assert container_resources(whole, whole.spec.containers[0], V2).hugepage_limits == {"1GB": 0, "2MB": 8 << 20}
+    asked = {"limits": {"hugepages-2Mi": "4Mi", "cpu": "1", "memory": "1Mi"}}
+    assert pod_resources(with_resources(asked, {}), V2.page_sizes).hugepage_limits == {"1GB": 0, "2MB": 4 << 20}
+    assert pod_resources(with_resources({}), V2.page_sizes).hugepage_limits == {"1GB": 0, "2MB": 0}
 
 
 def test_sidecars_and_critical_pods_before_the_kernel() -> None:
@@ -124,3 +129,28 @@ def test_sidecars_and_critical_pods_before_the_kernel() -> None:
     for name, score in (("system-node-critical", -997), ("system-cluster-critical", 1000)):
         critical = with_resources({}, priority=2_000_000_000, priorityClassName=name)
         assert oom_score_adj(critical, critical.spec.containers[0], GIB) == score
+
+
+def test_a_container_without_limits_has_those_of_the_whole_pod() -> None:
+    whole = {"limits": {"cpu": "2", "memory": "512Mi"}, "requests": {"cpu": "1", "memory": "512Mi"}}
+    own = {"limits": {"memory": "128Mi"}, "requests": {"cpu": "250m"}}
+    given = with_resources(own, {}, resources=whole)
+    first, second = (container_resources(given, one, V1) for one in given.spec.containers)
+    assert (first.cpu_shares, first.cpu_quota, first.memory_limit) == (256, 200_000, 128 << 20)
+    assert (second.cpu_shares, second.cpu_quota, second.memory_limit) == (2048, 200_000, 512 << 20)
+
+
+def test_no_container_is_swapped_and_memory_ends_all_of_it_where_the_kernel_can() -> None:
+    given = with_resources({"limits": {"memory": "64Mi"}})
+    container = given.spec.containers[0]
+    version2 = container_resources(given, container, V2)
+    assert version2.unified == {"memory.swap.max": "0", "memory.oom.group": "1"}
+    assert version2.memory_swap_limit is None
+    blind = GroupFacts(GIB, cgroup2=True, single_process_oom_kill=True)
+    assert container_resources(given, container, blind).unified == {}
+    version1 = container_resources(given, container, GroupFacts(GIB, swap_limits=True))
+    assert (version1.memory_swap_limit, version1.unified) == (64 << 20, {})
+    assert container_resources(given, container, V1).memory_swap_limit is None
+    unlimited = with_resources({})
+    found = container_resources(unlimited, unlimited.spec.containers[0], GroupFacts(GIB, swap_limits=True))
+    assert found.memory_swap_limit is None

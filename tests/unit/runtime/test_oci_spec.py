@@ -126,6 +126,17 @@ def test_limits_are_named_only_where_asked_for() -> None:
     assert set(build(config(), facts())["linux"]["resources"]) == {"devices"}
 
 
+def test_limits_in_the_words_of_cgroup_v2() -> None:
+    asked = Resources(cpu_shares=102, memory_limit=7, unified={"memory.swap.max": "0"}, hugepage_limits={"2MB": 0})
+    made = build(config(resources=asked), facts(cgroup2=True, huge_pages=True))["linux"]["resources"]
+    assert "cpu" not in made
+    assert made["unified"] == {"memory.swap.max": "0", "cpu.weight": "17"}
+    assert made["hugepageLimits"] == [{"pageSize": "2MB", "limit": 0}]
+    made = build(config(resources=asked), facts())["linux"]["resources"]
+    assert made["cpu"] == {"shares": 102}
+    assert set(made) == {"cpu", "memory", "devices"}
+
+
 def test_devices_are_denied_but_for_the_harmless_and_the_asked_for() -> None:
     node = DeviceNode("/dev/fuse", "c", 10, 229, "rw")
     linux = build(config(), facts(devices=[node]))["linux"]

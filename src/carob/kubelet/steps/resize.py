@@ -15,6 +15,8 @@ from carob.kubelet.resources import container_resources, pod_resources
 from carob.runtime.types import ContainerState, Resources, RuntimeFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from carob.kubelet.pod_record import PodRecord
     from carob.kubelet.tools import Tools
 
@@ -56,6 +58,8 @@ async def resize_pod(tools: Tools, record: PodRecord) -> None:
         for name in names:
             if name != resize.WHOLE:
                 await _one(tools, record, name)
+        if resize.WHOLE in names:
+            await _inheriting(tools, record, names)
         await tools.runtime.update_sandbox_resources(sandbox.id, _explicit(whole))
     except RuntimeFailure as error:
         if record.resize_error != str(error):
@@ -79,12 +83,23 @@ async def _one(tools: Tools, record: PodRecord, name: str) -> None:
     if resize.must_restart(container, wanted, actuated):
         record.resize_kills[latest.id] = Kill("Resize", f"Container {name} resize requires restart", None)
         return
-    node = tools.node()
-    new = container_resources(record.sized_pod, container, node.memory_bytes, node.allocatable)
+    new = container_resources(record.sized_pod, container, tools.node().groups)
     await _check_use(tools, latest.id, new, latest.resources)
     await tools.runtime.update_resources(latest.id, _explicit(new))
     record.actuated[name] = wanted
     record.dirty.add(latest.id)
+
+
+async def _inheriting(tools: Tools, record: PodRecord, done: Iterable[str]) -> None:
+    """Containers whose limits are the whole Pod's."""
+    pod = record.sized_pod
+    for latest in record.running():
+        container = find_container(pod, latest.name)
+        if container is None or latest.name in done or {"cpu", "memory"} <= container.resources.limits.keys():
+            continue
+        await tools.runtime.update_resources(
+            latest.id, _explicit(container_resources(pod, container, tools.node().groups))
+        )
 
 
 async def _check_whole(tools: Tools, record: PodRecord, new: Resources, old: Resources) -> None:
@@ -116,6 +131,7 @@ def _explicit(resources: Resources) -> Resources:
         cpu_quota=resources.cpu_quota or UNLIMITED,
         cpu_period=resources.cpu_period,
         memory_limit=resources.memory_limit or UNLIMITED,
+        memory_swap_limit=resources.memory_swap_limit,
     )
 
 

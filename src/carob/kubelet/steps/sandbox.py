@@ -33,7 +33,9 @@ async def start_sandbox(tools: Tools, record: PodRecord, attempt: int) -> None:
             tools.events(record).warning("DNSConfigForming", problem)
         handler = await _handler(tools, record)
         users = tools.users.of(record)
-        config = sandbox_config(pod, tools.options, attempt, dns, tools.node().hostname, handler, users)
+        node = tools.node()
+        sizes = node.groups.page_sizes
+        config = sandbox_config(pod, tools.options, attempt, dns, node.hostname, handler, users, sizes)
         for sandbox in record.sandboxes.values():
             await tools.runtime.stop_sandbox(sandbox.id)
         if record.sandboxes:

@@ -83,7 +83,6 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
     sources = await _sources(tools, record, container)
     devices = await _devices(tools, record, container)
     env = environment(pod, container, sources)
-    node = tools.node()
     config = container_config(
         pod,
         container,
@@ -94,7 +93,7 @@ async def _start(tools: Tools, record: PodRecord, name: str, attempt: int) -> st
             volumes=record.prepared.volumes,
             images=image_ids,
             sub_paths=await _sub_paths(tools, record, container, env),
-            resources=container_resources(pod, container, node.memory_bytes, node.allocatable),
+            resources=container_resources(pod, container, tools.node().groups),
             security=security_context(
                 pod,
                 container,

@@ -56,6 +56,7 @@ def to_wire_resources(resources: Resources) -> wire.LinuxContainerResources:
         hugepage_limits=[
             wire.HugepageLimit(page_size=size, limit=limit) for size, limit in resources.hugepage_limits.items()
         ],
+        unified=resources.unified,
         memory_swap_limit_in_bytes=resources.memory_swap_limit or 0,
     )
 
@@ -73,6 +74,7 @@ def from_wire_resources(resources: wire.LinuxContainerResources | None) -> Resou
         memory_swap_limit=resources.memory_swap_limit_in_bytes or None,
         oom_score_adj=resources.oom_score_adj,
         hugepage_limits={limit.page_size: limit.limit for limit in resources.hugepage_limits},
+        unified=resources.unified,
     )
 
 

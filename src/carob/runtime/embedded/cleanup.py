@@ -62,6 +62,8 @@ def _remove_cgroup(host: Host, path: str) -> list[str]:
             cgroups.remove(path)
         except OSError:
             continue
+        with suppress(OSError):
+            cgroups.take_back()
         return []
     return [f"control group {path}: processes {cgroups.pids(path)} do not end"]
 

@@ -24,12 +24,14 @@ from carob.runtime.embedded.oci_spec import Facts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
 from carob.runtime.embedded.seccomp import Filter
-from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure
+from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure, SecurityContext
 
 _log = get_logger("runtime")
 _MAX_ACCOUNT_BYTES = 4 << 20
 _NO_VOLUMES: Mapping[str, Sequence[str]] = {}
 _KILL_ROUNDS = 50
+_APPARMOR_PROFILES = "/sys/kernel/security/apparmor/profiles"
+_LOCALHOST = "localhost/"
 
 
 class Machine(Struct, kw_only=True, frozen=True):
@@ -38,7 +40,9 @@ class Machine(Struct, kw_only=True, frozen=True):
     capabilities: frozenset[str]
     oom_score_adj_floor: int
     """Lower needs CAP_SYS_RESOURCE, which this machine may lack."""
-    cgroup_namespaces: bool
+    cgroup2: bool
+    """cgroup v2 alone: groups have namespaces there, and files of their own."""
+    huge_pages: bool
     device_rules: bool
     swap_accounting: bool
     apparmor: bool
@@ -57,11 +61,12 @@ def survey(host: Host, cgroups: Cgroups) -> Machine:
     return Machine(
         capabilities=possible,
         oom_score_adj_floor=floor,
-        cgroup_namespaces=cgroups.layout.mode == "v2",
+        cgroup2=cgroups.layout.mode == "v2",
+        huge_pages=cgroups.has("hugetlb"),
         # crun raises RLIMIT_MEMLOCK before it loads the device filter of cgroup v2
         device_rules=powerful or cgroups.layout.mode != "v2",
         swap_accounting=swap,
-        apparmor=host.exists("/sys/kernel/security/apparmor/profiles"),
+        apparmor=host.exists(_APPARMOR_PROFILES),
         hostname=os.uname().nodename,
     )
 
@@ -181,8 +186,22 @@ class Containers:
             oom_score_adj=max(config.resources.oom_score_adj, machine.oom_score_adj_floor),
             device_rules=machine.device_rules,
             swap_accounting=machine.swap_accounting,
-            apparmor=machine.apparmor,
+            cgroup2=machine.cgroup2,
+            huge_pages=machine.huge_pages,
+            apparmor=self._apparmor(config.security),
         )
+
+    def _apparmor(self, security: SecurityContext) -> str:
+        """The profile's name. Raises: RuntimeFailure when the kernel does not know it; the words are containerd's."""
+        profile = security.apparmor_profile
+        if not self._machine.apparmor or not profile.startswith(_LOCALHOST):
+            return ""
+        name = profile.removeprefix(_LOCALHOST)
+        loaded = self._host.read(_APPARMOR_PROFILES).splitlines()
+        if name not in (line.rpartition(" (")[0] for line in loaded):
+            text = f"failed to generate apparmor spec opts: apparmor profile not found {name}"
+            raise RuntimeFailure(text, "CreateContainerError")
+        return name
 
     def _namespaces(self, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
         made = {"mount": ""}
@@ -200,7 +219,7 @@ class Containers:
             made["uts"] = self._places.namespace(sandbox.id, "uts")
         if sandbox.config.ipc is not NamespaceMode.NODE:
             made["ipc"] = self._places.namespace(sandbox.id, "ipc")
-        if self._machine.cgroup_namespaces:
+        if self._machine.cgroup2:
             made["cgroup"] = ""
         return made
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from carob.host.cgroup_v2 import weight
 from carob.runtime.embedded.seccomp import BPF_ANNOTATION, UNCONFINED, Filter
 from carob.runtime.embedded.users import User
 from carob.runtime.types import ContainerConfig, Mount, MountPropagation, Resources, UserNamespace
@@ -74,7 +75,12 @@ class Facts(Struct, kw_only=True):
     device_rules: bool = True
     """False where crun may not load the device filter of cgroup v2."""
     swap_accounting: bool = False
-    apparmor: bool = False
+    cgroup2: bool = False
+    """Whether groups are those of cgroup v2 alone."""
+    huge_pages: bool = False
+    """Whether the kernel counts them by group."""
+    apparmor: str = ""
+    """Name of the profile of AppArmor; empty: none."""
 
 
 class NoCommand(Exception):
@@ -127,9 +133,8 @@ def process(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
         "noNewPrivileges": config.security.no_new_privileges,
         "oomScoreAdj": facts.oom_score_adj,
     }
-    profile = config.security.apparmor_profile
-    if facts.apparmor and profile and profile != "unconfined" and not config.security.privileged:
-        made["apparmorProfile"] = profile.removeprefix("localhost/")
+    if facts.apparmor:
+        made["apparmorProfile"] = facts.apparmor
     return made
 
 
@@ -224,17 +229,21 @@ def _root_propagation(asked: Sequence[Mount]) -> str:
 
 
 def _resources(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
-    made: dict[str, Any] = limits(config.resources, facts.swap_accounting)
+    made = limits(config.resources, facts)
     if facts.device_rules:
         made["devices"] = _device_rules(config.security.privileged, facts.devices)
     return made
 
 
-def limits(asked: Resources, swap_accounting: bool) -> dict[str, Any]:
+def limits(asked: Resources, facts: Facts) -> dict[str, Any]:
     """`linux.resources` without devices; what is not asked for is not named."""
     made: dict[str, Any] = {}
     cpu: dict[str, Any] = {}
-    if asked.cpu_shares:
+    unified = dict(asked.unified) if facts.cgroup2 else {}
+    if asked.cpu_shares and facts.cgroup2:
+        # in our words: crun before 1.23 turns shares into other weights than those that an update writes
+        unified.setdefault("cpu.weight", str(weight(asked.cpu_shares)))
+    elif asked.cpu_shares:
         cpu["shares"] = asked.cpu_shares
     if asked.cpu_quota:
         cpu["quota"], cpu["period"] = asked.cpu_quota, asked.cpu_period
@@ -244,11 +253,13 @@ def limits(asked: Resources, swap_accounting: bool) -> dict[str, Any]:
         made["cpu"] = cpu
     if asked.memory_limit:
         made["memory"] = {"limit": asked.memory_limit}
-        if asked.memory_swap_limit is not None and swap_accounting:
+        if asked.memory_swap_limit is not None and facts.swap_accounting:
             made["memory"]["swap"] = asked.memory_swap_limit
     if asked.pids_limit:
         made["pids"] = {"limit": asked.pids_limit}
-    if asked.hugepage_limits:
+    if unified:
+        made["unified"] = unified
+    if asked.hugepage_limits and facts.huge_pages:
         made["hugepageLimits"] = [{"pageSize": size, "limit": n} for size, n in asked.hugepage_limits.items()]
     return made
 

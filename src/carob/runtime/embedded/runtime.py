@@ -38,7 +38,7 @@ from carob.runtime.embedded.seccomp import Filters
 from carob.runtime.embedded.state import Inventory
 from carob.runtime.embedded.stats import Stats
 from carob.runtime.embedded.takeover import take_over
-from carob.runtime.limits import limits, merged
+from carob.runtime.limits import container_limits, limits, merged
 from carob.runtime.types import (
     ContainerConfig,
     ContainerStats,
@@ -229,7 +229,9 @@ class EmbeddedRuntime:
         container = self._parts.inventory.container(container_id)
         record = container.record
         try:
-            await self._parts.threads.run(lambda: self._parts.cgroups.update(record.cgroup, limits(resources)))
+            await self._parts.threads.run(
+                lambda: self._parts.cgroups.update(record.cgroup, container_limits(resources))
+            )
         except OSError as error:
             raise RuntimeFailure(f'failed to update resources of container "{container_id}": {error}') from error
         record.config.resources = merged(record.config.resources, resources)
