@@ -43,6 +43,9 @@ class Finding(Description):
     warning: bool = False
 
 
+_WRITABLE = "give the container --privileged, or mount it read-write"
+
+
 def missing_packages() -> list[str]:
     """The Debian packages whose commands are not on this machine."""
     return [package for tool, (package, _) in TOOLS.items() if not _is_there(tool)]
@@ -61,6 +64,8 @@ def need_tools() -> None:
         raise CommandError(
             f"error: this machine lacks {', '.join(missing)}; `carob doctor --fix` installs what is missing"
         )
+    if _cannot_limit():
+        raise CommandError(f"error: /sys/fs/cgroup is mounted read-only; {_WRITABLE}")
     if not os.path.ismount("/"):
         raise CommandError(
             "error: the root directory is no mount point, as in a plain chroot, and a mount namespace cannot be entered "
@@ -116,13 +121,16 @@ def _tools() -> list[Finding]:
     ]
 
 
+def _cannot_limit() -> bool:
+    """As in a container that may not change its own groups. Of version 1 only the folder of the mounts is read-only."""
+    root = "/sys/fs/cgroup"
+    return os.path.exists(f"{root}/cgroup.controllers") and bool(os.statvfs(root).f_flag & os.ST_RDONLY)
+
+
 def _cgroups() -> Finding:
     root = Path("/sys/fs/cgroup")
-    if os.statvfs(root).f_flag & os.ST_RDONLY and not (root / "memory").exists():
-        # as in a container that may not change them
-        return Finding(
-            "cgroups", False, "mounted read-only", "give the container --privileged, or mount them read-write"
-        )
+    if _cannot_limit():
+        return Finding("cgroups", False, "version 2, mounted read-only", _WRITABLE)
     if (root / "cgroup.controllers").exists():
         controllers = (root / "cgroup.controllers").read_text().split()
         lacking = [c for c in ("cpu", "memory", "pids") if c not in controllers]

@@ -169,13 +169,17 @@ class Version2:
 
     def devices(self, path: str) -> dict[tuple[int, int], list[int]]:
         found = {}
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             for line in self._host.read(f"{self._mount}{path}/io.stat").splitlines():
-                device, *words = line.split()
-                major, _, minor = device.partition(":")
-                named = {key: int(value) for key, value in (word.split("=") for word in words)}
-                numbers = [named.get(key, 0) for key in ("rbytes", "wbytes", "rios", "wios")]
-                found[int(major), int(minor)] = numbers
+                named = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                # some kernels put devices without numbers before the one whose numbers follow
+                devices = [word for word in line.split() if "=" not in word]
+                if not named or not devices:
+                    continue
+                major, _, minor = devices[-1].partition(":")
+                with suppress(ValueError):
+                    numbers = [int(named.get(key, 0)) for key in ("rbytes", "wbytes", "rios", "wios")]
+                    found[int(major), int(minor)] = numbers
         return found
 
     def oom_kills(self, path: str) -> int | None:

@@ -415,6 +415,20 @@ def test_what_a_group_has_read_and_written(version: str) -> None:
     assert groups.devices(POD) == [DeviceCounters(8, 0, 10, 20, 1, 2)]
 
 
+def test_lines_of_devices_without_numbers_hide_no_others() -> None:
+    host = v2_host()
+    groups = Cgroups(host)
+    groups.create(POD)
+    lines = [
+        "7:0 ",
+        "7:1 7:2 8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0",
+        "8:16 rbytes=x rios=1",
+        "cost.usage=3",
+    ]
+    host.files[f"/sys/fs/cgroup{POD}/io.stat"] = "\n".join([*lines, "8:32 rbytes=1 rios=1 cost.vrate=1.5"])
+    assert groups.devices(POD) == [DeviceCounters(8, 0, 10, 20, 1, 2), DeviceCounters(8, 32, 1, 0, 1, 0)]
+
+
 def test_counters_of_a_group_that_is_gone() -> None:
     groups = Cgroups(v2_host())
     assert groups.stats("/none") is None
