@@ -26,6 +26,7 @@ class Machine:
     routes: frozenset[str]
     tables: frozenset[str]
     settings: frozenset[str]
+    profiles: frozenset[str]
     files: frozenset[str]
     others: tuple[str, ...]
     """Marks of the clusters that somebody else ran at that moment."""
@@ -79,6 +80,7 @@ def look() -> Machine:
             for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
             if Path("/proc/sys", name).exists()
         ),
+        profiles=frozenset(_profiles()),
         files=frozenset(str(p) for root in ("/var/lib", "/run", "/var/log") for p in Path(root).glob("carob*")),
         others=tuple(_marks_of_running_clusters()),
     )
@@ -108,6 +110,13 @@ def _processes() -> list[str]:
         if any(word in command for word in ("conmon", "catatonit", "carob server", "carob node", "crun")):
             found.append(f"{entry.name} {command[:120]}")
     return found
+
+
+def _profiles() -> list[str]:
+    """Of AppArmor: the one of carob's own is there while any cluster is, and no other cluster's mark is on it."""
+    file = Path("/sys/kernel/security/apparmor/profiles")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [] if _marks_of_running_clusters() else [line for line in lines if line.startswith("carob")]
 
 
 def _mount(line: str) -> str:

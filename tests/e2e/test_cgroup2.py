@@ -248,7 +248,18 @@ def test_profiles_of_apparmor_are_enforced(cluster: Cluster, profile: str) -> No
     assert (
         "Permission denied" in shell("echo x > /tmp/file; true 2>&1") or shell("test -e /tmp/file || echo no") == "no"
     )
+    # a profile of the runtime's own
     assert shell("echo x > /tmp/file && cat /tmp/file", "c1") == "x"
+    assert shell("cat /proc/1/attr/current", "c1") == "carob-default (enforce)"
+    free = run(
+        cluster, "free", confined("Unconfined"), {"securityContext": {"privileged": True}, "command": ["sleep", "600"]}
+    )
+    assert free("cat /proc/1/attr/current") == free("cat /proc/1/attr/current", "c1") == "unconfined"
+    # the profile beyond the capability
+    admin = {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}
+    bound = run(cluster, "bound", admin, {**admin, "command": ["sleep", "600"]}, shareProcessNamespace=True)
+    assert bound("mkdir -p /tmp/a && mount -t tmpfs none /tmp/a 2>/dev/null || echo no") == "no"
+    assert bound("kill -0 $(pidof sleep) && echo may") == "may"
     unknown = manifest("unknown", confined("Localhost", localhostProfile="carob-nobody-knows"))
     cluster.carob("apply", "-f", "-", stdin=unknown).check()
     cluster.wait_for(".status.containerStatuses[0].state.waiting.reason", "CreateContainerError", "pod/unknown")

@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+from carob.host import apparmor
 from carob.host.apart import apart
 from carob.host.cgroup import Cgroups, Layout, claim_hybrid, claimed_point, detect, unmounted
 from carob.host.types import CLONE_NEWNS, MNT_DETACH, MS_REC, MS_SLAVE, Host, Identity
+from carob.runtime.embedded.apparmor import NAME as DEFAULT_PROFILE
 
 _ROUNDS = 20
 _ROUND_SECONDS = 1.0
@@ -62,8 +64,12 @@ def _remove_cgroup(host: Host, path: str) -> list[str]:
             cgroups.remove(path)
         except OSError:
             continue
-        with suppress(OSError):
-            cgroups.take_back()
+        if not [name for name in cgroups.children("") if name.startswith("carob-")]:
+            # this was the last cluster
+            with suppress(OSError):
+                cgroups.take_back()
+            with suppress(OSError):
+                apparmor.forget(host, DEFAULT_PROFILE)
         return []
     return [f"control group {path}: processes {cgroups.pids(path)} do not end"]
 

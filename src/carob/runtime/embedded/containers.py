@@ -19,19 +19,18 @@ from carob.host import syscalls
 from carob.host.cgroup import Cgroups
 from carob.host.types import Host
 from carob.runtime.embedded import capabilities, cdi, devices, oci_spec, overlay, users
+from carob.runtime.embedded.apparmor import Profiles
 from carob.runtime.embedded.crun import Crun
 from carob.runtime.embedded.oci_spec import Facts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
 from carob.runtime.embedded.seccomp import Filter
-from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure, SecurityContext
+from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure
 
 _log = get_logger("runtime")
 _MAX_ACCOUNT_BYTES = 4 << 20
 _NO_VOLUMES: Mapping[str, Sequence[str]] = {}
 _KILL_ROUNDS = 50
-_APPARMOR_PROFILES = "/sys/kernel/security/apparmor/profiles"
-_LOCALHOST = "localhost/"
 
 
 class Machine(Struct, kw_only=True, frozen=True):
@@ -45,7 +44,6 @@ class Machine(Struct, kw_only=True, frozen=True):
     huge_pages: bool
     device_rules: bool
     swap_accounting: bool
-    apparmor: bool
     hostname: str
 
 
@@ -66,7 +64,6 @@ def survey(host: Host, cgroups: Cgroups) -> Machine:
         # crun raises RLIMIT_MEMLOCK before it loads the device filter of cgroup v2
         device_rules=powerful or cgroups.layout.mode != "v2",
         swap_accounting=swap,
-        apparmor=host.exists(_APPARMOR_PROFILES),
         hostname=os.uname().nodename,
     )
 
@@ -80,6 +77,7 @@ class Containers:
         self._cgroups = cgroups
         self._machine = machine
         self._crun = crun
+        self.profiles = Profiles(host)
 
     def capabilities(self, record: ContainerRecord) -> list[str]:
         """What the container may hold, as far as this machine has it."""
@@ -188,20 +186,8 @@ class Containers:
             swap_accounting=machine.swap_accounting,
             cgroup2=machine.cgroup2,
             huge_pages=machine.huge_pages,
-            apparmor=self._apparmor(config.security),
+            apparmor=self.profiles.of(config.security),
         )
-
-    def _apparmor(self, security: SecurityContext) -> str:
-        """The profile's name. Raises: RuntimeFailure when the kernel does not know it; the words are containerd's."""
-        profile = security.apparmor_profile
-        if not self._machine.apparmor or not profile.startswith(_LOCALHOST):
-            return ""
-        name = profile.removeprefix(_LOCALHOST)
-        loaded = self._host.read(_APPARMOR_PROFILES).splitlines()
-        if name not in (line.rpartition(" (")[0] for line in loaded):
-            text = f"failed to generate apparmor spec opts: apparmor profile not found {name}"
-            raise RuntimeFailure(text, "CreateContainerError")
-        return name
 
     def _namespaces(self, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
         made = {"mount": ""}

@@ -140,6 +140,7 @@ class EmbeddedRuntime:
         """Take over what an earlier agent left running."""
         for folder in self._parts.places.folders():
             self._parts.host.mkdir(folder, 0o711)
+        self._parts.threads.later(self._parts.containers.profiles.prepare)
         self._endings.exits.start()
         await take_over(self._parts, self._launcher, self._endings, self._sandboxes.watch)
 
