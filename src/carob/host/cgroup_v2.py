@@ -48,33 +48,28 @@ def delegate(host: Host, folder: str) -> None:
     """Hand every controller that a group has on to its children.
 
     The root that a container sees is a group with processes, which the kernel lets hand nothing on: they make room first.
+    Raises: OSError (EBUSY) when there are some that the container cannot name.
     """
-    if not _missing(host, folder):
-        return
-    if _hand_on(host, folder) == errno.EBUSY and host.exists(f"{folder}/cgroup.type"):
-        make_room(host, folder)
-        _hand_on(host, folder)
-
-
-def _missing(host: Host, folder: str) -> list[str]:
     available = host.read(f"{folder}/cgroup.controllers").split()
     enabled = host.read(f"{folder}/cgroup.subtree_control").split()
-    return [name for name in available if name not in enabled]
-
-
-def _hand_on(host: Host, folder: str) -> int:
-    """What the kernel said to the last one that it refused, 0 when it has none."""
-    missing, refused = _missing(host, folder), 0
+    missing = [f"+{name}" for name in available if name not in enabled]
+    if not missing:
+        return
+    control = f"{folder}/cgroup.subtree_control"
     try:
-        host.write(f"{folder}/cgroup.subtree_control", " ".join("+" + name for name in missing))
-    except OSError:
-        # one that cannot be had must not keep the others from us
-        for name in missing:
-            try:
-                host.write(f"{folder}/cgroup.subtree_control", "+" + name)
-            except OSError as error:
-                refused = error.errno or 0
-    return refused
+        host.write(control, " ".join(missing))
+        return
+    except OSError as error:
+        # before any other try: one controller alone would make the group threaded, and the others impossible
+        if error.errno == errno.EBUSY and host.exists(f"{folder}/cgroup.type"):
+            make_room(host, folder)
+            if host.read(f"{folder}/cgroup.procs").split():
+                why = "processes from outside of this container keep its root group from handing controllers on"
+                raise OSError(errno.EBUSY, why, folder) from error
+    # one that cannot be had must not keep the others from us
+    for name in missing:
+        with suppress(OSError):
+            host.write(control, name)
 
 
 def make_room(host: Host, folder: str) -> None:

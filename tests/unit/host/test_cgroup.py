@@ -108,7 +108,12 @@ class NestedHost(V2Host):
         folder, _, name = path.rpartition("/")
         if name == "cgroup.subtree_control":
             if text.startswith("+") and self.files[f"{folder}/cgroup.procs"]:
-                raise OSError(errno.EBUSY, "Device or resource busy", path)
+                if self.files[f"{folder}/cgroup.type"] != "domain":
+                    raise OSError(errno.EOPNOTSUPP, "Operation not supported", path)
+                if not {"+cpu", "+cpuset", "+pids"}.issuperset(text.split()):
+                    raise OSError(errno.EBUSY, "Device or resource busy", path)
+                # these the kernel hands on beside processes, and the group is another one from then on
+                self.files[f"{folder}/cgroup.type"] = "domain threaded"
             if text.startswith("-"):
                 self.files[path] = " ".join(n for n in self.files[path].split() if n != text[1:])
                 return
@@ -142,12 +147,13 @@ def test_a_containers_processes_make_room_for_groups_and_come_back() -> None:
     assert not groups.exists("/carob.processes")
 
 
-def test_processes_that_a_container_cannot_name_stay_and_keep_controllers_from_it() -> None:
+def test_processes_that_a_container_cannot_name_are_told() -> None:
     host = NestedHost(unnamed=True)
-    groups = Cgroups(host)
-    groups.create(POD)
-    assert host.files["/sys/fs/cgroup/cgroup.procs"] == "0\n"
+    with pytest.raises(OSError, match="processes from outside of this container") as refused:
+        Cgroups(host).create(POD)
+    assert refused.value.errno == errno.EBUSY
     assert host.files["/sys/fs/cgroup/cgroup.subtree_control"] == ""
+    assert host.files["/sys/fs/cgroup/cgroup.type"] == "domain"
 
 
 @pytest.mark.parametrize("make", [v1_host, v2_host])
