@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass, fields
@@ -69,7 +70,8 @@ def look() -> Machine:
             if not address.startswith("fe80:")
         ),
         routes=frozenset(
-            line
+            # a route that a router announced has an end that comes nearer
+            re.sub(r" expires \d+sec", "", line)
             for family in ("-4", "-6")
             for line in _lines("ip", family, "route", "show", "table", "all")
             if "fe80:" not in line and "ff00:" not in line

@@ -130,7 +130,7 @@ def test_limits_in_the_words_of_cgroup_v2() -> None:
     asked = Resources(cpu_shares=102, memory_limit=7, unified={"memory.swap.max": "0"}, hugepage_limits={"2MB": 0})
     made = build(config(resources=asked), facts(cgroup2=True, huge_pages=True))["linux"]["resources"]
     assert "cpu" not in made
-    assert made["unified"] == {"memory.swap.max": "0", "cpu.weight": "17"}
+    assert made["unified"] == {"memory.swap.max": "0", "cpu.weight": "17", "hugetlb.2MB.rsvd.max": "0"}
     assert made["hugepageLimits"] == [{"pageSize": "2MB", "limit": 0}]
     made = build(config(resources=asked), facts())["linux"]["resources"]
     assert made["cpu"] == {"shares": 102}

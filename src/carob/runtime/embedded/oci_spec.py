@@ -257,10 +257,13 @@ def limits(asked: Resources, facts: Facts) -> dict[str, Any]:
             made["memory"]["swap"] = asked.memory_swap_limit
     if asked.pids_limit:
         made["pids"] = {"limit": asked.pids_limit}
-    if unified:
-        made["unified"] = unified
     if asked.hugepage_limits and facts.huge_pages:
         made["hugepageLimits"] = [{"pageSize": size, "limit": n} for size, n in asked.hugepage_limits.items()]
+        if facts.cgroup2:
+            # crun limits what is used alone; what is promised, too, makes mmap fail where else a SIGBUS would follow
+            unified |= {f"hugetlb.{size}.rsvd.max": str(n) for size, n in asked.hugepage_limits.items()}
+    if unified:
+        made["unified"] = unified
     return made
 
 
