@@ -7,6 +7,7 @@ processes. Source: what containerd and CRI-O load for theirs, in our words.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from carob.base.log import get_logger, pairs
 from carob.host import apparmor
@@ -52,8 +53,9 @@ _LOCALHOST = "localhost/"
 class Profiles:
     """Chooses profiles; the default one is loaded when it is first needed, unless an agent before has done it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, load: Callable[[str], None] = apparmor.load) -> None:
         self._host = host
+        self._load = load
         self._lock = threading.Lock()
         self._default: str | None = None
 
@@ -80,7 +82,7 @@ class Profiles:
             if self._default is None:
                 try:
                     if NAME not in apparmor.known(self._host):
-                        apparmor.load(TEXT)
+                        self._load(TEXT)
                     self._default = NAME
                 except OSError as error:
                     _log.warning("containers are not confined by AppArmor: %s", pairs(error=error))
