@@ -216,6 +216,13 @@ def test_metrics_count_requests(with_server: WithServer) -> None:
         _, text = await api.ask("GET", "/metrics")
         assert 'resource="pods",scope="namespace",subresource="",verb="LIST",version="v1"} 1' in text
         assert 'apiserver_request_total{code="404"' in text
+        assert 'kubernetes_healthcheck{name="shutdown",type="readyz"} 1' in text
+        deprecated = "apiserver_requested_deprecated_apis{"
+        assert deprecated not in text
+        await api.ask("GET", "/api/v1/endpoints")
+        _, text = await api.ask("GET", "/metrics")
+        labels = 'group="",removed_release="",resource="endpoints",subresource="",version="v1"'
+        assert [line for line in text.splitlines() if line.startswith(deprecated)] == [f"{deprecated}{labels}}} 1"]
 
     with_server(body)
 

@@ -85,6 +85,10 @@ class Metrics:
             series.buckets[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
             series.seconds += seconds
 
+    def asked(self) -> set[tuple[str, str, str, str]]:
+        """Group, version, plural and subresource of every resource that somebody asked for."""
+        return {key[1:5] for key in self._series if key[3]}
+
     def gauges(self, name: str, text: str, values: Callable[[], list[tuple[str, float]]]) -> None:
         """Show values, each with its labels, that are asked for whenever somebody scrapes."""
         self._shown.append((name, "gauge", text, values))

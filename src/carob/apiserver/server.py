@@ -45,6 +45,7 @@ from carob.apiserver.encodings import recoded
 from carob.apiserver.engine import WRITES, Engine
 from carob.apiserver.failures import answer_of
 from carob.apiserver.handlers import disruption
+from carob.apiserver.health import CHECKS
 from carob.apiserver.in_flight import InFlight
 from carob.apiserver.metrics import Metrics
 from carob.apiserver.negotiation import JSON
@@ -112,6 +113,12 @@ class ApiServer:
         )
         for name in ("apiserver_storage_objects", "apiserver_resource_objects"):
             self.metrics.gauges(name, "[STABLE] Objects that are stored, by their kind.", partial(self._stored, name))
+        self.metrics.gauges(
+            "apiserver_requested_deprecated_apis",
+            "[STABLE] Deprecated APIs that have been requested.",
+            self._deprecated,
+        )
+        self.metrics.gauges("kubernetes_healthcheck", "[STABLE] The result of each health check.", self._checks)
         self._connections: NodeConnections | None = None
         self._dialer: SocketDialer | None = None
         self._oidc: OidcTokens | None = None
@@ -352,6 +359,20 @@ class ApiServer:
         if name == "apiserver_storage_objects":
             return [(f'resource="{f"{plural}.{group}" if group else plural}"', n) for group, plural, n in counts]
         return [(f'group="{group}",resource="{plural}"', n) for group, plural, n in counts]
+
+    def _deprecated(self) -> list[tuple[str, float]]:
+        return [
+            (f'group="",removed_release="",resource="{plural}",subresource="{subresource}",version="{version}"', 1)
+            for group, version, plural, subresource in sorted(self.metrics.asked())
+            if not group and plural in _DEPRECATED
+        ]
+
+    def _checks(self) -> list[tuple[str, float]]:
+        return [
+            (f'name="{check}",type="{kind}"', self._why_failing(check) is None)
+            for kind, checks in CHECKS.items()
+            for check in checks
+        ]
 
     def _counted(self, info: RequestInfo, request: Request, user: UserInfo, answer: Response) -> Response:
         """The watch with its place taken until its reader leaves, or the refusal where there is no room for one more."""

@@ -42,7 +42,7 @@ def load(arguments: Arguments) -> Cluster | None:
     file = Path(arguments.data_dir) / arguments.name / "cluster.json"
     try:
         return Cluster.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise CommandError(f"error: {error}; `carob down --name {arguments.name}` clears it away") from error
