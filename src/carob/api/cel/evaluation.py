@@ -461,7 +461,10 @@ def _fold(node: syntax.Fold, scope: frozenset[str]) -> Step:
 
     def step(run: Run) -> Any:
         values = items_of(source(run))
-        first = initial(run)
+        try:
+            first = initial(run)
+        except CelError as error:
+            first = CelError(*error.args)  # who does not look at it does not meet it
         with _Kept(run, names) as local:
             local[accumulator] = first
             for one in values:

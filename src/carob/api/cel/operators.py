@@ -198,8 +198,10 @@ def _in(value: Any, where: Any) -> bool:
 
 
 def key_of(key: Any) -> Any:
-    """A key as maps keep it: whole numbers are one whatever their type."""
-    return int(key) if key.__class__ is float and key == int(key) else key
+    """A key as maps keep it: whole numbers are one whatever their type. Raises: CelError for what is no key."""
+    if key.__class__ in (list, dict):
+        raise CelError(f"unsupported key type: {type_of(key)}")
+    return int(key) if key.__class__ is float and key.is_integer() else key
 
 
 _smaller: Any = lambda args, _: max(1, traversed(min(size(args[0]), size(args[1]))))  # noqa: E731
@@ -316,6 +318,12 @@ def _from_float(value: float) -> int:
     return int(value)
 
 
+def _natural_float(value: float) -> Uint:
+    if not 0 <= value < 2.0**64:
+        raise CelError("unsigned integer overflow")
+    return Uint(int(value))
+
+
 def _flag(text: str) -> bool:
     if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
@@ -349,7 +357,7 @@ _conversion(
     "uint",
     (Uint, _same),
     (int, unsigned),
-    (float, lambda v: unsigned(int(v))),
+    (float, _natural_float),
     (str, _natural),
 )
 _conversion("double", "double", (float, _same), (int, float), (Uint, lambda v: float(int(v))), (str, _number))
