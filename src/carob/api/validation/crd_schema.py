@@ -1,7 +1,7 @@
 """Rules of the schemas in CustomResourceDefinitions: which parts of OpenAPI may be used, and what is structural.
 
 Pure; works on trees. Source: apiextensions-apiserver `pkg/apis/apiextensions/validation` and `pkg/apiserver/schema`.
-Differs: expressions (`x-kubernetes-validations`) are not compiled, defaults are not checked against the schema.
+Differs: defaults are not checked against the schema.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
 from carob.api.types.apiextensions_v1 import JSONSchemaProps
-from carob.api.validation import field
+from carob.api.validation import crd_expressions, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +49,8 @@ def check(out: list[Cause], path: str, schema: Tree) -> None:
     if not any(_unreadable(part) for part in _parts(schema)) or len(out) == before:
         _structural(out, path, schema, "root")
         _complete(out, path, schema)
+    if len(out) == before:
+        crd_expressions.check(out, path, schema)
 
 
 def _has_wrong_types(out: list[Cause], path: str, schema: Tree) -> bool:
