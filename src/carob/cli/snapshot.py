@@ -116,6 +116,9 @@ class Restore:
             )
         count, seconds = _work(snapshots.restore, cluster, _file(arguments))
         print(f"{count} objects restored ({seconds * 1000:.0f} ms)")
+        if arguments.store:
+            # a cluster that is not told of the etcd begins anew, in a file of its own
+            print(f"`carob up --name {arguments.name} --store {arguments.store}` starts from them")
         return 0
 
 
