@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,18 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
-from test_packets import LAYOUT, NODE_OUTER, OUTSIDE, Mapping, Request, World, _connect_outside, _loopback_up, _traces
+from network.namespaces import Namespace
+from network.worlds import (
+    LAYOUT,
+    NODE_OUTER,
+    OUTSIDE,
+    Mapping,
+    Request,
+    World,
+    connect_outside,
+    loopback_up,
+    traces,
+)
 
 from carob.network.layout import CniPlaces, NetworkFailure
 from carob.network.node import remove_everything
@@ -60,7 +67,7 @@ class CniWorld(World):
         assert network is not None
         pod = Namespace()
         self.made.append(pod)
-        pod.call(_loopback_up)
+        pod.call(loopback_up)
         path = f"/proc/{os.getpid()}/task/{pod.call(_thread_id)}/ns/net"
         request = Request(name, mappings, netns_path=path, uid=f"uid-{name}")
         self.requests[name] = request
@@ -78,16 +85,11 @@ def _thread_id() -> int:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[CniWorld]:
     world = CniWorld(tmp_path / "state")
-    _connect_outside(world)
-    world.node.call(_loopback_up)
+    connect_outside(world)
+    world.node.call(loopback_up)
     world.start(replace(LAYOUT, cni=places(tmp_path, configuration(tmp_path))))
     yield world
-    for server in world.servers:
-        stop(server)
-    if world.network is not None:
-        world.network.close()
-    for namespace in (*world.made, world.outside, world.node):
-        namespace.close()
+    world.close()
 
 
 def test_pods_on_a_bridge_reach_each_other_services_the_node_and_the_world(world: CniWorld) -> None:
@@ -137,23 +139,22 @@ def test_a_range_that_is_used_up_is_said_in_the_plugins_words(world: CniWorld) -
 
 def test_nothing_is_left_after_a_kill(tmp_path: Path) -> None:
     world = CniWorld(tmp_path / "state")
-    _connect_outside(world)
+    connect_outside(world)
     where = places(tmp_path, configuration(tmp_path))
     try:
-        world.node.call(_loopback_up)
-        before = world.node.call(_traces)
+        world.node.call(loopback_up)
+        before = world.node.call(traces)
         world.start(replace(LAYOUT, cni=where))
         for name in ("one", "two"):
             world.attached(name)
         assert world.network is not None
         world.network.close()
         world.node.call(lambda: remove_everything(LAYOUT.cluster, world.folder, where))
-        assert world.node.call(_traces) == before
+        assert world.node.call(traces) == before
         assert list((tmp_path / "ipam" / "packets").glob("10.*")) == []
         assert list(world.folder.iterdir()) == []
     finally:
-        for namespace in (*world.made, world.outside, world.node):
-            namespace.close()
+        world.close()
 
 
 def test_what_is_wrong_with_plugins_is_said(world: CniWorld, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -13,10 +12,8 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
-from test_packets import LAYOUT, Mapping, Request, World, _connect_outside, _loopback_up
+from network.namespaces import Namespace, stop
+from network.worlds import LAYOUT, Mapping, Request, World, connect_outside, loopback_up
 
 from carob.api import codec
 from carob.api.types import networking_v1
@@ -58,21 +55,6 @@ class DualWorld(World):
         pod, (_, address) = self.pod_with(request)
         return pod, address
 
-    def servers_of(self, count: int) -> tuple[list[Namespace], tuple[Endpoint, ...]]:
-        """Pods that tell who they are on TCP 8080 and UDP 5353."""
-        pods, endpoints = [], []
-        for number in range(count):
-            pod, address = self.pod(Request(f"server-{number}"))
-            greeting = f"pod{number}".encode()
-            self.servers += [pod.serve(address, 8080, greeting), pod.serve_udp(address, 5353, greeting)]
-            pods.append(pod)
-            endpoints.append(Endpoint(address, 8080))
-        return pods, tuple(endpoints)
-
-    def apply(self, changes: dict[ServicePort, Backends | None]) -> None:
-        assert self.network is not None
-        self.network.services.apply(changes)
-
 
 def give_addresses(world: World) -> None:
     """IPv6 on the wire between the node and the outside host, which sends all that it does not know to the node."""
@@ -92,16 +74,11 @@ def give_addresses(world: World) -> None:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[DualWorld]:
     world = DualWorld(tmp_path)
-    _connect_outside(world)
+    connect_outside(world)
     give_addresses(world)
     world.start(DUAL)
     yield world
-    for server in world.servers:
-        stop(server)
-    if world.network is not None:
-        world.network.close()
-    for namespace in (*world.made, world.outside, world.node):
-        namespace.close()
+    world.close()
 
 
 def test_packets_are_large_from_pod_to_pod_alone(world: DualWorld) -> None:
@@ -301,7 +278,7 @@ def traces() -> object:
 def test_nothing_is_left(tmp_path: Path) -> None:
     world = DualWorld(tmp_path)
     try:
-        world.node.call(_loopback_up)
+        world.node.call(loopback_up)
         before = world.node.call(traces)
         network = world.start(DUAL)
         world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
@@ -313,14 +290,13 @@ def test_nothing_is_left(tmp_path: Path) -> None:
         world.node.call(lambda: remove_everything(LAYOUT.cluster, tmp_path))
         assert world.node.call(traces) == before
     finally:
-        for namespace in (*world.made, world.outside, world.node):
-            namespace.close()
+        world.close()
 
 
 def test_a_node_goes_on_listening_to_its_routers(tmp_path: Path) -> None:
     world = DualWorld(tmp_path)
     try:
-        _connect_outside(world)
+        connect_outside(world)
 
         def hear() -> None:
             with netlink.Netlink() as node:
@@ -338,15 +314,14 @@ def test_a_node_goes_on_listening_to_its_routers(tmp_path: Path) -> None:
         world.node.call(lambda: remove_everything(LAYOUT.cluster, tmp_path))
         assert world.node.call((SETTINGS / "eth0/accept_ra").read_text).strip() == "1"
     finally:
-        world.outside.close()
-        world.node.close()
+        world.close()
 
 
 def test_a_node_of_one_family_leaves_the_other_alone(tmp_path: Path) -> None:
     world = DualWorld(tmp_path)
     server = None
     try:
-        _connect_outside(world)
+        connect_outside(world)
         give_addresses(world)
         world.start(LAYOUT).close()
         server = world.node.serve(NODE_OUTER, 80, b"mine")
@@ -355,5 +330,4 @@ def test_a_node_of_one_family_leaves_the_other_alone(tmp_path: Path) -> None:
     finally:
         if server is not None:
             stop(server)
-        world.outside.close()
-        world.node.close()
+        world.close()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace
+from network.namespaces import Namespace
 
 from carob.host.nftables import (
     LIBRARY,

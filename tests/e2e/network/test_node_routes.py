@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
-from test_packets import Request, World
+from network.namespaces import Namespace
+from network.worlds import Request, World
 
 from carob.host import netlink
 from carob.network.layout import NetworkLayout
@@ -78,12 +75,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made = Pair(World(tmp_path / "one"), World(tmp_path / "other"), Namespace())
     yield made
     for world in (made.one, made.other):
-        for server in world.servers:
-            stop(server)
-        if world.network is not None:
-            world.network.close()
-        for namespace in (*world.made, world.outside, world.node):
-            namespace.close()
+        world.close()
     made.router.close()
 
 

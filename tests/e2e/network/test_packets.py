@@ -7,120 +7,44 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from network.namespaces import ANSWER_SECONDS, Namespace
+from network.worlds import (
+    LAYOUT,
+    NODE_OUTER,
+    OUTSIDE,
+    Mapping,
+    Request,
+    World,
+    connect_outside,
+    loopback_up,
+    traces,
+)
 
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import ANSWER_SECONDS, Namespace, stop
-
-from carob.base.clock import SystemClock
 from carob.host import netlink
 from carob.host.nftables import open_nftables
 from carob.network.layout import NetworkFailure, NetworkLayout
-from carob.network.node import IP_FORWARD, Network, NodeNetwork, forward_obstacles, open_network, remove_everything
+from carob.network.node import IP_FORWARD, NodeNetwork, forward_obstacles, remove_everything
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-LAYOUT = NetworkLayout(cluster="packets", pod_range="10.42.0.0/29")
 IP_MTU = 14
-NODE_OUTER, OUTSIDE = "198.51.100.1", "198.51.100.2"
-
-
-@dataclass(frozen=True)
-class Mapping:
-    host_port: int
-    container_port: int
-    protocol: str = "TCP"
-    host_ip: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    sandbox_id: str
-    port_mappings: tuple[Mapping, ...] = ()
-    namespace: str = "default"
-    name: str = "pod"
-    annotations: dict[str, str] = field(default_factory=dict)
-    uid: str = ""
-    netns_path: str = ""
-
-
-@dataclass
-class World:
-    folder: Path
-    node: Namespace = field(default_factory=Namespace)
-    outside: Namespace = field(default_factory=Namespace)
-    made: list[Namespace] = field(default_factory=list)
-    servers: list[socket.socket] = field(default_factory=list)
-    network: Network | None = None
-
-    def start(self, layout: NetworkLayout = LAYOUT) -> Network:
-        self.network = self.node.call(lambda: open_network(layout, self.folder, SystemClock()))
-        self.node.call(self.network.set_up)
-        return self.network
-
-    def pod(self, request: Request) -> tuple[Namespace, str]:
-        pod, (address,) = self.pod_with(request)
-        return pod, address
-
-    def pod_with(self, request: Request) -> tuple[Namespace, list[str]]:
-        network = self.network
-        assert network is not None
-        pod = Namespace()
-        self.made.append(pod)
-        pod.call(_loopback_up)
-        addresses: list[str] = pod.call(lambda: network.pods.attach(request))
-        return pod, addresses
-
-
-def _loopback_up() -> None:
-    with netlink.Netlink() as inside:
-        inside.send(netlink.set_up(1))
-
-
-def _connect_outside(world: World) -> None:
-    peer = world.outside.descriptor()
-
-    def node_side() -> None:
-        with netlink.Netlink() as node:
-            node.send(netlink.add_veth("eth0", "02:00:00:00:00:01", "eth0", "02:00:00:00:00:02", peer))
-            link = node.link("eth0")
-            assert link is not None
-            node.send(netlink.set_up(link.index), netlink.replace_address(link.index, NODE_OUTER, 24))
-
-    def outside_side() -> None:
-        with netlink.Netlink() as outside:
-            link = outside.link("eth0")
-            assert link is not None
-            outside.send(
-                netlink.set_up(1), netlink.set_up(link.index), netlink.replace_address(link.index, OUTSIDE, 24)
-            )
-
-    world.node.call(node_side)
-    world.outside.call(outside_side)
-    os.close(peer)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
-    _connect_outside(world)
+    connect_outside(world)
     world.start()
     yield world
-    for server in world.servers:
-        stop(server)
-    if world.network is not None:
-        world.network.close()
-    for namespace in (*world.made, world.outside, world.node):
-        namespace.close()
+    world.close()
 
 
 def test_pods_reach_each_other_the_node_and_the_world(world: World) -> None:
@@ -299,7 +223,12 @@ def _sent_as_it_came(sender: Namespace, receiver: Namespace, target: str) -> boo
             lambda: socket.create_connection((target, server.getsockname()[1]), ANSWER_SECONDS)
         ) as sending:
             receiving = server.accept()[0]
-            thread = threading.Thread(target=lambda: (sending.sendall(data), sending.shutdown(socket.SHUT_WR)))
+
+            def send() -> None:
+                sending.sendall(data)
+                sending.shutdown(socket.SHUT_WR)
+
+            thread = threading.Thread(target=send)
             thread.start()
             with receiving:
                 receiving.settimeout(ANSWER_SECONDS)
@@ -313,7 +242,8 @@ def _sent_as_it_came(sender: Namespace, receiver: Namespace, target: str) -> boo
     tuple(map(int, os.uname().release.split(".")[:2])) < (6, 8), reason="such a kernel cannot be asked to hurry"
 )
 def test_the_first_packet_to_a_new_pod_arrives(world: World) -> None:
-    _network(world).close()
+    assert world.network is not None
+    world.network.close()
     network = world.start(NetworkLayout(cluster="packets", pod_range="10.42.0.0/26"))
     with world.node.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sending:
         for number in range(30):
@@ -338,39 +268,23 @@ def test_the_node_side_of_a_pod_is_named(world: World) -> None:
     assert link.kind == "veth"
 
 
-def _traces() -> object:
-    nftables = open_nftables()
-    try:
-        with netlink.Netlink() as node:
-            return (
-                [(link.name, link.kind) for link in node.links()],
-                node.addresses(),
-                node.routes(),
-                nftables.query("list ruleset")[1:],
-                IP_FORWARD.read_text(),
-            )
-    finally:
-        nftables.close()
-
-
 def test_nothing_is_left(tmp_path: Path) -> None:
     world = World(tmp_path)
-    _connect_outside(world)
+    connect_outside(world)
     try:
-        world.node.call(_loopback_up)
-        before = world.node.call(_traces)
+        world.node.call(loopback_up)
+        before = world.node.call(traces)
         world.start()
         world.pod(Request("sandbox-1", (Mapping(8080, 80),)))
-        assert world.node.call(_traces) != before
+        assert world.node.call(traces) != before
         assert world.network is not None
         world.network.close()
         world.node.call(lambda: remove_everything("packets", tmp_path))
-        assert world.node.call(_traces) == before
+        assert world.node.call(traces) == before
         world.node.call(lambda: remove_everything("packets", tmp_path))
         assert list(tmp_path.iterdir()) == []
     finally:
-        for namespace in (*world.made, world.outside, world.node):
-            namespace.close()
+        world.close()
 
 
 def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Path) -> None:
@@ -384,8 +298,8 @@ def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Pa
         api_service_address="10.45.0.1",
     )
     try:
-        world.node.call(_loopback_up)
-        before = world.node.call(_traces)
+        world.node.call(loopback_up)
+        before = world.node.call(traces)
         world.start().close()
         world.folder = tmp_path / "b"
         world.start(other).close()
@@ -394,10 +308,9 @@ def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Pa
         with world.node.call(netlink.Netlink) as node:
             assert "10.44.0.1" in [address.address for address in node.addresses()]
         world.node.call(lambda: remove_everything("packets-node", tmp_path / "b"))
-        assert world.node.call(_traces) == before
+        assert world.node.call(traces) == before
     finally:
-        world.outside.close()
-        world.node.close()
+        world.close()
 
 
 class Vanishing:
@@ -431,12 +344,11 @@ def test_a_cluster_that_goes_at_the_same_moment_disturbs_nobody(tmp_path: Path) 
         return IP_FORWARD.read_text().strip()
 
     try:
-        world.node.call(_loopback_up)
+        world.node.call(loopback_up)
         assert world.node.call(set_up) == "1"
         world.node.call(lambda: remove_everything("packets", tmp_path))
     finally:
-        world.outside.close()
-        world.node.close()
+        world.close()
 
 
 def test_a_foreign_firewall_that_drops_what_is_forwarded_is_named(world: World) -> None:
@@ -478,9 +390,5 @@ def test_a_pod_is_as_fast_as_its_annotations_say(world: World) -> None:
     for wrong, why in (("fast", "is no quantity"), ("10", "unreasonably small"), ("2P", "unreasonably large")):
         with pytest.raises(NetworkFailure, match=why):
             world.pod(Request("sandbox-3", annotations={"kubernetes.io/egress-bandwidth": wrong}))
-    assert {lease.sandbox_id for lease in _network(world).pods.leases()} == {"sandbox-1", "sandbox-2"}
-
-
-def _network(world: World) -> Network:
     assert world.network is not None
-    return world.network
+    assert {lease.sandbox_id for lease in world.network.pods.leases()} == {"sandbox-1", "sandbox-2"}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import Namespace, stop
-from test_packets import LAYOUT, OUTSIDE, Request, World, _connect_outside
+from network.namespaces import Namespace
+from network.worlds import LAYOUT, OUTSIDE, Request, World, connect_outside
 
 from carob.api import codec
 from carob.api.types import networking_v1
@@ -70,16 +67,11 @@ class Town(World):
 @pytest.fixture
 def town(tmp_path: Path) -> Iterator[Town]:
     town = Town(tmp_path)
-    _connect_outside(town)
+    connect_outside(town)
     town.start()
     town.settle()
     yield town
-    for server in town.servers:
-        stop(server)
-    if town.network is not None:
-        town.network.close()
-    for namespace in (*town.made, town.outside, town.node):
-        namespace.close()
+    town.close()
 
 
 ONLY_WEB = {"podSelector": {"matchLabels": {"app": "web"}}}

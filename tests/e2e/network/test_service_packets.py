@@ -6,19 +6,17 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-
-sys.path.insert(0, str(Path(__file__).parent))
-from namespaces import ANSWER_SECONDS, Namespace, stop
-from test_packets import LAYOUT, NODE_OUTER, OUTSIDE, Mapping, Request, World, _connect_outside
+from network.namespaces import ANSWER_SECONDS
+from network.worlds import LAYOUT, NODE_OUTER, OUTSIDE, Mapping, Request, World, connect_outside
 
 from carob.host import netlink
 from carob.network.node import remove_everything
@@ -35,34 +33,10 @@ EXTERNAL = ServicePort("203.0.113.7", "tcp", 80)
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
-    _connect_outside(world)
+    connect_outside(world)
     world.start(replace(LAYOUT, dns_address="10.43.0.10"))
     yield world
-    for server in world.servers:
-        stop(server)
-    if world.network is not None:
-        world.network.close()
-    for namespace in (*world.made, world.outside, world.node):
-        namespace.close()
-
-
-def servers(world: World, count: int = 2) -> tuple[list[Namespace], tuple[Endpoint, ...]]:
-    """Pods that tell who they are on TCP 8080 and UDP 5353."""
-    pods, endpoints = [], []
-    for number in range(count):
-        pod, address = world.pod(Request(f"server-{number}"))
-        world.servers += [
-            pod.serve(address, 8080, f"pod{number}".encode()),
-            pod.serve_udp(address, 5353, f"pod{number}".encode()),
-        ]
-        pods.append(pod)
-        endpoints.append(Endpoint(address, 8080))
-    return pods, tuple(endpoints)
-
-
-def apply(world: World, changes: dict[ServicePort, Backends | None]) -> None:
-    assert world.network is not None
-    world.network.services.apply(changes)
+    world.close()
 
 
 def route_outside(world: World, address: str) -> None:
@@ -78,8 +52,8 @@ def route_outside(world: World, address: str) -> None:
 
 
 def test_connections_are_spread_from_pods_and_from_the_node(world: World) -> None:
-    (first, *_), endpoints = servers(world, 3)
-    apply(world, {WEB: Backends(endpoints)})
+    (first, *_), endpoints = world.servers_of(3)
+    world.apply({WEB: Backends(endpoints)})
     client, address = world.pod(Request("client"))
     for caller, seen in ((client, address), (world.node, "10.42.0.1")):
         answers = Counter(caller.fetch("10.43.7.7", 80) for _ in range(60))
@@ -89,14 +63,14 @@ def test_connections_are_spread_from_pods_and_from_the_node(world: World) -> Non
 
 
 def test_a_pod_reaches_itself_through_its_service(world: World) -> None:
-    (pod,), endpoints = servers(world, 1)
-    apply(world, {WEB: Backends(endpoints)})
+    (pod,), endpoints = world.servers_of(1)
+    world.apply({WEB: Backends(endpoints)})
     assert pod.fetch("10.43.7.7", 80) == "pod0 10.42.0.1"
 
 
 def test_a_service_without_endpoints_refuses_at_once(world: World) -> None:
-    _, endpoints = servers(world, 1)
-    apply(world, {WEB: Backends(), NODE_WEB: Backends(), EXTERNAL: Backends(), UDP: Backends()})
+    _, endpoints = world.servers_of(1)
+    world.apply({WEB: Backends(), NODE_WEB: Backends(), EXTERNAL: Backends(), UDP: Backends()})
     route_outside(world, EXTERNAL.address)
     client, _ = world.pod(Request("client"))
     for caller, address, port in (
@@ -112,9 +86,9 @@ def test_a_service_without_endpoints_refuses_at_once(world: World) -> None:
             caller.fetch(address, port)
     with pytest.raises(ConnectionRefusedError):
         client.fetch_udp("10.43.7.7", 53)
-    apply(world, {WEB: Backends(endpoints)})
+    world.apply({WEB: Backends(endpoints)})
     assert client.fetch("10.43.7.7", 80).startswith("pod0")
-    apply(world, {WEB: None, UDP: None})
+    world.apply({WEB: None, UDP: None})
     with pytest.raises(TimeoutError):
         client.fetch("10.43.7.7", 80, timeout=0.3)
 
@@ -122,7 +96,7 @@ def test_a_service_without_endpoints_refuses_at_once(world: World) -> None:
 def test_a_segment_out_of_the_window_does_not_end_a_connection(world: World) -> None:
     pod, address = world.pod(Request("server"))
     client, _ = world.pod(Request("client"))
-    apply(world, {WEB: Backends((Endpoint(address, 9000),))})
+    world.apply({WEB: Backends((Endpoint(address, 9000),))})
     with (
         pod.call(lambda: socket.create_server((address, 9000))) as listener,
         pod.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)) as raw,
@@ -162,9 +136,9 @@ def stray_answer(raw: socket.socket, address: str, peer: str) -> bytes:
 @pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
 def test_a_client_that_uses_its_port_again_reaches_the_endpoint_of_now(world: World, resets: bool) -> None:
     """The connection before, with the same addresses and ports, is remembered with the endpoint of then."""
-    _, endpoints = servers(world)
+    _, endpoints = world.servers_of(2)
     client, address = world.pod(Request("client"))
-    apply(world, {WEB: Backends(endpoints[:1])})
+    world.apply({WEB: Backends(endpoints[:1])})
 
     def fetch() -> str:
         with socket.socket() as calling:
@@ -181,7 +155,7 @@ def test_a_client_that_uses_its_port_again_reaches_the_endpoint_of_now(world: Wo
             return calling.makefile("rb").read().decode().split()[0]
 
     for number in range(20):
-        apply(world, {WEB: Backends((endpoints[number % 2],))})
+        world.apply({WEB: Backends((endpoints[number % 2],))})
         assert client.call(fetch) == f"pod{number % 2}"
 
 
@@ -189,18 +163,18 @@ def test_the_answer_to_a_client_that_has_said_all_may_take_long(world: World) ->
     """Answers [sig-network] KubeProxy should set TCP CLOSE_WAIT timeout."""
     pod, address = world.pod(Request("server", (Mapping(18080, 9000),)))
     client, _ = world.pod(Request("client"))
-    apply(world, {WEB: Backends((Endpoint(address, 9000),))})
+    world.apply({WEB: Backends((Endpoint(address, 9000),))})
     with pod.call(lambda: socket.create_server((address, 9000))) as listener:
         listener.settimeout(ANSWER_SECONDS)
         for caller, to in ((client, ("10.43.7.7", 80)), (world.outside, (NODE_OUTER, 18080))):
-            with caller.call(lambda to=to: socket.create_connection(to, 5)) as calling, listener.accept()[0] as served:
+            with caller.call(partial(socket.create_connection, to, 5)) as calling, listener.accept()[0] as served:
                 served.settimeout(ANSWER_SECONDS)
                 calling.shutdown(socket.SHUT_WR)
                 assert served.recv(1) == b""
                 words = ["", "", "", "FIN_WAIT"]
                 end = time.monotonic() + 60
                 while words[3] == "FIN_WAIT" and time.monotonic() < end:  # until the server has acknowledged it
-                    words = world.node.call(lambda to=to: flow_to(*to)).split()
+                    words = world.node.call(partial(flow_to, *to)).split()
                 assert words[3] == "CLOSE_WAIT"
                 assert int(words[2]) > 3000
 
@@ -212,60 +186,60 @@ def flow_to(address: str, port: int) -> str:
 
 
 def test_node_ports_are_open_everywhere_and_outside_callers_are_seen(world: World) -> None:
-    (pod, _), endpoints = servers(world)
-    apply(world, {NODE_WEB: Backends(endpoints)})
+    (pod, _), endpoints = world.servers_of(2)
+    world.apply({NODE_WEB: Backends(endpoints)})
     assert world.outside.fetch(NODE_OUTER, 30080).split()[1] == OUTSIDE
     assert world.node.fetch("127.0.0.1", 30080).split()[1] == "10.42.0.1"
     assert world.node.fetch(NODE_OUTER, 30080).startswith("pod")
     assert pod.fetch("10.42.0.1", 30080).startswith("pod")
-    apply(world, {NODE_WEB: None})
+    world.apply({NODE_WEB: None})
     with pytest.raises(ConnectionRefusedError):
         world.outside.fetch(NODE_OUTER, 30080)
 
 
 def test_outside_callers_get_only_what_is_meant_for_them(world: World) -> None:
-    (_, client), (one, two) = servers(world)
+    (_, client), (one, two) = world.servers_of(2)
     local = Backends((one, two), outside=(two,))
-    apply(world, {NODE_WEB: local, EXTERNAL: local})
+    world.apply({NODE_WEB: local, EXTERNAL: local})
     route_outside(world, EXTERNAL.address)
     for address, port in ((NODE_OUTER, 30080), (EXTERNAL.address, 80)):
         assert {world.outside.fetch(address, port) for _ in range(12)} == {f"pod1 {OUTSIDE}"}
     assert {client.fetch(EXTERNAL.address, 80).split()[0] for _ in range(30)} == {"pod0", "pod1"}
     assert {world.node.fetch("10.42.0.1", 30080).split()[0] for _ in range(30)} == {"pod0", "pod1"}
-    apply(world, {NODE_WEB: Backends((one, two), outside=())})
+    world.apply({NODE_WEB: Backends((one, two), outside=())})
     with pytest.raises(TimeoutError):
         world.outside.fetch(NODE_OUTER, 30080, timeout=0.3)
 
 
 def test_source_ranges_keep_others_away(world: World) -> None:
-    _, endpoints = servers(world, 1)
+    _, endpoints = world.servers_of(1)
     route_outside(world, EXTERNAL.address)
-    apply(world, {EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24",))})
+    world.apply({EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24",))})
     with pytest.raises(TimeoutError):
         world.outside.fetch(EXTERNAL.address, 80, timeout=0.3)
-    apply(world, {EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24", "198.51.100.0/28"))})
+    world.apply({EXTERNAL: Backends(endpoints, sources=("192.0.2.0/24", "198.51.100.0/28"))})
     assert world.outside.fetch(EXTERNAL.address, 80) == f"pod0 {OUTSIDE}"
 
 
 def test_a_sticky_client_keeps_its_endpoint_while_others_come_and_go(world: World) -> None:
-    _, endpoints = servers(world, 4)
+    _, endpoints = world.servers_of(4)
     client, _ = world.pod(Request("client"))
-    apply(world, {WEB: Backends(endpoints, sticky_seconds=30)})
+    world.apply({WEB: Backends(endpoints, sticky_seconds=30)})
     (chosen,) = {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)}
     kept = endpoints[int(chosen[-1])]
     others = tuple(e for e in endpoints if e != kept)
-    apply(world, {WEB: Backends((*others[1:], kept), sticky_seconds=30)})
+    world.apply({WEB: Backends((*others[1:], kept), sticky_seconds=30)})
     assert {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)} == {chosen}
-    apply(world, {WEB: Backends(others, sticky_seconds=30)})
+    world.apply({WEB: Backends(others, sticky_seconds=30)})
     (second,) = {client.fetch("10.43.7.7", 80).split()[0] for _ in range(15)}
     assert second != chosen
 
 
 @pytest.mark.slow
 def test_a_sticky_client_is_forgotten_after_the_timeout(world: World) -> None:
-    _, endpoints = servers(world, 4)
+    _, endpoints = world.servers_of(4)
     client, _ = world.pod(Request("client"))
-    apply(world, {WEB: Backends(endpoints, sticky_seconds=1)})
+    world.apply({WEB: Backends(endpoints, sticky_seconds=1)})
     seen = {client.fetch("10.43.7.7", 80).split()[0]}
     for _ in range(20):
         # only the kernel's clock ends the timeout
@@ -277,10 +251,10 @@ def test_a_sticky_client_is_forgotten_after_the_timeout(world: World) -> None:
 
 
 def test_udp_clients_that_never_pause_are_led_away_from_an_endpoint_that_has_gone(world: World) -> None:
-    _, endpoints = servers(world)
+    _, endpoints = world.servers_of(2)
     one, two = (e._replace(port=5353) for e in endpoints)
     client, _ = world.pod(Request("client"))
-    apply(world, {UDP: Backends((one,))})
+    world.apply({UDP: Backends((one,))})
 
     def ask(connection: socket.socket) -> str:
         connection.send(b"hello")
@@ -294,15 +268,15 @@ def test_udp_clients_that_never_pause_are_led_away_from_an_endpoint_that_has_gon
 
     with client.call(open_socket) as connection:
         assert ask(connection) == "pod0"
-        apply(world, {UDP: Backends((one, two))})
+        world.apply({UDP: Backends((one, two))})
         assert ask(connection) == "pod0", "a flow stays where it is"
-        apply(world, {UDP: Backends((two,))})
+        world.apply({UDP: Backends((two,))})
         assert ask(connection) == "pod1"
 
 
 def test_everything_goes_again(world: World) -> None:
-    _, endpoints = servers(world)
-    apply(world, {WEB: Backends(endpoints, sticky_seconds=9), NODE_WEB: Backends(endpoints, outside=endpoints[:1])})
+    _, endpoints = world.servers_of(2)
+    world.apply({WEB: Backends(endpoints, sticky_seconds=9), NODE_WEB: Backends(endpoints, outside=endpoints[:1])})
     assert world.network is not None
     world.node.call(lambda: remove_everything(LAYOUT.cluster, world.folder))
 
@@ -314,7 +288,7 @@ def test_everything_goes_again(world: World) -> None:
 
 
 def test_further_ranges_are_led_to_and_go_without_a_trace(world: World) -> None:
-    _, endpoints = servers(world, 1)
+    _, endpoints = world.servers_of(1)
     network, further = world.network, ServicePort("10.90.0.3", "tcp", 80)
     assert network is not None
 
@@ -326,7 +300,7 @@ def test_further_ranges_are_led_to_and_go_without_a_trace(world: World) -> None:
             found = node.routes()
         return {f"{r.destination}/{r.prefix_length}" for r in found if r.destination.startswith("10.9")}
 
-    apply(world, {further: Backends(endpoints)})
+    world.apply({further: Backends(endpoints)})
     lead("10.43.0.0/16", "10.90.0.0/29", "10.91.0.0/24")
     client, _ = world.pod(Request("client"))
     for caller in (client, world.node):
@@ -359,11 +333,11 @@ def test_many_services_cost_little(world: World) -> None:
         for n in range(1000)
     }
     started = time.monotonic()
-    apply(world, dict(many))
+    world.apply(dict(many))
     whole = time.monotonic() - started
     port = ServicePort("10.43.101.5", "tcp", 80)
     started = time.monotonic()
-    apply(world, {port: Backends((*many[port].endpoints[:4], Endpoint("10.42.0.99", 8080)))})
+    world.apply({port: Backends((*many[port].endpoints[:4], Endpoint("10.42.0.99", 8080)))})
     one = time.monotonic() - started
     print(f"1000 services of 5: {whole * 1000:.0f} ms; one endpoint: {one * 1000:.1f} ms")
     assert whole < 5
@@ -372,10 +346,10 @@ def test_many_services_cost_little(world: World) -> None:
 
 @pytest.mark.slow
 def test_five_hundred_changes_under_load_lose_no_connection_to_a_living_endpoint(world: World) -> None:
-    _, endpoints = servers(world, 4)
+    _, endpoints = world.servers_of(4)
     client, _ = world.pod(Request("client"))
     living = endpoints[0]
-    apply(world, {WEB: Backends(endpoints)})
+    world.apply({WEB: Backends(endpoints)})
     begun, stopped = threading.Event(), threading.Event()
     failures: list[str] = []
     answers: Counter[str] = Counter()
@@ -394,11 +368,11 @@ def test_five_hundred_changes_under_load_lose_no_connection_to_a_living_endpoint
         assert begun.wait(60)
         for number in range(500):
             others = [e for bit, e in enumerate(endpoints[1:]) if number >> bit & 1]
-            apply(world, {WEB: Backends((living, *others))})
+            world.apply({WEB: Backends((living, *others))})
     finally:
         stopped.set()
         thread.join()
     assert failures == []
     assert answers.total() > 1, "there was no load while endpoints changed"
-    apply(world, {WEB: Backends((living,))})
+    world.apply({WEB: Backends((living,))})
     assert client.fetch("10.43.7.7", 80).startswith("pod0")
