@@ -27,6 +27,8 @@ class VolumeFailure(StepFailure):
     def __init__(self, volume: str, message: str) -> None:
         super().__init__("FailedMount", message)
         self.volume = volume
+        self.others: list[VolumeFailure] = []
+        """Of the same Pod, at the same time."""
 
     @property
     def event(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from carob.kubelet.log_requests import find_record
 from carob.runtime.types import ContainerState
 from carob.transport.http import Response
-from carob.transport.streams import serve_port_forward, serve_remote_command
+from carob.transport.streams import refuse_remote_command, serve_port_forward, serve_remote_command
 from carob.wire.remotecommand import Streams
 
 if TYPE_CHECKING:
@@ -47,27 +47,20 @@ class StreamRequests:
         if verb == "portForward":
             return self._port_forward(request, record)
         container_id = _running_container(record, parts[-1])
+        streams = _streams(query)
         if not container_id:
-            return _error(500, f'container not found ("{parts[-1]}")')
-        return self._remote_command(request, container_id, query, attach=verb == "attach")
+            return refuse_remote_command(request, streams, f'container not found ("{parts[-1]}")')
+        return self._remote_command(request, container_id, streams, query.get("command", []), attach=verb == "attach")
 
     def _remote_command(
-        self, request: Request, container_id: str, query: Mapping[str, list[str]], *, attach: bool
+        self, request: Request, container_id: str, streams: Streams, command: list[str], *, attach: bool
     ) -> Response:
-        tty = _flag(query, "tty")
-        streams = Streams(
-            stdin=_flag(query, "input"),
-            stdout=_flag(query, "output"),
-            # a terminal has one output only
-            stderr=_flag(query, "error") and not tty,
-            tty=tty,
-        )
         runtime = self._tools.runtime
 
         async def start() -> Process:
             if attach:
                 return await runtime.attach(container_id)
-            return await runtime.exec(container_id, query.get("command", []), stdin=streams.stdin, tty=tty)
+            return await runtime.exec(container_id, command, stdin=streams.stdin, tty=streams.tty)
 
         return serve_remote_command(request, streams, start, attach=attach)
 
@@ -86,6 +79,17 @@ class StreamRequests:
 def _running_container(record: PodRecord, name: str) -> str:
     latest = record.latest(name)
     return latest.id if latest is not None and latest.state is ContainerState.RUNNING else ""
+
+
+def _streams(query: Mapping[str, list[str]]) -> Streams:
+    tty = _flag(query, "tty")
+    return Streams(
+        stdin=_flag(query, "input"),
+        stdout=_flag(query, "output"),
+        # a terminal has one output only
+        stderr=_flag(query, "error") and not tty,
+        tty=tty,
+    )
 
 
 def _flag(query: Mapping[str, list[str]], name: str) -> bool:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("streams")
 
+NEWEST_PROTOCOL = "v5.channel.k8s.io"
 STREAMS_SECONDS = 30.0
 """How long a client may take to open its streams. Source: kubelet `DefaultStreamCreationTimeout`."""
 LINGER_SECONDS = 2.0
@@ -112,6 +113,27 @@ def serve_remote_command(
         await _RemoteCommand(connection, session, start, attach=attach, tty=streams.tty).run()
 
     return Response(101, headers=headers, upgrade=run)
+
+
+class NoContainer(Exception):
+    """There is nothing to run a command in."""
+
+
+def refuse_remote_command(request: Request, streams: Streams, text: str) -> Response:
+    """Answer an exec or attach request of a container that does not run.
+
+    Upstream's API server accepts WebSockets of the newest protocol before it asks the kubelet: their clients hear of it
+    as of a command that failed. Others get a plain 500.
+    Source: apiserver `util/proxy/streamtranslator.go`, kubelet `pkg/cri/streaming/errors.go`.
+    """
+    offered = offered_protocols(request.headers.get("sec-websocket-protocol", ""))
+    if request.headers.get("upgrade", "").lower() == "websocket" and NEWEST_PROTOCOL in offered:
+
+        async def start() -> Process:
+            raise NoContainer(f"unable to upgrade connection: {text}")
+
+        return serve_remote_command(request, streams, start)
+    return Response(500, text.encode(), content_type="text/plain; charset=utf-8")
 
 
 def serve_port_forward(
@@ -199,6 +221,8 @@ class _RemoteCommand:
         doing = "attaching to container" if self._attach else "executing command in container"
         try:
             process = await self._start()
+        except NoContainer as error:
+            return failed(str(error))
         except Exception as error:  # noqa: BLE001 - whatever the runtime could not do, the client is who must read it
             return failed(f"error {doing}: {error}")
         try:

@@ -117,12 +117,10 @@ class PodStreams:
         headers = pass_on_headers(request.headers) | {"upgrade": request.headers["upgrade"]}
         wanted = Request(request.method, path, query, headers, raw_target=_target(path, query))
         try:
-            response = await proxy_upgrade(wanted, transport)
+            # a refusal is passed on as it stands
+            return await proxy_upgrade(wanted, transport)
         except ConnectionError as error:
             raise _unreachable(path, error) from error
-        if response.status == 101:
-            return response
-        raise _refused(response.status, response.body, info)
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

@@ -30,7 +30,8 @@ async def prepare_volumes(tools: Tools, record: PodRecord) -> None:
             # the containers run on with what they have
             _log.warning("volume not refreshed %s", pairs(pod=record.pod.metadata.name, error=failure.message))
             return
-        tools.events(record).warning("FailedMount", failure.event)
+        for one in (failure, *failure.others):
+            tools.events(record).warning("FailedMount", one.event)
         return
     record.volume_failure = None
     tell_early_images(tools, record)

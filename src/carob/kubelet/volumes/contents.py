@@ -47,10 +47,17 @@ class ContentReader:
         ]
         results = await asyncio.gather(*(one for _, one in reading), return_exceptions=True)
         out = {}
+        failed: list[VolumeFailure] = []
         for (name, _), result in zip(reading, results, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, VolumeFailure):
+                failed.append(result)
+            elif isinstance(result, BaseException):
                 raise result
-            out[name] = result
+            else:
+                out[name] = result
+        if failed:
+            failed[0].others = failed[1:]
+            raise failed[0]
         return out
 
     async def _read(self, pod: core_v1.Pod, volume: core_v1.Volume, facts: Facts) -> Contents:
