@@ -60,7 +60,7 @@ class Trap:
 def left(world: RealWorld) -> list[str]:
     """Files and mounts that belong to a sandbox or container."""
     places = world.places
-    folders = [places.containers, places.sandboxes, places.crun_root, places.exits, places.streams]
+    folders = [*places.in_memory(), places.writable_layers]
     folders += [places.sandbox_records, places.container_records]
     found = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
     mounts = Path("/proc/thread-self/mountinfo").read_text().splitlines()
@@ -227,6 +227,7 @@ def test_what_a_killed_agent_left_half_done_is_cleared(world: RealWorld) -> None
         containers.save(making)
         containers.delete(ids[5])
         host.mkdir(f"{places.containers}/orphan/rootfs")
+        host.mkdir(f"{places.writable_layers}/orphan/upper")
         host.mkdir(f"{places.sandboxes}/orphan/ns")
         host.create(f"{places.exits}/orphan", b"0")
 

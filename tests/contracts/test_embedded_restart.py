@@ -15,6 +15,7 @@ import pytest
 
 from carob.host.real import RealHost
 from carob.runtime.embedded.cleanup import remove_everything
+from carob.runtime.embedded.records import ContainerRecord, Records
 from carob.runtime.types import ContainerState, Runtime, SandboxState
 from tests.contracts.runtime_worlds import CLUSTER, RealWorld, container, sandbox, traces
 from tests.contracts.test_runtime import SLEEP, started
@@ -111,9 +112,10 @@ def test_a_cluster_whose_agent_was_killed_is_removed_by_name(world: RealWorld) -
 
 
 def test_a_cluster_is_removed_when_even_its_monitors_were_killed(world: RealWorld) -> None:
-    ids = killed_agent(world.logs.parent)
-    for name in ("writer", "short"):
-        os.kill(int(Path(world.places.bundle(ids[name]), "conmon.pid").read_text()), signal.SIGKILL)
+    killed_agent(world.logs.parent)
+    for record in Records(RealHost(), world.places.container_records, ContainerRecord).load():
+        assert record.monitor is not None
+        os.kill(record.monitor[0], signal.SIGKILL)
     assert remove_everything(RealHost(), CLUSTER, world.places.state_dir, world.places.run_dir) == []
     assert traces(world.logs.parent) == []
 

@@ -14,8 +14,8 @@ def options(host: FakeHost) -> str:
 
 def test_layers_lie_topmost_first() -> None:
     host = FakeHost({})
-    assert overlay.mount(host, "/b", ["/l/top", "/l/base"]) == "/b/rootfs"
-    assert options(host) == "lowerdir=/l/top:/l/base,upperdir=/b/upper,workdir=/b/work,volatile"
+    assert overlay.mount(host, "/b", "/w", ["/l/top", "/l/base"]) == "/b/rootfs"
+    assert options(host) == "lowerdir=/l/top:/l/base,upperdir=/w/upper,workdir=/w/work,volatile"
     assert host.mounted == {"/b/rootfs": "overlay"}
 
 
@@ -23,7 +23,7 @@ def test_many_layers_are_named_by_short_links() -> None:
     """mount(2) takes one page of options."""
     host = FakeHost({})
     layers = [f"/var/lib/carob/default/node/images/layers/{n:064d}" for n in range(120)]
-    overlay.mount(host, "/b", layers)
+    overlay.mount(host, "/b", "/w", layers)
     assert len(options(host)) < 1000
     assert host.files["/b/layers/7"] == layers[7]
     assert [arguments[0] for verb, arguments in host.calls if verb == "chdir"] == ["/b/layers", "/"]
@@ -31,7 +31,7 @@ def test_many_layers_are_named_by_short_links() -> None:
 
 def test_signs_that_overlay_would_read_are_kept_away_from_it() -> None:
     host = FakeHost({})
-    overlay.mount(host, "/b", ["/with:colon", "/with,comma"])
+    overlay.mount(host, "/b", "/w", ["/with:colon", "/with,comma"])
     assert options(host).startswith("lowerdir=0:1,")
 
 
@@ -46,5 +46,5 @@ class OldKernel(FakeHost):
 
 def test_a_kernel_without_volatile_is_served_too() -> None:
     host = OldKernel({})
-    overlay.mount(host, "/b", ["/l"])
-    assert options(host) == "lowerdir=/l,upperdir=/b/upper,workdir=/b/work"
+    overlay.mount(host, "/b", "/w", ["/l"])
+    assert options(host) == "lowerdir=/l,upperdir=/w/upper,workdir=/w/work"

@@ -97,10 +97,10 @@ class Containers:
         volumes: Mapping[str, Sequence[str]] = _NO_VOLUMES,
     ) -> None:
         """Root file system, log folder, config.json. Raises: RuntimeFailure (CreateContainerError); OSError."""
-        bundle = self._places.bundle(record.id)
+        bundle, writable = self._places.bundle(record.id), self._places.writable(record.id)
         self._host.mkdir(bundle, 0o711)
         eyes = self._users(sandbox)
-        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, list(layers), eyes), eyes)
+        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, writable, list(layers), eyes), eyes)
         if record.log_path:
             self._host.mkdir(os.path.dirname(record.log_path))
         mounts = [self._mounted(bundle, n, one, volumes, eyes) for n, one in enumerate(record.config.mounts)]
@@ -237,6 +237,7 @@ class Containers:
         if not self._host.exists(f"{bundle}/volumes"):
             mounted = []
         overlay.unmount(self._host, bundle, mounted)
+        self._host.rmtree(self._places.writable(record.id))
 
     def _empty_cgroup(self, record: ContainerRecord) -> None:
         """Processes that outlive the first one (a shared pid namespace) end here."""

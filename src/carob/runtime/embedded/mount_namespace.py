@@ -1,7 +1,7 @@
 """The agent's own mount namespace: made once per cluster, pinned, and entered again after a restart.
 
-In it live all overlays, the pins of the Pods' namespaces, the read-only bind of crun, and on hybrid machines the v1
-hierarchies that crun asks for; the machine's own mount table stays as it was. It is a slave of the machine's
+In it live all overlays, the pins of the Pods' namespaces, what need not outlive the machine's power (in memory), the
+read-only bind of crun, and on hybrid machines the v1 hierarchies that crun asks for; the machine's own mount table stays as it was. It is a slave of the machine's
 namespace (new mounts of the machine are seen) and shared within itself, so that Bidirectional volumes work between
 Pods of this node but never reach the machine.
 
@@ -14,13 +14,15 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Sequence
 
 from carob.host.cgroup import claim_hybrid
 from carob.host.types import (
     CLONE_FS,
     CLONE_NEWNS,
     MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
@@ -121,9 +123,9 @@ def _prepare(host: Host, places: Places) -> None:
     if bin_folder not in mounted:
         host.mount("none", "/", flags=MS_REC | MS_SLAVE)
         host.mount("none", "/", flags=MS_REC | MS_SHARED)
-        # where containers come and go nothing is shared: each mount would be copied into every namespace
-        for folder in _private(places):
-            host.mount(folder, folder, flags=MS_BIND)
+        for folder in places.in_memory():
+            host.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=711")
+            # where containers come and go nothing is shared: each mount would be copied into every namespace
             host.mount("none", folder, flags=MS_PRIVATE)
         _private_cgroups(host)
         host.mount("tmpfs", bin_folder, "tmpfs", 0, "mode=755,size=16k")
@@ -132,10 +134,6 @@ def _prepare(host: Host, places: Places) -> None:
         host.create(places.crun)
         host.mount(find_tool("crun"), places.crun, flags=MS_BIND)
         host.mount("none", places.crun, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
-
-
-def _private(places: Places) -> Sequence[str]:
-    return (places.sandboxes, places.containers)
 
 
 def _private_cgroups(host: Host) -> None:

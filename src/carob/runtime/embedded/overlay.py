@@ -19,14 +19,15 @@ _MAPPED = "mapped-layers"
 _ESCAPED = (":", ",", "\\")
 
 
-def mount(host: Host, bundle: str, layers: list[str], users: Users | None = None) -> str:
+def mount(host: Host, bundle: str, writable: str, layers: list[str], users: Users | None = None) -> str:
     """Mount the root file system of a container below its bundle; its path.
 
-    `layers` are folders, topmost first. Raises: OSError.
+    `layers` are folders, topmost first; what is written goes below `writable`. Raises: OSError.
     """
-    for name in ("upper", "work", "rootfs"):
-        host.mkdir(f"{bundle}/{name}")
-    upper, work = f"{bundle}/upper", f"{bundle}/work"
+    upper, work = f"{writable}/upper", f"{writable}/work"
+    host.mkdir(writable, 0o711)
+    for folder in (upper, work, f"{bundle}/rootfs"):
+        host.mkdir(folder)
     if users is not None:
         host.chown(upper, users.root, users.root)
     with _seen_by(host, bundle, layers, users) as seen:

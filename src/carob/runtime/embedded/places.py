@@ -1,7 +1,8 @@
 """Where the embedded runtime keeps things: one class that knows every path, so that everything can be found again.
 
-`state_dir` lives on disk (records, writable layers); `run_dir` lives in memory until the machine stops (namespaces,
-crun's state, exits). Both belong to the runtime alone.
+`state_dir` lives on disk (records, writable layers); what is of use only until the machine stops lives in memory, also
+where the machine has its /run on a disk (`mount_namespace`): namespaces, bundles, crun's state, exits. A file system on
+a disk is slow at making files where many were removed a moment ago. Both folders belong to the runtime alone.
 """
 
 from __future__ import annotations
@@ -55,20 +56,20 @@ class Places(Struct, frozen=True):
         return f"{self.state_dir}/containers"
 
     @property
+    def writable_layers(self) -> str:
+        return f"{self.state_dir}/writable"
+
+    @property
     def sandboxes(self) -> str:
         return f"{self.run_dir}/sandboxes"
 
+    def in_memory(self) -> list[str]:
+        """Folders that hold nothing that outlives the machine's power."""
+        return [self.exits, self.streams, self.crun_root, self.sandboxes, self.containers]
+
     def folders(self) -> list[str]:
         """All that must exist before the runtime can work."""
-        return [
-            self.exits,
-            self.streams,
-            self.crun_root,
-            self.sandboxes,
-            self.sandbox_records,
-            self.container_records,
-            self.containers,
-        ]
+        return [*self.in_memory(), self.sandbox_records, self.container_records, self.writable_layers]
 
     def sandbox(self, sandbox_id: str) -> str:
         """Holds `ns/`, `shm/`, `hostname`, `resolv.conf`."""
@@ -78,5 +79,9 @@ class Places(Struct, frozen=True):
         return f"{self.sandboxes}/{sandbox_id}/ns/{kind}"
 
     def bundle(self, container_id: str) -> str:
-        """Holds `config.json`, `rootfs/`, `upper/`, `work/` and conmon's files."""
+        """Holds `config.json`, `rootfs/` and conmon's files."""
         return f"{self.containers}/{container_id}"
+
+    def writable(self, container_id: str) -> str:
+        """Holds `upper/` and `work/`."""
+        return f"{self.writable_layers}/{container_id}"

@@ -62,6 +62,6 @@ class Stats:
         now = self._parts.clock.monotonic()
         known = self._layers.get(container_id)
         if known is None or now - known[0] > _LAYER_AGE_SECONDS:
-            known = (now, *disk_usage(f"{self._parts.places.bundle(container_id)}/upper"))
+            known = (now, *disk_usage(f"{self._parts.places.writable(container_id)}/upper"))
             self._layers[container_id] = known
         return known[1], known[2]

@@ -90,6 +90,9 @@ def _sweep(parts: Parts, sandboxes: set[str], containers: set[str]) -> None:
     for name in set(host.listdir(places.containers)) - containers:
         with suppress(OSError):
             overlay.unmount(host, places.bundle(name))
+    for name in set(host.listdir(places.writable_layers)) - containers:
+        with suppress(OSError):
+            host.rmtree(places.writable(name))
     for name in set(host.listdir(places.crun_root)) - containers:
         with suppress(OSError):
             host.rmtree(f"{places.crun_root}/{name}")
