@@ -112,7 +112,7 @@ def test_an_hour_without_the_server(tmp_path: Path, swallows: bool) -> None:
         assert told + changed <= (37.0 if swallows else 7.5)  # the grace of 5 seconds in it
         assert world.running(replaced) == world.running(doomed) == []
         # the token has ended meanwhile
-        await world.pass_time(1, 0.2)
+        await world.pass_time(1)
         assert token_of(world, steady) != token
 
     in_world(tmp_path, body)
@@ -171,7 +171,7 @@ def test_a_token_is_renewed_in_time_although_its_container_ended_once(tmp_path: 
             # the second time it waits for its back-off
             world.runtime.finish(world.running(steady)[0], 1)
             await world.soon(again(restart))
-        await world.pass_time(2900, 30)
+        await world.pass_time(2900)
         assert token_of(world, steady) != token
 
     in_world(tmp_path, body)
@@ -182,11 +182,27 @@ def test_a_token_is_renewed_in_time_although_the_clock_was_set_back(tmp_path: Pa
         steady = await world.pod("steady", **token_volume())
         await world.soon(lambda pods: ready(pods["steady"]))
         token = token_of(world, steady)
-        await world.pass_time(60, 30)
+        await world.pass_time(60)
         world.clock.offset -= 600
-        await world.pass_time(2880, 30)
+        await world.pass_time(2880)
         assert token_of(world, steady) == token
-        await world.pass_time(600, 30)
+        await world.pass_time(600)
         assert token_of(world, steady) != token
+
+    in_world(tmp_path, body)
+
+
+def test_a_pod_that_ends_when_its_token_falls_due_leaves_others_their_turn(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        patient = await world.pod("patient", "serve trap", terminationGracePeriodSeconds=3600, **token_volume(600))
+        await world.soon(lambda pods: ready(pods["patient"]))
+        token = token_of(world, patient)
+        await world.client.delete(core_v1.Pod, "patient", "default")
+        await world.pass_time(HOUR / 2)
+        assert token_of(world, patient) == token
+        await world.pod("other")
+        await world.soon(lambda pods: ready(pods["other"]))
+        await world.pass_time(HOUR)
+        assert "patient" not in await world.pods()
 
     in_world(tmp_path, body)

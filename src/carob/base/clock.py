@@ -82,8 +82,7 @@ class VirtualClock:
         self._now = target
         await self._settle()
 
-    @staticmethod
-    async def _settle() -> None:
+    async def _settle(self) -> None:
         # a hand-over between tasks takes a few turns of the loop; fifty is more than any chain of ours
         for _ in range(50):
             await asyncio.sleep(0)

@@ -274,14 +274,17 @@ class PodWorker:
     def _wake_later(self, record: PodRecord, decision: actions.Decision) -> None:
         if decision.wake_in_seconds is not None:
             self._queue.add_after(record.uid, decision.wake_in_seconds)
-        if record.stale_volumes and record.prepared is not None and not record.terminating:
+        if record.prepared is None or record.terminating:
+            # what a Pod that ends has mounted stays as it is
+            return
+        if record.stale_volumes:
             failure = record.volume_failure
             wait = failure.retry_at - self._tools.clock.monotonic() if failure is not None else 0.0
             if wait > 0:
                 self._queue.add_after(record.uid, wait)
             else:
                 self.operations.prepare_volumes(record)
-        elif record.prepared is not None and record.prepared.renew_at:
+        elif record.prepared.renew_at:
             wait = record.prepared.renew_at - self._tools.clock.now()
             if wait <= 0:
                 record.stale_volumes = True
