@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _log = get_logger("workqueue")
 
 FIRST_DELAY_SECONDS = 0.005
+# after so many keys in a row a worker lets others have their turn on the loop: a reconcile need not wait for anything
+KEYS_IN_A_ROW = 16
 # who asks for the same moment again, reckoned anew, needs no new timer
 SAME_TIME_SECONDS = 0.001
 # Differs: upstream lets a failing key wait up to 1000 s; a small cluster is watched by somebody who waits.
@@ -134,7 +136,14 @@ class WorkQueue:
         self._delayed.clear()
 
     async def _worker(self, reconcile: Callable[[str], Awaitable[None]], name: str) -> None:
+        in_a_row = 0
         while True:
+            if not self._ready:
+                in_a_row = 0
+            elif in_a_row == KEYS_IN_A_ROW:
+                in_a_row = 0
+                await asyncio.sleep(0)
+            in_a_row += 1
             key = await self.get()
             try:
                 await reconcile(key)

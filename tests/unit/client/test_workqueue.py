@@ -154,3 +154,23 @@ def test_one_key_is_never_worked_on_twice_at_once() -> None:
         await asyncio.wait((loop,))
 
     run(scenario())
+
+
+def test_a_reconcile_that_never_waits_starves_nobody() -> None:
+    """Also one that makes its own key dirty each time."""
+
+    async def scenario() -> None:
+        queue = WorkQueue(VirtualClock())
+
+        async def reconcile(key: str) -> None:
+            queue.add(key)
+
+        queue.add("restless")
+        working = asyncio.create_task(queue.work(reconcile, 2, "test"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+
+    run(scenario())
