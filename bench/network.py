@@ -91,7 +91,7 @@ def _namespaces(count: int) -> Iterator[list[Namespace]]:
 
 def measure_services(values: dict[str, float]) -> None:
     """A thousand Services at once, then one endpoint of one of them, again and again."""
-    table = ServiceTable(NetworkLayout(cluster="bench"), open_nftables(), Conntrack())
+    table = ServiceTable(NetworkLayout(cluster="bench"), open_nftables(), Conntrack(), tuple)
     wanted = {
         ServicePort(f"10.43.{n // 250 + 1}.{n % 250 + 1}", "tcp", 80): Backends(
             tuple(Endpoint(f"10.42.{n % 250}.{e + 2}", 8080) for e in range(ENDPOINTS))

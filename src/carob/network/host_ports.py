@@ -1,7 +1,7 @@
 """Ports of the node that lead to Pods, as elements of two nftables maps: by port, and by address and port.
 
-May touch: the maps of the table `carob-<cluster>-node`, which `network/node.py` makes. Invariant: a port of an address
-leads to one Pod. Used from several threads.
+May touch: the maps of the table `carob-<cluster>-node`, which `network/node.py` makes; the kernel's connection table.
+Invariant: a port of an address leads to one Pod. Used from several threads.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import ipaddress
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from carob.base.log import get_logger
 from carob.host.nftables import NftablesError
 from carob.network.addresses import HostPort
 from carob.network.layout import NetworkFailure, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from carob.host.conntrack import Flows
     from carob.host.nftables import Nftables
     from carob.network.addresses import Lease
 
+_log = get_logger("network")
 ANY_ADDRESS = ("", "0.0.0.0")
 ANY_ADDRESS6 = ("", "::")
 
@@ -84,11 +87,21 @@ def render_elements(
 
 
 class HostPorts:
-    """The host ports of this node. `second` knows a Pod's IPv6 address by its first one, in a dual-stack cluster."""
+    """The host ports of this node. `second` knows a Pod's IPv6 address by its first one, in a dual-stack cluster;
+    `own_addresses` those that the node has now."""
 
-    def __init__(self, cluster: str, nftables: Nftables, second: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        nftables: Nftables,
+        flows: Flows,
+        own_addresses: Callable[[], Collection[str]],
+        second: Callable[[str], str] | None = None,
+    ) -> None:
         self._cluster = cluster
         self._nftables = nftables
+        self._flows = flows
+        self._own_addresses = own_addresses
         self._second = second
         self._lock = threading.Lock()
         self._owners: dict[tuple[str, str], str] = {}
@@ -116,6 +129,7 @@ class HostPorts:
             except NftablesError as error:
                 raise NetworkFailure(f"cannot open the host ports of sandbox {lease.sandbox_id}: {error}") from error
             self._owners.update(dict.fromkeys(keys, lease.sandbox_id))
+        self._forget(lease)
 
     def close(self, lease: Lease) -> None:
         """Take the lease's host ports back; idempotent."""
@@ -129,6 +143,21 @@ class HostPorts:
                 raise NetworkFailure(f"cannot close the host ports of sandbox {lease.sandbox_id}: {error}") from error
             for key in keys:
                 self._owners.pop(key, None)
+        self._forget(lease)
+
+    def _forget(self, lease: Lease) -> None:
+        """Datagrams of clients that never pause would go on to whom the port led before, whoever has that address now.
+
+        Source: CNI plugin `portmap`.
+        """
+        ports = {port.host_port for port in lease.host_ports if port.protocol == "UDP"}
+        if not ports:
+            return
+        try:
+            own = self._own_addresses()
+            self._flows.forget(lambda flow: flow.port in ports and flow.address in own)
+        except OSError as error:
+            _log.warning("stale UDP flows stay: %s", error)
 
     def _listed(self, lease: Lease) -> list[tuple[HostPort, tuple[str, str]]]:
         dual = self._second is not None

@@ -231,9 +231,10 @@ class Network:
         self._flows = flows
         self._nftables = nftables
         self._addresses = AddressBook(state_folder / "addresses", layout, clock)
-        self.host_ports = HostPorts(layout.cluster, nftables, layout.address6_of if layout.dual else None)
+        second = layout.address6_of if layout.dual else None
+        self.host_ports = HostPorts(layout.cluster, nftables, flows, self._own_addresses, second)
         self.node = NodeNetwork(layout, node, nftables)
-        self.services = ServiceTable(layout, nftables, flows)
+        self.services = ServiceTable(layout, nftables, flows, self._own_addresses)
         self.policies = PolicyTable(layout, nftables)
         self.routes = NodeRoutes(layout, node)
         self.pods: PodNetwork | CniPodNetwork
@@ -266,6 +267,11 @@ class Network:
             self.services.reset(kubernetes_service(self.layout), further)
         except NftablesError as error:
             raise NetworkFailure(f"cannot set up services: {error}") from error
+
+    def _own_addresses(self) -> set[str]:
+        """Those that the node has now. Raises: OSError."""
+        families = (socket.AF_INET, socket.AF_INET6) if self.layout.dual else (socket.AF_INET,)
+        return {one.address for family in families for one in self._netlink.addresses(family)}
 
     def _drop_dead_leases(self) -> None:
         """After a reboot, or a kill in the middle of an attach, a sandbox holds an address but has no interface."""

@@ -34,7 +34,7 @@ from carob.network.service_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from carob.host.conntrack import Flow, Flows
     from carob.host.nftables import Nftables
@@ -42,17 +42,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY_NODE6", "Backends", "Endpoint", "ServicePort", "ServiceTable"]
 
-UDP = 17
 _log = get_logger("network")
 
 
 class ServiceTable:
     """The service rules of this node."""
 
-    def __init__(self, layout: NetworkLayout, nftables: Nftables, flows: Flows) -> None:
+    def __init__(
+        self, layout: NetworkLayout, nftables: Nftables, flows: Flows, own_addresses: Callable[[], Collection[str]]
+    ) -> None:
+        """`own_addresses`: those that the node has now."""
         self._layout = layout
         self._nftables = nftables
         self._flows = flows
+        self._own_addresses = own_addresses
         self._lock = threading.Lock()
         self._ranges = service_networks(layout)
         self._applied: dict[ServicePort, Backends] = {}
@@ -153,21 +156,22 @@ class ServiceTable:
 
     def _forget(self, changed: set[ServicePort]) -> None:
         """Flows to these ports that are answered by whom no one would be led to now."""
+        own: Collection[str] = ()
 
         def stale(flow: Flow) -> bool:
-            if flow.protocol != UDP:
-                return False
             service = ServicePort(flow.address, "udp", flow.port)
             if service not in changed:
                 service = ServicePort(ANY_NODE6 if family_mark(flow.address) else "", "udp", flow.port)
-                # a node port is met by its number; an unrelated flow to the same number was never translated
-                if service not in changed or flow.answers_from == flow.address:
+                # a node port is met by its number: others' flows pass by to the same one elsewhere
+                if service not in changed or flow.address not in own:
                     return False
             backends = self._applied.get(service, Backends())
             answered = Endpoint(flow.answers_from, flow.answers_port)
             return answered not in backends.endpoints and answered not in (backends.outside or ())
 
         try:
+            if any(service.on_node for service in changed):
+                own = self._own_addresses()
             self._flows.forget(stale)
         except OSError as error:
             # the rules are right; only clients that never pause may go on to the old place for a while

@@ -106,6 +106,20 @@ def test_a_host_port_has_one_owner_and_is_free_again_after_detach(world: World) 
     assert world.outside.fetch(NODE_OUTER, 8080) == f"web {OUTSIDE}"
 
 
+def test_datagrams_to_a_host_port_go_to_who_has_it_now(world: World) -> None:
+    assert world.network is not None
+    with world.outside.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
+        asking.settimeout(ANSWER_SECONDS)
+        asking.connect((NODE_OUTER, 5353))
+        for name in (b"first", b"second"):
+            request = Request(name.decode(), (Mapping(5353, 53, "UDP"),))
+            pod, address = world.pod(request)
+            world.servers.append(pod.serve_udp(address, 53, name))
+            asking.send(b"hello")
+            assert asking.recv(100) == name + f" {OUTSIDE}".encode()
+            world.network.pods.detach(request)
+
+
 @pytest.mark.parametrize(
     "address", ["localhost", "127.0.0.9 . tcp . 7 : 10.0.0.1 . 1 }\nadd table inet stranger\n#", "010.0.0.1"]
 )

@@ -274,6 +274,23 @@ def test_udp_clients_that_never_pause_are_led_away_from_an_endpoint_that_has_gon
         assert ask(connection) == "pod1"
 
 
+def test_udp_clients_that_never_pause_find_a_node_port_that_comes_later(world: World) -> None:
+    _, (one,) = world.servers_of(1)
+    with (
+        world.node.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as early,
+        world.outside.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking,
+    ):
+        early.bind((NODE_OUTER, 30053))
+        for one_end in (early, asking):
+            one_end.settimeout(ANSWER_SECONDS)
+        asking.connect((NODE_OUTER, 30053))
+        asking.send(b"hello")
+        assert early.recv(100) == b"hello"
+        world.apply({ServicePort("", "udp", 30053): Backends((one._replace(port=5353),))})
+        asking.send(b"hello")
+        assert asking.recv(100).startswith(b"pod0")
+
+
 def test_everything_goes_again(world: World) -> None:
     _, endpoints = world.servers_of(2)
     world.apply({WEB: Backends(endpoints, sticky_seconds=9), NODE_WEB: Backends(endpoints, outside=endpoints[:1])})

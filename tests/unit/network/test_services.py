@@ -25,6 +25,7 @@ LAYOUT = NetworkLayout(cluster="c", dns_address="10.43.0.10")
 WEB = ServicePort("10.43.7.7", "tcp", 80)
 DNS = ServicePort("10.43.7.8", "udp", 53)
 NODE = ServicePort("", "tcp", 30080)
+OWN = "192.0.2.1"
 ONE, TWO = Endpoint("10.42.0.5", 8080), Endpoint("10.42.0.6", 8080)
 TABLE = "inet carob-c-services"
 KEY = "10.43.7.7 . tcp . 80"
@@ -55,7 +56,7 @@ class Kernel:
 
     def forget(self, stale: Callable[[Flow], bool]) -> int:
         before = len(self.flows)
-        self.flows = [flow for flow in self.flows if not stale(flow)]
+        self.flows = [flow for flow in self.flows if flow.protocol != 17 or not stale(flow)]
         return before - len(self.flows)
 
 
@@ -66,7 +67,7 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def table(kernel: Kernel) -> ServiceTable:
-    made = ServiceTable(LAYOUT, kernel, kernel)
+    made = ServiceTable(LAYOUT, kernel, kernel, lambda: {OWN})
     made.reset({})
     kernel.scripts.clear()
     return made
@@ -168,6 +169,14 @@ def test_flows_to_an_endpoint_that_has_gone_are_forgotten(table: ServiceTable, k
     assert kernel.flows == [of_others, to_one._replace(protocol=6)]
 
 
+def test_flows_to_a_port_of_the_node_that_nobody_led_are_forgotten(table: ServiceTable, kernel: Kernel) -> None:
+    early, passing = (Flow(17, address, 30053, address, 30053) for address in (OWN, "198.51.100.1"))
+    led = Flow(17, OWN, 30053, *ONE)
+    kernel.flows = [early, passing, led]
+    table.apply({ServicePort("", "udp", 30053): Backends((ONE,))})
+    assert kernel.flows == [passing, led]
+
+
 def test_a_packet_that_meets_a_change_falls_back_to_the_first_endpoint() -> None:
     """It came by the old number of endpoints, and what it drew may have gone: e2e/network proves it with packets."""
     lead = "dnat ip to ip daddr . meta l4proto . th dport . ct mark map @endpoints"
@@ -177,7 +186,7 @@ def test_a_packet_that_meets_a_change_falls_back_to_the_first_endpoint() -> None
 
 def test_a_kernel_that_cannot_be_told_how_long_to_remember_does_without(kernel: Kernel) -> None:
     kernel.lacks = ["ct timeout"]
-    table = ServiceTable(LAYOUT, kernel, kernel)
+    table = ServiceTable(LAYOUT, kernel, kernel, lambda: {OWN})
     table.reset({WEB: Backends((ONE,))})
     (script,) = kernel.scripts
     assert f"services {{ {KEY} : goto pick_1 }}" in script
