@@ -189,3 +189,39 @@ def test_a_time_span_that_is_written_is_read_again(nanoseconds: int) -> None:
 def test_a_number_that_is_written_is_read_again(value: float) -> None:
     run = Run({"v": value})
     assert Program("double(string(v)) == v").run(run) is True
+
+
+def _doubled(form: str, times: int) -> str:
+    """An expression that doubles what it has, again and again."""
+    text = f"v{times}.size() > 0"
+    for i in range(times, 0, -1):
+        text = f"cel.bind(v{i}, {form.format(f'v{i - 1}')}, {text})"
+    return f"cel.bind(v0, object.{'a' if 'list' in form or '{0} +' in form else 's'}, {text})"
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (_doubled("{0} + {0}", 28), "list is too large"),
+        (_doubled("'%s%s%s%s%s%s%s%s'.format([{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}])", 20), "text is too large"),
+        (_doubled("{0}.replace('t', {0})", 20), "text is too large"),
+        (_doubled("[{0}, {0}, {0}, {0}].join({0})", 20), "text is too large"),
+        ("lists.range(100000000).size() > 0", "list is too large"),
+        (
+            _doubled("[{0}, {0}]", 25).replace("v25.size() > 0", "v25 == [[v23, v23], v24]") + " == [[], []]",
+            "value is too large",
+        ),
+    ],
+)
+def test_nothing_grows_without_end(expression: str, words: str) -> None:
+    with pytest.raises((CelError, OutOfBudget), match=f"{words}|actual cost limit exceeded"):
+        answer(expression, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "expression", ["object.s.matches(object.p)", "object.s.find(object.p) == ''", "object.l.distinct() == []"]
+)
+def test_what_costs_too_much_is_not_begun(expression: str) -> None:
+    around = {"object": {"s": "a" * 200_000, "p": "(a?)" * 900, "l": list(range(5_000))}}
+    with pytest.raises(OutOfBudget):
+        Program(expression).run(Run(around, 1_000_000))

@@ -95,8 +95,8 @@ def _contained_cost(arguments: tuple[Any, ...], beside: int) -> int:
     return traversed(2 * bytes_) + parsed + (traversed(bytes_) + 1 if beside else 0)
 
 
-costs("cidr isIP isCIDR", lambda args, _: traversed(size(args[0])))
-costs("ip", lambda args, _: traversed(size(args[0])) if args[0].__class__ is str else 1)
-costs("ip.isCanonical", lambda args, _: traversed(size(args[0]), 2))
-costs("containsIP", lambda args, _: _contained_cost(args, 0))
-costs("containsCIDR", lambda args, _: _contained_cost(args, 1))
+costs("cidr isIP isCIDR", lambda args: traversed(size(args[0])))
+costs("ip", lambda args: traversed(size(args[0])) if args[0].__class__ is str else 1)
+costs("ip.isCanonical", lambda args: traversed(size(args[0]), 2))
+costs("containsIP", lambda args: _contained_cost(args, 0))
+costs("containsCIDR", lambda args: _contained_cost(args, 1))

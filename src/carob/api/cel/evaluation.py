@@ -287,8 +287,8 @@ def _call(node: syntax.Call, scope: frozenset[str]) -> Step:
 
 
 def _called(function: Function, steps: list[Step]) -> Step:
-    call, cost = function.call, function.cost
-    if cost is None:
+    call, cost, result_cost = function.call, function.cost, function.result_cost
+    if cost is None and result_cost is None:
         if len(steps) == 2:
             one, other = steps
 
@@ -303,12 +303,15 @@ def _called(function: Function, steps: list[Step]) -> Step:
             return call(tuple([one(run) for one in steps]))
 
         return step
-    charge = cost
 
     def counted(run: Run) -> Any:
         arguments = tuple([one(run) for one in steps])
+        if cost is not None:
+            run.cost += cost(arguments)
+            run.check()  # before: the work may be as large as the cost
+            return call(arguments)
         value = call(arguments)
-        run.cost += charge(arguments, value)
+        run.cost += result_cost(value) if result_cost is not None else 1
         run.check()
         return value
 

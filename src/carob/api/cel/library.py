@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Implementation = Callable[..., Any]
-    Cost = Callable[[tuple[Any, ...], Any], int]
+    Cost = Callable[[tuple[Any, ...]], int]
 
 ANY = object
 """Stands for every type in a declaration."""
 TRAVERSAL = 0.1
+MAX_SIZE = 1_000_000
+"""Of a list that is put together, and of a text: upstream's lists share their parts, ours do not, and a cost of one must not
+buy all memory."""
 REGEX = 0.25
 
 
 class Function:
     """All overloads of one name. Shape: `exact` by the classes of the arguments, `general` where some may be any."""
 
-    __slots__ = ("cost", "exact", "general", "name")
+    __slots__ = ("cost", "exact", "general", "name", "result_cost")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.exact: dict[tuple[type[Any], ...], Implementation] = {}
         self.general: list[tuple[tuple[type[Any], ...], Implementation]] = []
         self.cost: Cost | None = None
-        """None: always one."""
+        """By the arguments, and charged before the call; None: always one."""
+        self.result_cost: Callable[[Any], int] | None = None
+        """By what came of the call, instead."""
 
     def call(self, arguments: tuple[Any, ...]) -> Any:
         """The answer. Raises: CelError."""
@@ -82,6 +87,12 @@ def costs(names: str, cost: Cost) -> None:
         FUNCTIONS.setdefault(name, Function(name)).cost = cost
 
 
+def result_costs(names: str, cost: Callable[[Any], int]) -> None:
+    """Say what functions cost that make something large of something small."""
+    for name in names.split():
+        FUNCTIONS.setdefault(name, Function(name)).result_cost = cost
+
+
 def no_overload(name: str, arguments: tuple[Any, ...]) -> CelError:
     """What is said of a call with wrong types."""
     return CelError(f"no such overload: {name}({', '.join(map(type_of, arguments))})")
@@ -90,6 +101,12 @@ def no_overload(name: str, arguments: tuple[Any, ...]) -> CelError:
 def size(value: Any) -> int:
     """How large a value is for those who reckon with it; one where it has no size."""
     return len(value) if value.__class__ in (str, list, dict, bytes) else 1
+
+
+def bounded(count: int, what: str) -> None:
+    """Refuse what would become too large before it is made. Raises: CelError."""
+    if count > MAX_SIZE:
+        raise CelError(f"{what} is too large: {count}, limit {MAX_SIZE}")
 
 
 def traversed(count: int, times: float = 1) -> int:

@@ -9,11 +9,9 @@ from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any
 
-from carob.api.cel.library import ANY, FUNCTIONS, costs, function, size, traversed
+from carob.api.cel.library import ANY, FUNCTIONS, bounded, costs, function, result_costs, size, traversed
 from carob.api.cel.operators import equal, ordered
 from carob.api.cel.values import CelError, Uint
-
-_MAX_RANGE = 1_000_000
 
 
 def _sum(values: list[Any]) -> Any:
@@ -79,6 +77,7 @@ def _flatten(values: list[Any], depth: int = 1) -> list[Any]:
             out += _flatten(one, depth - 1)
         else:
             out.append(one)
+        bounded(len(out), "list")
     return out
 
 
@@ -91,8 +90,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _range(count: int) -> list[int]:
-    if count > _MAX_RANGE:
-        raise CelError(f"lists.range: {count} is too large")
+    bounded(count, "list")
     return list(range(count))
 
 
@@ -100,7 +98,7 @@ def _contains(values: list[Any], wanted: list[Any]) -> bool:
     return all(any(equal(one, other) for other in values) for one in wanted)
 
 
-def _counted(arguments: tuple[Any, ...], _: Any) -> int:
+def _counted(arguments: tuple[Any, ...]) -> int:
     first = arguments[0]
     return traversed(len(first)) if first.__class__ is str else size(first)
 
@@ -121,8 +119,8 @@ function("sets.contains", ((list, list), _contains))
 function("sets.equivalent", ((list, list), lambda a, b: _contains(a, b) and _contains(b, a)))
 function("sets.intersects", ((list, list), lambda a, b: any(equal(x, y) for x in a for y in b)))
 costs("isSorted sum min max indexOf lastIndexOf", _counted)
-costs("sort distinct", lambda args, _: size(args[0]) ** 2)
-costs("reverse slice flatten", lambda _, result: size(result))
-costs("lists.range", lambda _, result: 1 + size(result))
-costs("sets.contains sets.intersects", lambda args, _: 1 + size(args[0]) * size(args[1]))
-costs("sets.equivalent", lambda args, _: 1 + 2 * size(args[0]) * size(args[1]))
+costs("sort distinct", lambda args: size(args[0]) ** 2)
+result_costs("reverse slice flatten", lambda result: size(result))
+result_costs("lists.range", lambda result: 1 + size(result))
+costs("sets.contains sets.intersects", lambda args: 1 + size(args[0]) * size(args[1]))
+costs("sets.equivalent", lambda args: 1 + 2 * size(args[0]) * size(args[1]))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from carob.api.cel import linear_regex, times
-from carob.api.cel.library import ANY, FUNCTIONS, REGEX, costs, function, no_overload, size, traversed
+from carob.api.cel.library import ANY, FUNCTIONS, REGEX, bounded, costs, function, no_overload, size, traversed
 from carob.api.cel.values import (
     NANO,
     CelError,
@@ -82,6 +83,11 @@ def _product(left: float, right: float) -> float:
     return left * right
 
 
+def _joined(left: list[Any], right: list[Any]) -> list[Any]:
+    bounded(len(left) + len(right), "list")
+    return left + right
+
+
 def plus(left: Any, right: Any) -> int:
     """The sum of two integers. Raises: CelError."""
     return integer(int(left) + int(right))
@@ -94,12 +100,12 @@ function(
     ((float, float), operator.add),
     ((str, str), operator.add),
     ((bytes, bytes), operator.add),
-    ((list, list), operator.add),
+    ((list, list), _joined),
     ((Duration, Duration), lambda a, b: times.checked_duration(int(a) + int(b))),
     ((Timestamp, Duration), lambda a, b: times.checked_timestamp(int(a) + int(b))),
     ((Duration, Timestamp), lambda a, b: times.checked_timestamp(int(a) + int(b))),
     ((ANY, ANY), _wrong("_+_")),
-    cost=lambda args, _: traversed(size(args[0]) + size(args[1])) if args[0].__class__ in (str, bytes) else 1,
+    cost=lambda args: traversed(size(args[0]) + size(args[1])) if args[0].__class__ in (str, bytes) else 1,
 )
 function(
     "_-_",
@@ -145,18 +151,35 @@ function("!_", ((bool,), operator.not_))
 
 def equal(left: Any, right: Any) -> bool:
     """Whether two values are one: numbers by what they mean, all else only of one type."""
+    if left.__class__ in _DEEP and left.__class__ is right.__class__:
+        return _deeply_equal(left, right, [0])
+    return _equal_leaves(left, right)
+
+
+_DEEP = (list, dict, Maybe)
+
+
+def _equal_leaves(left: Any, right: Any) -> bool:
     one, other = left.__class__, right.__class__
-    if one is other:
-        if one is list:
-            return len(left) == len(right) and all(map(equal, left, right))
-        if one is dict:
-            return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
-        if one is Maybe:
-            return left.present == right.present and equal(left.value, right.value)
-        return bool(left == right)
-    if one in NUMBERS and other in NUMBERS:
+    if one is other or (one in NUMBERS and other in NUMBERS):
         return bool(left == right)
     return False
+
+
+def _deeply_equal(left: Any, right: Any, seen: list[int]) -> bool:
+    """`seen` counts what was looked at: values that share their parts are larger than their memory."""
+    seen[0] += 1
+    bounded(seen[0], "value")
+    kind = left.__class__
+    if kind not in _DEEP or kind is not right.__class__:
+        return _equal_leaves(left, right)
+    if kind is list:
+        return len(left) == len(right) and all(map(_deeply_equal, left, right, repeat(seen)))
+    if kind is dict:
+        return left.keys() == right.keys() and all(
+            _deeply_equal(value, right[key], seen) for key, value in left.items()
+        )
+    return left.present == right.present and _deeply_equal(left.value, right.value, seen)
 
 
 def ordered(name: str, left: Any, right: Any) -> Any:
@@ -181,7 +204,7 @@ def _comparison(name: str, compare: Callable[[Any, Any], bool]) -> None:
         ((str, str), compare),
         ((float, float), compare),
         ((ANY, ANY), run),
-        cost=lambda args, _: traversed(min(size(args[0]), size(args[1]))) if args[0].__class__ in (str, bytes) else 1,
+        cost=lambda args: traversed(min(size(args[0]), size(args[1]))) if args[0].__class__ in (str, bytes) else 1,
     )
 
 
@@ -204,10 +227,10 @@ def key_of(key: Any) -> Any:
     return int(key) if key.__class__ is float and key.is_integer() else key
 
 
-_smaller: Any = lambda args, _: max(1, traversed(min(size(args[0]), size(args[1]))))  # noqa: E731
+_smaller: Any = lambda args: max(1, traversed(min(size(args[0]), size(args[1]))))  # noqa: E731
 function("_==_", ((ANY, ANY), equal), cost=_smaller)
 function("_!=_", ((ANY, ANY), lambda a, b: not equal(a, b)), cost=_smaller)
-function("@in", ((ANY, ANY), _in), cost=lambda args, _: size(args[1]) if args[1].__class__ is list else 1)
+function("@in", ((ANY, ANY), _in), cost=lambda args: size(args[1]) if args[1].__class__ is list else 1)
 
 
 def item(container: Any, index: Any) -> Any:
@@ -411,10 +434,10 @@ function("contains", ((str, str), lambda a, b: b in a))
 function("startsWith", ((str, str), str.startswith))
 function("endsWith", ((str, str), str.endswith))
 function("matches", ((str, str), _matches))
-costs("contains", lambda args, _: traversed(size(args[0])) * traversed(size(args[1])))
-costs("startsWith endsWith", lambda args, _: traversed(size(args[0])))
-costs("matches", lambda args, _: regex_cost(size(args[0]), size(args[1])))
-FUNCTIONS["bytes"].cost = FUNCTIONS["string"].cost = lambda args, _: (
+costs("contains", lambda args: traversed(size(args[0])) * traversed(size(args[1])))
+costs("startsWith endsWith", lambda args: traversed(size(args[0])))
+costs("matches", lambda args: regex_cost(size(args[0]), size(args[1])))
+FUNCTIONS["bytes"].cost = FUNCTIONS["string"].cost = lambda args: (
     traversed(size(args[0])) if args[0].__class__ in (str, bytes) else 1
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from carob.api.cel import linear_regex
-from carob.api.cel.library import FUNCTIONS, costs, function, size, traversed
+from carob.api.cel.library import FUNCTIONS, bounded, costs, function, result_costs, size, traversed
 from carob.api.cel.operators import regex_cost, written_float
 from carob.api.cel.values import CelError, Url, type_of
 
@@ -80,7 +80,7 @@ function("getHostname", ((Url,), _part(lambda parts: parts.hostname or "")))
 function("getPort", ((Url,), _part(_port)))
 function("getEscapedPath", ((Url,), _part(lambda parts: quote(parts.path, safe="/%:@!$&'()*+,;=~"))))
 function("getQuery", ((Url,), _part(_query)))
-costs("find findAll", lambda args, _: regex_cost(size(args[0]), size(args[1])))
+costs("find findAll", lambda args: regex_cost(size(args[0]), size(args[1])))
 
 
 # -- the language's extension of texts -----------------------------------------------------------------------------
@@ -135,7 +135,14 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
 def _join(parts: list[Any], separator: str = "") -> str:
     if not all(isinstance(part, str) for part in parts):
         raise CelError("no such overload")
+    bounded(sum(map(len, parts)) + len(separator) * len(parts), "text")
     return separator.join(parts)
+
+
+def _replaced(text: str, old: str, new: str, limit: int = -1) -> str:
+    times = text.count(old) if limit < 0 else min(limit, text.count(old))
+    bounded(len(text) + times * len(new), "text")
+    return text.replace(old, new, limit)
 
 
 def _cased(change: Any) -> Any:
@@ -158,16 +165,16 @@ function("indexOf", ((str, str), _index), ((str, str, int), _index))
 function("lastIndexOf", ((str, str), _last_index), ((str, str, int), _last_index))
 function("lowerAscii", ((str,), _cased(str.lower)))
 function("upperAscii", ((str,), _cased(str.upper)))
-function("replace", ((str, str, str), str.replace), ((str, str, str, int), str.replace))
+function("replace", ((str, str, str), _replaced), ((str, str, str, int), _replaced))
 function("split", ((str, str), _split_at), ((str, str, int), _split_at))
 function("substring", ((str, int), _substring), ((str, int, int), _substring))
 function("trim", ((str,), lambda text: text.strip(_WHITE)))
 function("join", ((list,), _join), ((list, str), _join))
 function("reverse", ((str,), lambda text: text[::-1]))
 function("strings.quote", ((str,), _quoted))
-costs("url lowerAscii upperAscii substring trim strings.quote", lambda args, _: traversed(size(args[0])))
-costs("replace split", lambda args, _: traversed(size(args[0]), 2))
-costs("join", lambda _, result: traversed(size(result), 2))
+costs("url lowerAscii upperAscii substring trim strings.quote", lambda args: traversed(size(args[0])))
+costs("replace split", lambda args: traversed(size(args[0]), 2))
+result_costs("join", lambda result: traversed(size(result), 2))
 
 
 # -- `'%s'.format([…])` --------------------------------------------------------------------------------------------
@@ -176,6 +183,7 @@ _VERB = re.compile(r"%(?:\.(\d+))?(.)?", re.DOTALL)
 
 
 def _formatted(text: str, values: list[Any]) -> str:
+    _bounded_size(values)
     left = iter(values)
     used = 0
 
@@ -190,6 +198,22 @@ def _formatted(text: str, values: list[Any]) -> str:
         return _written(verb, int(found[1]) if found[1] is not None else 6, next(left))
 
     return _VERB.sub(one, text)
+
+
+def _bounded_size(values: list[Any]) -> int:
+    """About how long values become as texts; as much as counts."""
+    total = 1
+    for value in values:
+        if value.__class__ is str:
+            total += len(value)
+        elif value.__class__ is list:
+            total += _bounded_size(value)
+        elif value.__class__ is dict:
+            total += _bounded_size([*value, *value.values()])
+        else:
+            total += 1
+        bounded(total, "text")
+    return total
 
 
 def _written(verb: str, precision: int, value: Any) -> str:
@@ -223,4 +247,4 @@ def _shown(value: Any) -> str:
 
 
 function("format", ((str, list), _formatted))
-costs("format", lambda args, _: traversed(size(args[0])))
+costs("format", lambda args: traversed(size(args[0])))

@@ -259,19 +259,30 @@ def precedence(text: str) -> tuple[Any, ...]:
     return (numbers, not before, parts)
 
 
+MAX_PLAIN = 100_000
+"""How many parts a value may have that becomes JSON: those that share their parts are larger than their memory."""
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON has it. Raises: CelError for what JSON cannot say."""
+    """A value as JSON has it. Raises: CelError for what JSON cannot say, or would be too large."""
+    return _plain(value, [0])
+
+
+def _plain(value: Any, seen: list[int]) -> Any:
+    seen[0] += 1
+    if seen[0] > MAX_PLAIN:
+        raise CelError(f"value is too large: more than {MAX_PLAIN} parts")
     kind = value.__class__
     if kind in (str, bool, int, float, type(None)):
         return value
     if kind is Uint:
         return int(value)
     if kind is list:
-        return [plain(one) for one in value]
+        return [_plain(one, seen) for one in value]
     if kind is dict:
-        return {_key(key): plain(one) for key, one in value.items()}
+        return {_key(key): _plain(one, seen) for key, one in value.items()}
     if kind is ObjectValue:
-        return {key: plain(one) for key, one in value.fields.items()}
+        return {key: _plain(one, seen) for key, one in value.fields.items()}
     if kind in (Timestamp, Duration, bytes):
         return _written(value)
     raise CelError(f"type conversion error from '{type_of(value)}' to JSON")
