@@ -526,3 +526,23 @@ def test_policies_judge_from_the_first_moment_of_a_server_that_starts_again() ->
             await api.close()
 
     asyncio.run(main())
+
+
+def test_parameters_of_a_namespace_are_looked_for_in_itself() -> None:
+    async def body(world: World) -> None:
+        spaces = "/api/v1/namespaces"
+        await world.made(spaces, named("n"))
+        await world.made(f"{spaces}/n/configmaps", config_map("limits", most="1"))
+        await world.policy(
+            "p",
+            "!has(object.metadata.labels.a) || params.data.most == '2'",
+            binding={"paramRef": {"name": "limits", "parameterNotFoundAction": "Allow"}},
+            paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
+            matchConstraints=rule("namespaces", "UPDATE"),
+        )
+        patch = {"metadata": {"labels": {"a": "b"}}}
+        await world.refused("PATCH", f"{spaces}/n", patch, media="application/merge-patch+json")
+        await world.ask("PATCH", f"{spaces}/kube-public", patch, media="application/merge-patch+json")
+        assert world.status == 200
+
+    in_world(body)

@@ -98,7 +98,7 @@ class PolicyIndex:
         for policy in sorted(self._reader.list(self._policies), key=_name):
             name = policy.metadata.name
             bindings = bound.get(name)
-            if not bindings or policy.metadata.deletion_timestamp is not None:
+            if not bindings:
                 continue
             old = before.get(name)
             if old is not None and old.policy.spec == policy.spec:

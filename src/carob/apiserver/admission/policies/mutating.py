@@ -145,7 +145,7 @@ class MutatingPolicies:
             if narrowed is not None and matched(narrowed, view.scope, self._reader) is None:
                 return []
             found = params.collect(
-                hook.policy.spec.param_kind, spec.param_ref, view.attributes.namespace, self._reader, self._table
+                hook.policy.spec.param_kind, spec.param_ref, view.scope.namespace, self._reader, self._table
             )
         except (ApiError, ValueError) as error:
             message = error.message if isinstance(error, ApiError) else str(error)

@@ -246,7 +246,7 @@ class _Asked:
             found = params.collect(
                 self._hook.policy.spec.param_kind,
                 spec.param_ref,
-                self._view.attributes.namespace,
+                self._view.scope.namespace,
                 self._reader,
                 self._table,
             )
