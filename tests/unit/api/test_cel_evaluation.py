@@ -49,6 +49,7 @@ def answer(text: str, limit: int | None = None) -> Any:
         ("object.a.transformList(i, v, v > 1, i * v)", [0, 4]),
         ("object.n.transformMapEntry(k, v, {v: k})", {7: "m"}),
         ("object.n.all(k, v, k == 'm' && v == 7) && object.a.exists(i, v, i > 5)", False),
+        ("object.a.sortBy(x, -x) + [{'n': 2}, {'n': 1}].sortBy(e, e.n).map(e, e.n)", [3, 2, 1, 1, 2]),
         ("object.a.existsOne(x, x == 1) && object.a.existsOne(i, x, i == 0)", True),
         ("type(1) == int && type('a') == string && type([]) == list && type(null) == null_type", True),
         ("int('12') + int(3.9) + int(4u) + int(timestamp('1970-01-01T00:00:05Z'))", 24),

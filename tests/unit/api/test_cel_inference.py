@@ -23,6 +23,7 @@ VARIABLES = {"object": OBJECT, "x": DYN, "authorizer.requestResource": named("ku
         ("object.spec.containers.map(c, c.image)", "list(string)"),
         ("object.spec.containers.filter(c, c.ports.size() > 1)", "list(Container)"),
         ("object.labels.map(k, k)", "list(string)"),
+        ("object.spec.containers.sortBy(c, c.image)[0].image", "string"),
         ("object.labels.transformMap(k, v, size(v))", "map(string, int)"),
         ("object.labels.transformList(k, v, k)", "list(string)"),
         ("object.?spec.?replicas", "optional_type(int)"),

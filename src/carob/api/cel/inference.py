@@ -384,6 +384,8 @@ class _Checker:
         given = (key, value) if len(names) == 2 else (key if source.name == "map" else value,)
         inner = {**scope, **dict(zip(names, given, strict=True))}
         kinds = [self.type_of(one, inner) for one in macro.parts]
+        if macro.name == "sortBy":
+            return source if source.name == "list" else DYN
         asked = kinds if macro.name in ("all", "exists", "exists_one", "existsOne") else kinds[:-1]
         for part, kind in zip(macro.parts, asked, strict=False):
             if not fits(BOOL, kind, {}):

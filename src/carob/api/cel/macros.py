@@ -1,15 +1,16 @@
-"""Macros that the library does not know: comprehensions of two variables, and `existsOne`.
+"""Macros that the library does not know: comprehensions of two variables, `existsOne`, `sortBy`.
 
-Pure. Source: cel-go `ext/comprehensions.go`.
+Pure. Source: cel-go `ext/{comprehensions,lists}.go`.
 Differs: what they cost is about what upstream charges, not to the unit.
 """
 
 from __future__ import annotations
 
+from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from carob.api.cel import syntax
-from carob.api.cel.operators import shown
+from carob.api.cel.operators import ordered, shown
 from carob.api.cel.values import CelError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "exists": ((2,), (1,)),
     "exists_one": ((2,), (1,)),
     "existsOne": ((1, 2), (1,)),
+    "sortBy": ((1,), (1,)),
     "transformList": ((2,), (1, 2)),
     "transformMap": ((2,), (1, 2)),
     "transformMapEntry": ((2,), (1, 2)),
@@ -52,6 +54,8 @@ def expanded(node: syntax.Call) -> Macro | None:
     for count in sorted(shape[0], reverse=True):
         rest = node.arguments[count:]
         if len(names) >= count and len(rest) in shape[1]:
+            if node.function == "sortBy":
+                rest = [*rest, node.arguments[0]]  # the item itself, by its name
             return Macro(node.function, node.target, tuple(names[:count]), rest)
     return None
 
@@ -86,6 +90,16 @@ def _transformed(parts: Parts) -> list[Any]:
     return [parts[-1]()]
 
 
+def _sorted(each: Each) -> list[Any]:
+    pairs = [(parts[0](), parts[1]()) for _, parts in each]
+
+    def compare(one: tuple[Any, Any], other: tuple[Any, Any]) -> int:
+        left, right = ordered("_<_", one[0], other[0])
+        return int(left > right) - int(left < right)
+
+    return [value for _, value in sorted(pairs, key=cmp_to_key(compare))]
+
+
 def _map(each: Each) -> dict[Any, Any]:
     return {key: value for key, parts in each for value in _transformed(parts)}
 
@@ -108,6 +122,7 @@ WORK: dict[str, Callable[[Each], Any]] = {
     "exists": lambda each: _decided(each, decisive=True),
     "exists_one": _exists_one,
     "existsOne": _exists_one,
+    "sortBy": _sorted,
     "transformList": lambda each: [value for _, parts in each for value in _transformed(parts)],
     "transformMap": _map,
     "transformMapEntry": _entries,

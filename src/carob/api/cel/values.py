@@ -7,13 +7,13 @@ Source: cel-spec `doc/langdef.md`; `k8s.io/apiserver/pkg/cel/library`.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from carob.api import quantity
 
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Callable, Mapping
     from urllib.parse import SplitResult
 
