@@ -99,3 +99,30 @@ def test_a_pod_goes_on_while_a_rule_starts_its_init_container_again(tmp_path: Pa
         await world.until("hello-pod", ready)
 
     in_world(tmp_path, body)
+
+
+def test_a_readiness_gate_opens_and_shuts(tmp_path: Path) -> None:
+    """Source: test/e2e/common/node/pods.go (should support pod readiness gates)."""
+
+    async def body(world: World) -> None:
+        await world.pod(containers=[container()], readinessGates=[{"conditionType": "example.com/gate"}])
+
+        def shut(pod: core_v1.Pod) -> bool:
+            return any(c.type == "Ready" and c.reason == "ReadinessGatesNotReady" for c in pod.status.conditions)
+
+        async def say(value: str) -> None:
+            patch = {"status": {"conditions": [{"type": "example.com/gate", "status": value}]}}
+            await world.client.patch(
+                core_v1.Pod, "hello-pod", "default", patch=patch, patch_type="strategic", subresource="status"
+            )
+
+        await world.until("hello-pod", shut)
+        for _ in range(2):
+            await say("True")
+            await world.until("hello-pod", ready)
+            await say("False")
+            pod = await world.until("hello-pod", shut)
+            gate = [c.status for c in pod.status.conditions if c.type == "example.com/gate"]
+            assert gate == ["False"], "the kubelet does not write what is not its own"
+
+    in_world(tmp_path, body)

@@ -20,7 +20,7 @@ from carob.kubelet.operations import Operations
 from carob.kubelet.pod_record import REDEFINED, find_container, snapshot
 from carob.kubelet.restart_all import cause
 from carob.kubelet.security import pod_description
-from carob.kubelet.status import TERMINAL, pod_status
+from carob.kubelet.status import TERMINAL, pod_status, with_foreign
 from carob.kubelet.steps.resize import due
 from carob.kubelet.tools import pod_ips
 from carob.runtime.types import ContainerState
@@ -300,7 +300,7 @@ def _runs(record: PodRecord, container_id: str) -> bool:
 
 
 def _with_status(pod: core_v1.Pod, status: core_v1.PodStatus) -> core_v1.Pod:
-    """The Pod as if the API had this status already; neither is changed."""
+    """The Pod as if the API had this status already, with what others have written since; neither is changed."""
     if pod.status is status:
         return pod
-    return msgspec.structs.replace(pod, status=status)
+    return msgspec.structs.replace(pod, status=with_foreign(status, pod.status))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct, field
 
 from carob.api.restart_rules import may_restart_all, restarts_after
@@ -32,6 +33,7 @@ DISRUPTED = "DisruptionTarget"
 ALL_RESTARTING = "AllContainersRestarting"
 OWN_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, ALL_RESTARTING, PENDING, IN_PROGRESS)
 
+BY_KUBELET = "TerminationByKubelet"
 TERMINAL = ("Succeeded", "Failed")
 
 
@@ -57,6 +59,24 @@ class PodView(Struct, frozen=True):
     """Type, reason and message of the conditions of a resize."""
     disrupted: str = ""
     """Not empty: `failed` was for the node's own sake, and this is what the condition says."""
+
+
+def is_own(kind: str, reason: str) -> bool:
+    """Whether a condition is the kubelet's to write."""
+    return kind in OWN_CONDITIONS or kind == POD_SCHEDULED or (kind == DISRUPTED and reason == BY_KUBELET)
+
+
+def with_foreign(own: core_v1.PodStatus, seen: core_v1.PodStatus) -> core_v1.PodStatus:
+    """The kubelet's status with what other writers have in that of the API: readiness gates, claims, a nominated node."""
+    conditions = [c for c in own.conditions if is_own(c.type, c.reason)]
+    conditions += [c for c in seen.conditions if not is_own(c.type, c.reason)]
+    return msgspec.structs.replace(
+        own,
+        conditions=conditions,
+        nominated_node_name=seen.nominated_node_name,
+        resource_claim_statuses=seen.resource_claim_statuses,
+        extended_resource_claim_status=seen.extended_resource_claim_status,
+    )
 
 
 def pod_status(pod: core_v1.Pod, view: PodView, now: float) -> core_v1.PodStatus:
@@ -221,7 +241,7 @@ def _conditions(
     out += [_condition(pod, old.get(kind), kind, True, why, text, now) for kind, why, text in view.resize]
     if view.disrupted and view.failed is not None:
         out = [c for c in out if c.type != DISRUPTED]
-        out.append(_condition(pod, old.get(DISRUPTED), DISRUPTED, True, "TerminationByKubelet", view.disrupted, now))
+        out.append(_condition(pod, old.get(DISRUPTED), DISRUPTED, True, BY_KUBELET, view.disrupted, now))
     # it is on this node, so it was scheduled, whoever forgot to say so
     out.append(_condition(pod, old.get(POD_SCHEDULED), POD_SCHEDULED, True, "", "", now))
     return out

@@ -131,7 +131,8 @@ class StatusManager:
                     patch_type="strategic",
                     subresource="status",
                 )
-                entry.written = wanted
+            # without a patch it differs in what others write, if at all
+            entry.written = wanted
             if entry.delete and entry.wanted is wanted:
                 await self._client.delete(
                     core_v1.Pod, metadata.name, metadata.namespace, grace_period_seconds=0, uid=uid

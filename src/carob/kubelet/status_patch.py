@@ -10,16 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from carob.api import codec
+from carob.kubelet.status import is_own
 
 if TYPE_CHECKING:
     from carob.api.types import core_v1
 
+_FOREIGN = ("nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus")
+"""Others write these; the kubelet only passes them on."""
 _MERGED_BY = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
 
 
 def status_patch(uid: str, old: core_v1.PodStatus, new: core_v1.PodStatus) -> dict[str, Any] | None:
     """The patch body; None when nothing differs. The uid makes it fail for a Pod of the same name made later."""
-    before, after = codec.to_tree(old), codec.to_tree(new)
+    before, after = _own(codec.to_tree(old)), _own(codec.to_tree(new))
     if before == after:
         return None
     changes: dict[str, Any] = {}
@@ -36,6 +39,13 @@ def status_patch(uid: str, old: core_v1.PodStatus, new: core_v1.PodStatus) -> di
         merge_key = _MERGED_BY.get(key)
         changes[key] = None if merge_key is None else _list_changes(merge_key, value, [])
     return {"metadata": {"uid": uid}, "status": changes}
+
+
+def _own(status: dict[str, Any]) -> dict[str, Any]:
+    """Without what other writers have in it: it may be newer by now than what is known here."""
+    out = {key: value for key, value in status.items() if key not in _FOREIGN}
+    conditions = [c for c in out.pop("conditions", []) if is_own(c["type"], c.get("reason", ""))]
+    return out | {"conditions": conditions} if conditions else out
 
 
 def _list_changes(merge_key: str, before: list[Any], after: list[Any]) -> list[Any]:

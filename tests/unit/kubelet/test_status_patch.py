@@ -49,6 +49,19 @@ def test_the_patch_makes_the_new_out_of_the_old() -> None:
     assert applied(old, status_patch("u", old, new)) == new
 
 
+def test_what_is_known_of_others_is_not_written_back() -> None:
+    old = status(phase="Running")
+    known = status(
+        phase="Running",
+        conditions=[condition("example.com/gate"), condition("DisruptionTarget")],
+        nominatedNodeName="n",
+        resourceClaimStatuses=[{"name": "c"}],
+    )
+    assert status_patch("u", old, known) is None
+    own = status(phase="Failed", conditions=[condition("DisruptionTarget") | {"reason": "TerminationByKubelet"}])
+    assert applied(old, status_patch("u", old, own)) == own
+
+
 def test_conditions_of_others_are_left_alone() -> None:
     old = status(conditions=[condition("Ready", "False")])
     patch = status_patch("u", old, status(conditions=[condition("Ready")]))
