@@ -12,12 +12,22 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from carob.host import syscalls
+from carob.host.syscalls import Handed, Opened
 from carob.host.types import MNT_DETACH, Identity, Redirect
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _DEV_NULL = "/dev/null"
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+)
+"""What Python, or a program that reads our terminal, may have set for us is not for those that we start."""
 
 
 class RealHost:
@@ -162,19 +172,15 @@ class RealHost:
     ) -> int:
         # posix_spawn, never fork: a fork copies the page tables of the whole agent (10 ms at 300 MB)
         redirected = {redirect.target for redirect in redirects}
-        actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
-            (os.POSIX_SPAWN_OPEN, target, _DEV_NULL, os.O_RDWR, 0) for target in (0, 1, 2) if target not in redirected
+        files: list[Opened | Handed] = [
+            Opened(target, _DEV_NULL, os.O_RDWR, 0) for target in (0, 1, 2) if target not in redirected
         ]
         for redirect in redirects:
             if redirect.path:
-                actions.append((os.POSIX_SPAWN_OPEN, redirect.target, redirect.path, redirect.flags, 0o600))
+                files.append(Opened(redirect.target, redirect.path, redirect.flags, 0o600))
             else:
-                # dup2 of a descriptor onto itself keeps it open across exec since glibc 2.29
-                actions.append((os.POSIX_SPAWN_DUP2, redirect.source, redirect.target))
-        default = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD]
-        return os.posix_spawn(
-            program or argv[0], list(argv), env, file_actions=actions, setsid=session, setsigmask=(), setsigdef=default
-        )
+                files.append(Handed(redirect.target, redirect.source))
+        return syscalls.posix_spawn(program or argv[0], argv, env, files, _DEFAULT_SIGNALS, session=session)
 
     def identity(self, pid: int) -> Identity | None:
         try:

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +31,13 @@ class _Answer(Struct):
 
     data: int
     message: str = ""
+
+
+class Launched(NamedTuple):
+    """A monitor that begins: our child, and our end of its sync pipe."""
+
+    pid: int
+    receive: int
 
 
 class CreateRefused(Exception):
@@ -62,27 +70,35 @@ class Conmon:
                 argv.append("--leave-stdin-open")
         return argv
 
-    async def create(self, record: ContainerRecord) -> int:
-        """Start the monitor and wait until crun has made the container; the pid of its first process.
+    def launch(self, record: ContainerRecord) -> Launched:
+        """Start the monitor, which has crun make the container. Blocking, for a moment. Raises: OSError."""
+        receive, send = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = self._host.spawn(
+                self.arguments(record),
+                {"PATH": DEFAULT_PATH, "_OCI_SYNCPIPE": str(_SYNC_DESCRIPTOR)},
+                [Redirect(_SYNC_DESCRIPTOR, send)],
+                session=True,
+            )
+        except OSError:
+            os.close(receive)
+            raise
+        finally:
+            os.close(send)
+        return Launched(pid, receive)
+
+    async def made(self, launched: Launched) -> int:
+        """Wait until crun has made the container; the pid of its first process.
 
         Raises: CreateRefused; TimeoutError when crun hangs.
         """
-        receive, send = os.pipe2(os.O_CLOEXEC)
+        receive = launched.receive
         try:
-            try:
-                pid = self._host.spawn(
-                    self.arguments(record),
-                    {"PATH": DEFAULT_PATH, "_OCI_SYNCPIPE": str(_SYNC_DESCRIPTOR)},
-                    [Redirect(_SYNC_DESCRIPTOR, send)],
-                    session=True,
-                )
-            finally:
-                os.close(send)
             # the child is gone as soon as the monitor itself runs in the background
-            launched = asyncio.get_running_loop().create_task(wait_child(pid), name="conmon launcher")
+            ending = asyncio.get_running_loop().create_task(wait_child(launched.pid), name="conmon launcher")
             async with asyncio.timeout(CREATE_TIMEOUT_SECONDS):
                 answer = await self._answer(receive)
-                code = await launched
+                code = await ending
         finally:
             os.close(receive)
         if answer is None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from carob.base.log import get_logger, pairs
-from carob.runtime.embedded.conmon import CreateRefused
+from carob.runtime.embedded.conmon import CreateRefused, Launched
 from carob.runtime.embedded.crun import explain
 from carob.runtime.embedded.endings import Endings
 from carob.runtime.embedded.image_store import ImageStore
@@ -106,11 +106,14 @@ class Launcher:
         target = self._target_pid(record)
         capabilities = parts.containers.capabilities(record)
         async with parts.filters.use(security.seccomp, security.privileged, capabilities) as seccomp:
-            await parts.threads.run(
-                lambda: parts.containers.prepare(record, sandbox.record, image.config, layers, seccomp, target, volumes)
-            )
+
+            def begin() -> Launched:
+                parts.containers.prepare(record, sandbox.record, image.config, layers, seccomp, target, volumes)
+                return parts.conmon.launch(record)
+
+            launched = await parts.threads.run(begin)
             try:
-                pid = await parts.conmon.create(record)
+                pid = await parts.conmon.made(launched)
             except CreateRefused as refusal:
                 command = [*(record.config.command or ()), *(record.config.args or ())]
                 record.message = f"OCI runtime create failed: {_explained(str(refusal), command)}"
