@@ -35,6 +35,9 @@ MAX_TRIES = 12
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 MAX_NAME_LENGTH = 253
+# for those on whom a Pod's start waits: longer than a start takes
+QUIET_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 1.0
 
 
 def object_reference(obj: Any) -> core_v1.ObjectReference:
@@ -60,9 +63,21 @@ class _Recorded(Struct):
 
 
 class EventRecorder:
-    """Records for one component; `host` is the node's name where the component belongs to one."""
+    """Records for one component; `host` is the node's name where the component belongs to one.
 
-    def __init__(self, client: Client, component: str, clock: Clock, randomness: Randomness, host: str = "") -> None:
+    Whoever has more urgent work than telling of it says for how long nothing must be recorded before the first is sent.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        component: str,
+        clock: Clock,
+        randomness: Randomness,
+        host: str = "",
+        *,
+        quiet_seconds: float = 0.0,
+    ) -> None:
         self._client = client
         self._source = core_v1.EventSource(component=component, host=host)
         self._clock = clock
@@ -72,6 +87,7 @@ class EventRecorder:
         self._correlator = Correlator()
         self._dropped = 0
         self._last_stamp = 0
+        self._quiet_seconds = quiet_seconds
 
     def event(self, regarding: Any, event_type: str, reason: str, message: str, *, field_path: str = "") -> None:
         """Record that `reason` happened to `regarding` (a Struct of a kind, or an ObjectReference).
@@ -96,11 +112,21 @@ class EventRecorder:
         """Send what is recorded, in order, until cancelled."""
         while True:
             await self._recorded.wait()
+            if self._quiet_seconds:
+                await self._let_pass()
             while self._queue:
                 await self._deliver(self._queue.popleft())
             if self._dropped:
                 _log.warning("%s: dropped %d events", self._source.component, self._dropped)
                 self._dropped = 0
+
+    async def _let_pass(self) -> None:
+        """Wait until nothing was recorded for a moment, but not for long."""
+        end = self._clock.monotonic() + LONGEST_WAIT_SECONDS
+        known = 0
+        while known < len(self._queue) < MAX_QUEUED // 2 and self._clock.monotonic() < end:
+            known = len(self._queue)
+            await self._clock.sleep(self._quiet_seconds)
 
     async def _deliver(self, recorded: _Recorded) -> None:
         decision = self._correlator.observe(self._new_event(recorded), self._clock.monotonic())

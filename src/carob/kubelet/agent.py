@@ -18,7 +18,7 @@ from carob.api.types import core_v1
 from carob.base.clock import parse_rfc3339
 from carob.base.log import get_logger, pairs
 from carob.base.tasks import TaskGroup
-from carob.client.events import EventRecorder
+from carob.client.events import QUIET_SECONDS, EventRecorder
 from carob.client.informer import Informer, key_of
 from carob.client.workqueue import WorkQueue
 from carob.kubelet.adoption import adopt, orphan, pods_with_logs
@@ -96,7 +96,9 @@ class Kubelet:
         self._known = False
         """Whether the API has told of this node's Pods."""
         self._records: dict[str, PodRecord] = {}
-        self._recorder = EventRecorder(client, "kubelet", clock, randomness, host=options.node_name)
+        self._recorder = EventRecorder(
+            client, "kubelet", clock, randomness, host=options.node_name, quiet_seconds=QUIET_SECONDS
+        )
         self._pods = Informer(
             client,
             core_v1.Pod,

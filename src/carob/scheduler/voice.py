@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from carob.api.status import ApiError
 from carob.api.types import core_v1
 from carob.base.log import get_logger
-from carob.client.events import EventRecorder
+from carob.client.events import QUIET_SECONDS, EventRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,9 @@ class Voice:
 
     def __init__(self, client: Client, clock: Clock, randomness: Randomness, profiles: Iterable[str]) -> None:
         self._client = client
-        self.recorders = {name: EventRecorder(client, name, clock, randomness) for name in profiles}
+        self.recorders = {
+            name: EventRecorder(client, name, clock, randomness, quiet_seconds=QUIET_SECONDS) for name in profiles
+        }
 
     def event(self, pod: PodInfo, kind: str, reason: str, message: str, name: str = "") -> None:
         """An event of the Pod, in the name of its own profile or of another."""

@@ -15,12 +15,13 @@ from carob.api.types import core_v1, meta_v1
 from carob.api.user import UserInfo
 from carob.base.clock import VirtualClock
 from carob.base.ids import SeededRandomness
-from carob.client.events import MAX_QUEUED, EventRecorder, object_reference
+from carob.client.events import LONGEST_WAIT_SECONDS, MAX_QUEUED, QUIET_SECONDS, EventRecorder, object_reference
 from carob.client.rest import Client
 from carob.transport.http import Request, Response
 from carob.transport.memory import MemoryTransport
 from tests.fakes.object_api import FakeApi
 
+SOON = 2 * QUIET_SECONDS
 POD = core_v1.Pod(metadata=meta_v1.ObjectMeta(name="web", namespace="shop", uid="u1", resource_version="7"))
 
 
@@ -39,20 +40,22 @@ class Flaky(MemoryTransport):
 
 
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, quiet_seconds: float) -> None:
         self.api = FakeApi()
         self.clock = VirtualClock(1_700_000_000.0)
         self.transport = Flaky(self.api, UserInfo("system:node:n1"))
         client = Client(self.transport)
-        self.recorder = EventRecorder(client, "kubelet", self.clock, SeededRandomness(1), "n1")
+        self.recorder = EventRecorder(
+            client, "kubelet", self.clock, SeededRandomness(1), "n1", quiet_seconds=quiet_seconds
+        )
 
     def sent(self) -> list[tuple[str, str, Any]]:
         return [(r.method, r.path, orjson.loads(r.body)) for r in self.api.requests]
 
 
-def play(scenario: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+def play(scenario: Callable[[Stage], Coroutine[Any, Any, None]], quiet_seconds: float = 0.0) -> None:
     async def run() -> None:
-        stage = Stage()
+        stage = Stage(quiet_seconds)
         loop = asyncio.create_task(stage.recorder.run())
         try:
             async with asyncio.timeout(10):
@@ -214,3 +217,21 @@ def test_a_reference_names_its_object() -> None:
     assert object_reference(POD) == core_v1.ObjectReference(
         kind="Pod", api_version="v1", namespace="shop", name="web", uid="u1", resource_version="7"
     )
+
+
+def test_what_is_recorded_is_sent_when_nothing_more_is_for_a_moment_and_soon_anyway() -> None:
+    async def scenario(stage: Stage) -> None:
+        for number in range(4):
+            stage.recorder.event(POD, "Normal", f"Reason{number}", "words")
+            await stage.clock.advance(QUIET_SECONDS / 2)
+        assert stage.sent() == []
+        await stage.clock.advance(SOON)
+        assert [body["reason"] for _, _, body in stage.sent()] == [f"Reason{number}" for number in range(4)]
+        # somebody who never stops
+        begun = stage.clock.monotonic()
+        while len(stage.sent()) == 4:
+            stage.recorder.event(POD, "Normal", "Restless", "words")
+            await stage.clock.advance(QUIET_SECONDS / 2)
+        assert stage.clock.monotonic() - begun <= LONGEST_WAIT_SECONDS + SOON
+
+    play(scenario, QUIET_SECONDS)
