@@ -1,6 +1,6 @@
 """Writes Pod statuses to the API: at once, in order, the newest one only, again until it is there.
 
-"At once" is for what somebody may wait for; a status that only says that a start goes on waits half a second,
+"At once" is for what somebody may wait for; a status that only says that a start goes on waits a second,
 because most starts are over by then and the write would only hold them up.
 
 A Pod that is being deleted and whose resources have been taken back is deleted for good, with its uid as the
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("kubelet.status")
 WORKERS = 8
-UNURGENT_SECONDS = 0.5
+UNURGENT_SECONDS = 1.0
 # a server that was away must have the right statuses within a second of its return
 LONGEST_RETRY_SECONDS = 1.0
 
