@@ -63,8 +63,9 @@ async def create(world: World, chance: random.Random) -> None:
     fields: dict[str, Any] = {}
     if chance.random() < 0.5:
         fields["resources"] = {"requests": {"cpu": "10m", "memory": "1Mi"}}
-    if chance.random() < 0.3:
-        fields["livenessProbe"] = CHECK | {"periodSeconds": 5}
+    for probe, share in (("livenessProbe", 0.3), ("startupProbe", 0.1), ("readinessProbe", 0.1)):
+        if chance.random() < share:
+            fields[probe] = CHECK | {"periodSeconds": 5}
     hooks = {hook: CHECK for hook in ("postStart", "preStop") if chance.random() < 0.2}
     if hooks:
         fields["lifecycle"] = hooks
@@ -101,6 +102,13 @@ async def finish(world: World, chance: random.Random) -> None:
     running = [c.id for c in world.runtime.containers.values() if c.state is ContainerState.RUNNING]
     if running:
         world.runtime.finish(chance.choice(running), chance.choice([0, 1, 137]))
+
+
+async def kill_monitor(world: World, chance: random.Random) -> None:
+    """Nobody can say any more how its container ended, which is ended for that."""
+    running = [c.id for c in world.runtime.containers.values() if c.state is ContainerState.RUNNING]
+    if running:
+        world.runtime.finish(chance.choice(running), 137, "ContainerStatusUnknown")
 
 
 async def kill_pause(world: World, chance: random.Random) -> None:
@@ -153,6 +161,26 @@ async def restart_agent(world: World, chance: random.Random) -> None:
     world.start()
 
 
+async def kill_agent(world: World, chance: random.Random) -> None:
+    """In the middle of whatever it does; another may come later only."""
+    world.check()
+    await world.kill()
+    await world.pass_time(chance.choice([0, 0, 1, 60]))
+    world.start()
+
+
+async def restart_server(world: World, chance: random.Random) -> None:
+    await world.restart_server()
+
+
+async def fill_disk(world: World, chance: random.Random) -> None:
+    world.mounts.full = True
+
+
+async def free_disk(world: World, chance: random.Random) -> None:
+    world.mounts.full = False
+
+
 EVENTS: tuple[tuple[int, Event], ...] = (
     (22, create),
     (14, delete),
@@ -162,10 +190,30 @@ EVENTS: tuple[tuple[int, Event], ...] = (
     (4, cut),
     (6, mend),
     (4, restart_agent),
+    (6, kill_agent),
+    (3, restart_server),
+    (5, kill_monitor),
+    (2, fill_disk),
+    (3, free_disk),
     (4, set_clock),
     (8, resize),
     (22, change_health),
 )
+
+
+class Counts:
+    """Restart counts as the API tells them: they never become smaller, whatever happens to agents and containers."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], int] = {}
+
+    async def look(self, world: World) -> None:
+        for name, pod in (await world.pods()).items():
+            for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
+                key = (pod.metadata.uid, status.name)
+                before = self._seen.get(key, 0)
+                assert status.restart_count >= before, (name, status.name, before, status.restart_count)
+                self._seen[key] = status.restart_count
 
 
 async def settled(world: World) -> None:
@@ -188,12 +236,16 @@ def test_a_node_keeps_its_promises(seed: int, tmp_path: Path) -> None:
 
     async def body(world: World) -> None:
         world.runtime.programs["check",] = WELL
+        counts = Counts()
+        await world.pass_time(1)
         for _ in range(STEPS):
             ((_, event),) = chance.choices(EVENTS, weights)
             await event(world, chance)
             await world.pass_time(chance.choice([0, 0, 0.1, 0.5, 2, 15]))
             world.check()
+            await counts.look(world)
         world.road.mend()
+        world.mounts.full = False
         world.runtime.programs["check",] = WELL
         world.runtime.forgive()
         await world.pass_time(CALM_SECONDS)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import inspect
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, cast
 
 from carob.api import codec
 from carob.api.types import core_v1
@@ -28,6 +31,8 @@ from tests.fakes.runtime import FakeRuntime
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from carob.runtime.types import Runtime
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -179,19 +184,75 @@ class Witness(FakeRuntime):
         await super().start_container(container_id)
 
 
+class Leash:
+    """What an agent holds of a part that outlives it: cut, no call of that agent is answered any more."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+        self._cut = False
+
+    def cut(self) -> None:
+        """The agent has been killed: what it still does on its way out reaches nobody."""
+        self._cut = True
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            if self._cut:
+                await asyncio.Event().wait()
+            answer = await found(*arguments, **named)
+            if self._cut:
+                await asyncio.Event().wait()
+            return answer
+
+        return call
+
+
+class FullMounts(FakeMounts):
+    """Mounts on a disk that may be full."""
+
+    full = False
+
+    def mount_tmpfs(self, path: str, *, size_bytes: int = 0, mode: int = 0o755) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        super().mount_tmpfs(path, size_bytes=size_bytes, mode=mode)
+
+
 class World:
     """One node and its server. `start` and `stop` are the agent's; what it runs lives on."""
 
-    def __init__(self, folder: Path, api: ApiServer, clock: JumpingClock) -> None:
+    def __init__(self, folder: Path, new_api: Callable[[], Awaitable[ApiServer]], clock: JumpingClock) -> None:
         self.folder = folder
         self.clock = clock
-        self.client = Client(MemoryTransport(api.handle, ADMIN))
-        self.road = Road(MemoryTransport(api.handle, ADMIN), clock)
+        self._new_api = new_api
+        self._api: ApiServer
+        self.client = Client(MemoryTransport(self._handle, ADMIN))
+        self.road = Road(MemoryTransport(self._handle, ADMIN), clock)
         self.runtime = Witness(clock)
         self.runtime.add_image("web:latest", Cmd=["serve"])
-        self.mounts = FakeMounts()
+        self.mounts = FullMounts()
         self.kubelet: Kubelet
+        self._leashes: list[Leash] = []
         self._running: asyncio.Task[None] | None = None
+
+    def _handle(self, request: Request) -> Response | Awaitable[Response]:
+        return self._api.handle(request)
+
+    async def open(self) -> None:
+        """The server begins, and has what Pods need."""
+        self._api = await self._new_api()
+        account = {"metadata": {"name": "default", "namespace": "default"}, "automountServiceAccountToken": False}
+        await self.client.create(codec.from_tree(core_v1.ServiceAccount, account))
+
+    async def close(self) -> None:
+        """All ends."""
+        await self.stop()
+        await self.runtime.close()
+        await self._api.close()
 
     def start(self) -> None:
         """Start the agent, or start it again."""
@@ -203,8 +264,10 @@ class World:
             node_ip="10.42.0.1",
             cluster_dns=("10.43.0.10",),
         )
-        road = Client(self.road)
-        self.kubelet = Kubelet(road, self.runtime, options, self.clock, SeededRandomness(1), self.mounts)
+        self._leashes = [Leash(self.road), Leash(self.runtime)]
+        road, runtime = self._leashes
+        client = Client(cast("Transport", road))
+        self.kubelet = Kubelet(client, cast("Runtime", runtime), options, self.clock, SeededRandomness(1), self.mounts)
         self._running = asyncio.get_running_loop().create_task(self.kubelet.run())
 
     def check(self) -> None:
@@ -218,6 +281,20 @@ class World:
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         self.runtime._subscribers.clear()
+
+    async def kill(self) -> None:
+        """The agent is killed without warning, in the middle of whatever it does."""
+        for leash in self._leashes:
+            leash.cut()
+        await self.stop()
+
+    async def restart_server(self) -> None:
+        """Another server comes in the place of the one that is there, over the same store."""
+        self.road.cut()
+        await self.clock.advance(0)
+        await self._api.close()
+        self._api = await self._new_api()
+        self.road.mend()
 
     async def pod(self, name: str, command: str = "serve", **spec: Any) -> core_v1.Pod:
         fields = spec.pop("container", {})
@@ -274,19 +351,22 @@ def in_world(folder: Path, body: Callable[[World], Awaitable[None]]) -> None:
         clock = JumpingClock(loop)
         pki = ensure_pki(folder / "pki", PkiOptions(), clock.now())
         options = ApiServerOptions(service_account_key_pem=pki.service_account_key.read_bytes())
-        api = ApiServer(MemoryStore(), options, clock, SeededRandomness(2))
-        await api.start()
-        world = World(folder, api, clock)
-        account = {"metadata": {"name": "default", "namespace": "default"}, "automountServiceAccountToken": False}
-        await world.client.create(codec.from_tree(core_v1.ServiceAccount, account))
+        # of several servers in turn: none may give an id that another one has given
+        store, randomness = MemoryStore(), SeededRandomness(2)
+
+        async def new_api() -> ApiServer:
+            api = ApiServer(store, options, clock, randomness)
+            await api.start()
+            return api
+
+        world = World(folder, new_api, clock)
+        await world.open()
         world.start()
         try:
             await body(world)
             world.check()
         finally:
-            await world.stop()
-            await world.runtime.close()
-            await api.close()
+            await world.close()
 
     loop = Loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
