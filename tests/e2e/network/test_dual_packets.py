@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import Counter
@@ -20,6 +21,7 @@ from carob.api.types import networking_v1
 from carob.host import netlink
 from carob.host.nftables import open_nftables, table_names
 from carob.kubelet.policy_rules import DualPeer, compile_policies
+from carob.network.layout import NetworkFailure
 from carob.network.node import remove_everything
 from carob.network.second_family import SETTINGS
 from carob.network.services import ANY_NODE6, Backends, Endpoint, ServicePort
@@ -79,6 +81,67 @@ def world(tmp_path: Path) -> Iterator[DualWorld]:
     world.start(DUAL)
     yield world
     world.close()
+
+
+class Failing:
+    """Passes calls on, but refuses the `nth` of those that have these names."""
+
+    def __init__(self, real: Any, names: tuple[str, ...], nth: int) -> None:
+        self._real = real
+        self._names = names
+        self._left = nth
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        return partial(self._call, found) if name in self._names else found
+
+    def _call(self, found: Any, *arguments: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            self.failed = True
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        return found(*arguments)
+
+
+def node_state(world: DualWorld) -> tuple[set[str], set[tuple[str, int]], str]:
+    """Interfaces, routes and rules of the node."""
+    with world.node.call(netlink.Netlink) as node:
+        links = {link.name for link in node.links()}
+        routes = {(route.destination, route.prefix_length) for route in node.routes()}
+    nftables = world.node.call(open_nftables)
+    try:
+        return links, routes, nftables.text("list ruleset")
+    finally:
+        nftables.close()
+
+
+def test_an_attach_that_fails_at_any_step_leaves_nothing_on_the_node(world: DualWorld) -> None:
+    assert world.network is not None
+    pods: Any = world.network.pods
+    request = Request("sandbox-1", (Mapping(8080, 80),))
+    before, real = node_state(world), pods._node
+    failures = 0
+    for nth in range(1, 30):
+        pod = Namespace()
+        world.made.append(pod)
+        pod.call(loopback_up)
+        pods._node = failing = Failing(real, ("send", "link"), nth)
+        try:
+            pod.call(partial(pods.attach, request))
+        except NetworkFailure:
+            failures += 1
+            pods._node = real
+            assert pods.leases() == []
+            assert node_state(world) == before, nth
+            continue
+        assert not failing.failed
+        break
+    # the pair, its node's end, two sends for that, and the last look
+    assert failures >= 5
+    pods._node = real
+    pods.detach(request)
+    assert pods.leases() == []
 
 
 def test_packets_are_large_from_pod_to_pod_alone(world: DualWorld) -> None:
