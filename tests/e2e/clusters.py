@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -42,9 +43,9 @@ class Cluster:
         self.environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(folder), "TZ": "UTC"}
 
     def run(self, *command: str | Path, stdin: str | None = None, timeout: float = 60) -> Result:
-        """Run a command to its end."""
+        """Run a command to its end; what it is to wait for is awaited with patience, too."""
         done = subprocess.run(
-            [str(c) for c in command],
+            [_LIMIT.sub(_patient, str(word)) for word in command],
             input=stdin,
             capture_output=True,
             text=True,
@@ -59,7 +60,7 @@ class Cluster:
         if arguments[0] in ("up", "down", "status", "image", "node", "token"):
             extra = ["--name", self.name, "--data-dir", str(self.data_dir)]
         if arguments[0] == "up":
-            extra.append(f"--wait={_patient('60s')}")
+            extra.append("--wait=60s")
         # these have verbs of their own in front of the flags
         head = 2 if arguments[0] in ("image", "node", "token") else 1
         words = [*arguments[:head], *extra, *arguments[head:]]
@@ -71,7 +72,6 @@ class Cluster:
 
     def wait_ready(self, pod: str, timeout: str = "60s", namespace: str = "default") -> None:
         """Return when the Pod is Ready; fail with its description otherwise."""
-        timeout = _patient(timeout)
         done = self.carob("wait", "-n", namespace, "--for=condition=Ready", f"pod/{pod}", f"--timeout={timeout}")
         if done.code != 0:
             described = self.carob("describe", "pod", "-n", namespace, pod)
@@ -79,7 +79,7 @@ class Cluster:
 
     def wait_for(self, path: str, value: str, what: str, timeout: str = "60s") -> None:
         """Return when the JSONPath of an object has a value."""
-        done = self.carob("wait", f"--for=jsonpath={{{path}}}={value}", what, f"--timeout={_patient(timeout)}")
+        done = self.carob("wait", f"--for=jsonpath={{{path}}}={value}", what, f"--timeout={timeout}")
         if done.code != 0:
             described = self.carob("describe", *what.split("/"))
             pytest.fail(f"{what} {path} is not {value}: {done.err}\n{described.out}\n{self.logs()}")
@@ -103,8 +103,11 @@ class Cluster:
         return "\n".join(out)
 
 
-def _patient(timeout: str) -> str:
-    return f"{float(timeout.removesuffix('s')) * PATIENCE:g}s"
+_LIMIT = re.compile(r"^(--(?:timeout|wait)=)(\d+)s$")
+
+
+def _patient(limit: re.Match[str]) -> str:
+    return f"{limit[1]}{int(limit[2]) * PATIENCE:g}s"
 
 
 def start(name: str, folder: Path, *flags: str) -> Cluster:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from clusters import PATIENCE
+
 from carob.base.layout import known_clusters
 from carob.network.layout import interface_prefix, segment_prefix
 
@@ -48,7 +50,7 @@ class Machine:
 
 def left_behind(before: Machine) -> list[str]:
     """What differs for good: clusters of others come and go, and the kernel needs a moment for a namespace."""
-    end = time.monotonic() + SETTLE_SECONDS
+    end = time.monotonic() + SETTLE_SECONDS * PATIENCE
     while left := before.difference(look()):
         if time.monotonic() > end:
             break

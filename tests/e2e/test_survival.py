@@ -7,10 +7,11 @@ import os
 import signal
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, start
+from clusters import PATIENCE, Cluster, start
 from machine import left_behind, look
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -45,6 +46,15 @@ def _status(cluster: Cluster) -> dict[str, object]:
     return status
 
 
+def _runs(word: str) -> bool:
+    """Whether a process has this among its words."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if word.encode() in file.read_bytes().split(b"\0"):
+                return True
+    return False
+
+
 def test_containers_outlive_agent_and_server(own_cluster: Cluster) -> None:
     cluster = own_cluster
     cluster.carob("apply", "-f", "-", stdin=POD).check()
@@ -67,15 +77,35 @@ def test_containers_outlive_agent_and_server(own_cluster: Cluster) -> None:
     assert cluster.kubectl("1.37", "exec", "survivor", "--", "hostname").check().out == "survivor\n"
 
 
-def test_an_exit_while_the_agent_is_away_is_not_missed(own_cluster: Cluster) -> None:
+LEAVER = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: leaver}
+spec:
+  restartPolicy: Never
+  containers:
+    - name: c
+      image: carob.local/web:v1
+      command: [sh, -c, "until [ -e /door/open ]; do sleep 0.1; done; exit 4", TOKEN]
+      volumeMounts: [{name: door, mountPath: /door}]
+  volumes: [{name: door, hostPath: {path: FOLDER}}]
+"""
+
+
+def test_an_exit_while_the_agent_is_away_is_not_missed(own_cluster: Cluster, tmp_path: Path) -> None:
     cluster = own_cluster
-    cluster.carob("apply", "-f", "-", stdin=POD.replace("survivor", "leaver").replace(
-        "      image: carob.local/web:v1\n",
-        "      image: carob.local/web:v1\n      command: [sh, -c, 'sleep 2; exit 4']\n  restartPolicy: Never\n",
-    )).check()  # fmt: skip
+    token = f"leaver-of-{cluster.name}"
+    door = tmp_path / "door"
+    door.mkdir()
+    cluster.carob("apply", "-f", "-", stdin=LEAVER.replace("TOKEN", token).replace("FOLDER", str(door))).check()
     cluster.wait_ready("leaver")
     _kill(_pid(cluster, "node-0"))
-    time.sleep(2.5)
+    assert _runs(token)
+    (door / "open").touch()
+    end = time.monotonic() + 60 * PATIENCE
+    while _runs(token):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     cluster.carob("up").check()
     cluster.wait_for(".status.phase", "Failed", "pod/leaver")
     pod = json.loads(cluster.carob("get", "pod", "leaver", "-o", "json").check().out)
