@@ -199,4 +199,4 @@ class LeaderElector:
             async with asyncio.timeout(self._retry_seconds):
                 self._observe(await self._client.update(msgspec.structs.replace(lease, spec=spec)))
         except (ApiError, OSError) as error:
-            _log.info("%s: the lease could not be given up: %s", self._name, error)
+            _log.info("%s: the lease could not be given up: %r", self._name, error)
