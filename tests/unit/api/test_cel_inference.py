@@ -23,6 +23,7 @@ VARIABLES = {"object": OBJECT, "x": DYN, "authorizer.requestResource": named("ku
         ("object.spec.containers.map(c, c.image)", "list(string)"),
         ("object.spec.containers.filter(c, c.ports.size() > 1)", "list(Container)"),
         ("object.labels.map(k, k)", "list(string)"),
+        ("[3, 1].sort().reverse().slice(0, 1)[0] + object.spec.containers[0].ports.distinct().indexOf(1)", "int"),
         ("object.spec.containers.sortBy(c, c.image)[0].image", "string"),
         ("object.labels.transformMap(k, v, size(v))", "map(string, int)"),
         ("object.labels.transformList(k, v, k)", "list(string)"),
@@ -72,6 +73,7 @@ def test_the_type_of_a_value(expression: str, wanted: str) -> None:
         ("object.labels.all(k, v, v)", 25, "expected type 'bool' but found 'string'"),
         ("JSONPatch{op: 1}", 15, "expected type of field 'op' is 'string' but provided type is 'int'"),
         ("true ? 1 : 'a'", 6, "found no matching overload for '_?_:_' applied to '(bool, int, string)'"),
+        ("[1].indexOf('a')", 12, "found no matching overload for 'indexOf' applied to 'list(int).(string)'"),
         ("1 == null", 3, "found no matching overload for '_==_' applied to '(int, null)'"),
     ],
 )

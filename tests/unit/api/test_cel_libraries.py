@@ -31,7 +31,7 @@ def answer(text: str) -> Any:
         ("['b', 'a'].max()", "b"),
         ("[1, 2, 2].isSorted() && !claims.s.isSorted() && [].isSorted()", True),
         ("[1, 2, 1].indexOf(1) + [1, 2, 1].lastIndexOf(1)", 2),
-        ("[true].indexOf(1)", -1),
+        ("dyn([true]).indexOf(1)", -1),
         ("'abc'.indexOf('c')", 2),
         ("'abc 123 def 45'.find('[0-9]+')", "123"),
         ("'abc'.find('[0-9]+')", ""),

@@ -25,7 +25,8 @@ _COMPARABLE = (
 )
 _SUMMABLE = ("int", "uint", "double", "google.protobuf.Duration")
 _ANY_LIST = "list(dyn)"
-# a member as `receiver::name(arguments) -> result`, any other as `name(arguments) -> result`
+# types of one capital letter may be any, the same one throughout a line; a member is written as
+# `receiver::name(arguments) -> result`, any other as `name(arguments) -> result`
 _SIGNATURES = f"""
 list(string)::join() -> string
 list(string)::join(string) -> string
@@ -49,18 +50,18 @@ strings.quote(string) -> string
 string::find(string) -> string
 string::findAll(string) -> list(string)
 string::findAll(string, int) -> list(string)
-{_ANY_LIST}::indexOf(dyn) -> int
-{_ANY_LIST}::lastIndexOf(dyn) -> int
-{_ANY_LIST}::reverse() -> {_ANY_LIST}
-{_ANY_LIST}::slice(int, int) -> {_ANY_LIST}
+list(A)::indexOf(A) -> int
+list(A)::lastIndexOf(A) -> int
+list(A)::reverse() -> list(A)
+list(A)::slice(int, int) -> list(A)
 {_ANY_LIST}::flatten() -> {_ANY_LIST}
 {_ANY_LIST}::flatten(int) -> {_ANY_LIST}
-{_ANY_LIST}::distinct() -> {_ANY_LIST}
-{_ANY_LIST}::sort() -> {_ANY_LIST}
+list(A)::distinct() -> list(A)
+list(A)::sort() -> list(A)
 lists.range(int) -> list(int)
-sets.contains({_ANY_LIST}, {_ANY_LIST}) -> bool
-sets.equivalent({_ANY_LIST}, {_ANY_LIST}) -> bool
-sets.intersects({_ANY_LIST}, {_ANY_LIST}) -> bool
+sets.contains(list(A), list(A)) -> bool
+sets.equivalent(list(A), list(A)) -> bool
+sets.intersects(list(A), list(A)) -> bool
 url(string) -> {_URL}
 isURL(string) -> bool
 {_URL}::getScheme() -> string
