@@ -20,7 +20,7 @@ from carob.apiserver.options import ApiServerOptions
 from carob.apiserver.pki import PkiOptions, ensure_client, ensure_node_pki, ensure_pki
 from carob.apiserver.server import ApiServer
 from carob.base.clock import SystemClock
-from carob.base.ids import SystemRandomness
+from carob.base.ids import SystemRandomness, new_uid
 from carob.base.layout import Cluster
 from carob.base.log import get_logger
 from carob.base.readiness import LISTENING, READY, say
@@ -206,7 +206,8 @@ class ServerProcess:
         context = server_context(
             str(pki.server.certificate), str(pki.server.key), client_ca_file=str(pki.ca.certificate)
         )
-        server = Server(api.handle, self._clock, tls=context, cache_control=CACHE_CONTROL)
+        ids = new_uid(self._randomness)
+        server = Server(api.handle, self._clock, tls=context, cache_control=CACHE_CONTROL, audit_ids=ids)
         renewal = Renewal(self._clock, self._renew_pki)
         own, kubelets = pki.server, pki.kubelet_client
         renewal.show(own.certificate, lambda: context.load_cert_chain(own.certificate, own.key))

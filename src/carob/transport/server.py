@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec import Struct
 
 from carob.base.log import get_logger
+from carob.transport.heads import header_lines
 from carob.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from carob.base.clock import Clock
-    from carob.transport.http import Handler
+    from carob.transport.http import Handler, Request
 
 _log = get_logger("transport")
 
@@ -37,6 +38,7 @@ IP_FREEBIND = 15
 LISTEN_BACKLOG = 1024
 TLS_HANDSHAKE_SECONDS = 15.0
 TLS_SHUTDOWN_SECONDS = 1.0
+MAX_AUDIT_ID = 64
 
 
 class Limits(Struct, frozen=True):
@@ -66,8 +68,11 @@ class Server:
         tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
         cache_control: str = "",
+        audit_ids: str = "",
     ) -> None:
-        """`cache_control`: what answers tell caches that say nothing of it themselves."""
+        """`cache_control`: what answers tell caches that say nothing of it themselves. `audit_ids`: a UUID, whose last group
+        is counted up from answer to answer, for the `Audit-Id` of each; none have one without it.
+        """
         self.handler = handler
         self.limits = limits or Limits()
         self.closing = False
@@ -79,6 +84,8 @@ class Server:
         self._emptied: asyncio.Event = asyncio.Event()
         self._unflushed: list[ServerConnection] = []
         self._caching = f"Cache-Control: {cache_control}\r\n".encode() if cache_control else b""
+        self._audit_ids = f"Audit-Id: {audit_ids[:24]}".encode() if audit_ids else b""
+        self._answers = int(audit_ids[24:], 16) if audit_ids else 0
         self._date = b""
         self._usual = b""
         self._date_until = 0.0
@@ -188,6 +195,16 @@ class Server:
             self._usual = self._date + self._caching
             self._date_until = loop_time + 1.0
         return self._date if extra and b"Cache-Control: " in extra else self._usual
+
+    def audit_id_line(self, request: Request | None, extra: bytes) -> bytes:
+        """By what an answer can be named to whoever keeps logs: the client's own word for its request, else one of ours."""
+        if not self._audit_ids or b"Audit-Id: " in extra:
+            return b""
+        named = request.headers.get("audit-id") if request is not None else None
+        if named:
+            return header_lines([("Audit-Id", named[:MAX_AUDIT_ID])])
+        self._answers = (self._answers + 1) & 0xFFFF_FFFF_FFFF
+        return b"%b%012x\r\n" % (self._audit_ids, self._answers)
 
 
 def _bind(host: str, port: int, freebind: bool) -> socket.socket:

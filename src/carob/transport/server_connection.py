@@ -259,6 +259,7 @@ class ServerConnection(asyncio.Protocol):
         start = answer_start(response.status, response.content_type)
         extra = header_lines(response.headers) if response.headers else b""
         assert self._current is not None
+        extra += self._server.audit_id_line(self._current.request, extra)
         if not self._current.keep_alive:
             extra += b"Connection: close\r\n"
         return start + self._server.usual_lines(self._loop.time(), extra) + extra + framing + b"\r\n"

@@ -23,10 +23,9 @@ SMALL = Limits(head_bytes=2000, body_bytes=100, head_seconds=0.05, idle_seconds=
 class Peer:
     """A client on the wire."""
 
-    def __init__(
-        self, handler: Handler, limits: Limits | None = None, *, tls: bool = False, cache_control: str = ""
-    ) -> None:
-        self.server = Server(handler, VirtualClock(), limits=limits, cache_control=cache_control)
+    def __init__(self, handler: Handler, limits: Limits | None = None, *, tls: bool = False, **said: str) -> None:
+        """`said`: what the server says in every answer."""
+        self.server = Server(handler, VirtualClock(), limits=limits, **said)
         self.wire = WireTransport(tls=tls)
         self.wire.connect(ServerConnection(self.server))
 
@@ -435,5 +434,27 @@ def test_answers_say_what_caches_may_do_with_them() -> None:
             peer.say(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
             head = await peer.hear()
             assert re.findall(rb"Cache-Control: ([^\r]*)\r\n", head) == [expected]
+
+    play(scenario())
+
+
+def test_an_answer_can_be_named() -> None:
+    """By the client's own word, cut to what upstream takes, else by a number that no other answer has."""
+
+    def handler(request: Request) -> Response:
+        return Response(headers=[("Audit-Id", "the log's")] if request.path == "/logged" else [])
+
+    async def scenario() -> None:
+        peer = Peer(handler, audit_ids="00000000-0000-4000-8000-fffffffffffe")
+        ours = b"00000000-0000-4000-8000-"
+        for path, header, expected in (
+            ("/", b"", ours + b"ffffffffffff"),
+            ("/", b"Audit-ID: mine\r\n", b"mine"),
+            ("/", b"Audit-ID: %b\r\n" % (b"x" * 70), b"x" * 64),
+            ("/logged", b"", b"the log's"),
+            ("/", b"", ours + b"000000000000"),
+        ):
+            peer.say(b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (path.encode(), header))
+            assert re.findall(rb"Audit-Id: ([^\r]*)\r\n", await peer.hear()) == [expected]
 
     play(scenario())
