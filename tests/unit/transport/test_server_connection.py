@@ -23,7 +23,7 @@ SMALL = Limits(head_bytes=2000, body_bytes=100, head_seconds=0.05, idle_seconds=
 class Peer:
     """A client on the wire."""
 
-    def __init__(self, handler: Handler, limits: Limits | None = None, *, tls: bool = False, **said: str) -> None:
+    def __init__(self, handler: Handler, limits: Limits | None = None, *, tls: bool = False, **said: Any) -> None:
         """`said`: what the server says in every answer."""
         self.server = Server(handler, VirtualClock(), limits=limits, **said)
         self.wire = WireTransport(tls=tls)
