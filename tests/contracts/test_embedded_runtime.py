@@ -16,6 +16,7 @@ from carob.host.real import RealHost
 from carob.runtime.types import (
     ContainerState,
     Device,
+    DnsConfig,
     Exited,
     Mount,
     MountPropagation,
@@ -254,6 +255,32 @@ def test_limits_and_counters_are_the_kernels(world: RealWorld) -> None:
         await runtime.update_resources(container_id, Resources(memory_limit=32 << 20, pids_limit=20))
         assert (await said(runtime, container_id, show)).split()[:2] == [str(32 << 20), "20"]
         await runtime.remove_sandbox(sandbox_id)
+
+    world.run(body)
+
+
+def test_the_places_of_usual_mounts_are_not_made_in_each_container(world: RealWorld) -> None:
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    folder = world.logs.parent / "volumes"
+
+    async def body(runtime: Runtime) -> None:
+        (folder / "token").mkdir(parents=True)
+        (folder / "hosts").write_text("127.0.0.1 localhost\n")
+        hosts = Mount(container_path="/etc/hosts", host_path=str(folder / "hosts"))
+        secret = Mount(container_path=token, host_path=str(folder / "token"))
+        made = await runtime.run_sandbox(sandbox(world, dns=DnsConfig(servers=["10.43.0.10"])))
+        whole = await runtime.create_container(made.id, container(*SLEEP, mounts=[hosts, secret]))
+        await runtime.start_container(whole)
+        assert os.listdir(f"{world.places.writable(whole)}/upper") == []
+        told = await said(runtime, whole, f"cat /etc/hosts /etc/resolv.conf; ls -d {token}")
+        assert "127.0.0.1 localhost" in told
+        assert "nameserver 10.43.0.10" in told
+        assert token in told
+        # nobody else has them
+        plain = await runtime.create_container(made.id, container(*SLEEP, name="plain", mounts=[hosts]))
+        await runtime.start_container(plain)
+        assert token not in await said(runtime, plain, "find / -xdev -name serviceaccount; true")
+        await runtime.remove_sandbox(made.id)
 
     world.run(body)
 

@@ -18,7 +18,7 @@ from carob.base.log import get_logger, pairs
 from carob.host import syscalls
 from carob.host.cgroup import Cgroups
 from carob.host.types import Host
-from carob.runtime.embedded import capabilities, cdi, devices, oci_spec, overlay, users
+from carob.runtime.embedded import capabilities, cdi, devices, mount_points, oci_spec, overlay, users
 from carob.runtime.embedded.apparmor import Profiles
 from carob.runtime.embedded.crun import Crun
 from carob.runtime.embedded.oci_spec import Facts
@@ -100,11 +100,14 @@ class Containers:
         bundle, writable = self._places.bundle(record.id), self._places.writable(record.id)
         self._host.mkdir(bundle, 0o711)
         eyes = self._users(sandbox)
-        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, writable, list(layers), eyes), eyes)
+        files = self._files(sandbox)
+        places = {*files, *(mount.container_path for mount in record.config.mounts)}
+        stacked = [*layers, *mount_points.layers(self._places.mount_points, places)]
+        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, writable, stacked, eyes), eyes)
         if record.log_path:
             self._host.mkdir(os.path.dirname(record.log_path))
         mounts = [self._mounted(bundle, n, one, volumes, eyes) for n, one in enumerate(record.config.mounts)]
-        facts = self._facts(record, sandbox, image, rootfs, seccomp, target_pid)
+        facts = self._facts(record, sandbox, image, rootfs, files, seccomp, target_pid)
         try:
             spec = oci_spec.build(msgspec.structs.replace(record.config, mounts=mounts), facts)
             if record.config.cdi_devices:
@@ -156,6 +159,7 @@ class Containers:
         sandbox: SandboxRecord,
         image: Mapping[str, Any],
         rootfs: str,
+        files: Mapping[str, str],
         seccomp: Filter,
         target_pid: int,
     ) -> Facts:
@@ -163,11 +167,6 @@ class Containers:
         shared = sandbox.config
         own_network = shared.network is not NamespaceMode.NODE
         folder = self._places.sandbox(sandbox.id)
-        files = {}
-        if own_network:
-            files["/etc/hostname"] = f"{folder}/hostname"
-        if shared.dns is not None:
-            files["/etc/resolv.conf"] = f"{folder}/resolv.conf"
         return Facts(
             rootfs=rootfs,
             cgroup=record.cgroup,
@@ -188,6 +187,16 @@ class Containers:
             huge_pages=machine.huge_pages,
             apparmor=self.profiles.of(config.security),
         )
+
+    def _files(self, sandbox: SandboxRecord) -> dict[str, str]:
+        """What the sandbox mounts in each of its containers, by the place in there."""
+        shared, folder = sandbox.config, self._places.sandbox(sandbox.id)
+        files = {}
+        if shared.network is not NamespaceMode.NODE:
+            files["/etc/hostname"] = f"{folder}/hostname"
+        if shared.dns is not None:
+            files["/etc/resolv.conf"] = f"{folder}/resolv.conf"
+        return files
 
     def _namespaces(self, record: ContainerRecord, sandbox: SandboxRecord, target_pid: int) -> dict[str, str]:
         made = {"mount": ""}

@@ -60,6 +60,10 @@ class Places(Struct, frozen=True):
         return f"{self.state_dir}/writable"
 
     @property
+    def mount_points(self) -> str:
+        return f"{self.state_dir}/mount-points"
+
+    @property
     def sandboxes(self) -> str:
         return f"{self.run_dir}/sandboxes"
 
@@ -69,7 +73,13 @@ class Places(Struct, frozen=True):
 
     def folders(self) -> list[str]:
         """All that must exist before the runtime can work."""
-        return [*self.in_memory(), self.sandbox_records, self.container_records, self.writable_layers]
+        return [
+            *self.in_memory(),
+            self.sandbox_records,
+            self.container_records,
+            self.writable_layers,
+            self.mount_points,
+        ]
 
     def sandbox(self, sandbox_id: str) -> str:
         """Holds `ns/`, `shm/`, `hostname`, `resolv.conf`."""

@@ -19,6 +19,7 @@ from carob.base.log import get_logger, pairs
 from carob.host.cgroup import Cgroups
 from carob.host.threads import Threads
 from carob.host.types import Host
+from carob.runtime.embedded import mount_points
 from carob.runtime.embedded.attach import attach
 from carob.runtime.embedded.conmon import Conmon
 from carob.runtime.embedded.containers import Containers, survey
@@ -140,6 +141,7 @@ class EmbeddedRuntime:
         """Take over what an earlier agent left running."""
         for folder in self._parts.places.folders():
             self._parts.host.mkdir(folder, 0o711)
+        mount_points.make(self._parts.host, self._parts.places.mount_points)
         self._parts.threads.later(self._parts.containers.profiles.prepare)
         self._endings.exits.start()
         await take_over(self._parts, self._launcher, self._endings, self._sandboxes.watch)
