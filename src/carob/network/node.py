@@ -61,6 +61,8 @@ SEGMENT_KINDS = ("veth", "vxlan")
 FURTHER_METRIC = 20_200
 """Of routes to further ranges of Services: whoever has a route to the same range was there first."""
 
+RANGES = ("services", "pods", "balancers")
+"""What the node table remembers of a cluster's ranges."""
 _COMMENT = re.compile(
     r"inside=(?P<inside>[0-9.]+) services=(?P<services>[0-9./]+) pods=(?P<pods>[0-9./]+) forward=(?P<forward>[01])( dns=(?P<dns>[0-9.]+))?( balancers=(?P<balancers>[0-9./]+))?( of=(?P<of>[0-9]+))?"
 )
@@ -448,13 +450,16 @@ def _remove(cluster: str, node: netlink.Netlink, nftables: Nftables, failures: l
         if ours or (link.kind in SEGMENT_KINDS and link.name.startswith(segment_prefix(cluster))):
             _attempt(node, netlink.delete_link(link.index), failures)
     if mine:
-        ranges = {mine["services"], mine["pods"], mine["balancers"], *further_ranges(nftables, cluster)}
+        # what another cluster has, too, is the other's from now on: two whose ranges are the same should not be, but are
+        shared = {match[part] for match in comments.values() for part in ("inside", "dns", *RANGES)}
+        ranges = {*(mine[part] for part in RANGES), *further_ranges(nftables, cluster)} - shared
         for route in node.routes():
             if route.protocol == ROUTE_PROTOCOL and (
-                f"{route.destination}/{route.prefix_length}" in ranges or _within(route, mine["pods"], mine["of"])
+                f"{route.destination}/{route.prefix_length}" in ranges
+                or (mine["pods"] in ranges and _within(route, mine["pods"], mine["of"]))
             ):
                 _attempt(node, netlink.delete_route(route), failures)
-        for address in filter(None, (mine["inside"], mine["dns"])):
+        for address in {mine["inside"], mine["dns"]} - shared - {None}:
             _attempt(node, netlink.delete_address(LOOPBACK_INDEX, address, 32), failures)
         if mine["forward"] == "0" and not comments:
             IP_FORWARD.write_text("0")

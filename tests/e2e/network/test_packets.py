@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from network.namespaces import ANSWER_SECONDS, Namespace
 from network.worlds import (
     LAYOUT,
@@ -322,6 +323,25 @@ def test_two_clusters_share_forwarding_and_the_last_one_restores_it(tmp_path: Pa
         with world.node.call(netlink.Netlink) as node:
             assert "10.44.0.1" in [address.address for address in node.addresses()]
         world.node.call(lambda: remove_everything("packets-node", tmp_path / "b"))
+        assert world.node.call(traces) == before
+    finally:
+        world.close()
+
+
+def test_a_cluster_takes_nothing_away_that_another_has_too(tmp_path: Path) -> None:
+    """A cluster that was kept may find its ranges taken: whoever went first took the other's address along."""
+    world = World(tmp_path / "a")
+    try:
+        world.node.call(loopback_up)
+        before = world.node.call(traces)
+        world.start().close()
+        world.folder = tmp_path / "b"
+        world.start(replace(LAYOUT, cluster="other")).close()
+        world.node.call(lambda: remove_everything("packets", tmp_path / "a"))
+        with world.node.call(netlink.Netlink) as node:
+            assert "10.42.0.1" in [one.address for one in node.addresses()]
+            assert {"10.43.0.0", "10.42.0.0"} <= {route.destination for route in node.routes()}
+        world.node.call(lambda: remove_everything("other", tmp_path / "b"))
         assert world.node.call(traces) == before
     finally:
         world.close()
