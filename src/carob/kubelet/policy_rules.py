@@ -215,12 +215,22 @@ class _Compiler:
             if self._dual:
                 self._set(f"{name}-blocks6", RANGES6, _blocks(blocks, 6))
                 whom.append((f"ip6 {side} @{name}-blocks6 ", "6"))
-        # a named port is one of the Pod that is reached
-        reached = (
-            here if direction == INGRESS else found if peers else [p for g in self._by_namespace.values() for p in g]
-        )
-        ways = self._ports(name, ports, reached)
+        ways = self._ports(name, ports, self._reached(direction, peers, found, here))
         return [f"{who}{where}return" for who, one in whom for where, other in ways if {one, other} != {"4", "6"}]
+
+    def _reached(
+        self,
+        direction: str,
+        peers: Sequence[networking_v1.NetworkPolicyPeer],
+        found: Sequence[Peer],
+        here: Sequence[Peer],
+    ) -> Sequence[Peer]:
+        """The Pods whose named ports a rule means: those that packets go to. In a block of addresses there may be any."""
+        if direction == INGRESS:
+            return here
+        if peers and all(peer.ip_block is None for peer in peers):
+            return found
+        return [pod for pods in self._by_namespace.values() for pod in pods]
 
     def _ports(
         self, name: str, ports: Sequence[networking_v1.NetworkPolicyPort], reached: Sequence[Peer]

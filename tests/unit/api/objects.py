@@ -24,6 +24,14 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     schema.BYTES: st.sampled_from(["", "AA==", "/+8=", "aGVsbG8="]),
     schema.ANY: st.sampled_from([{}, {"a": [1, None, {"b": "c"}]}, {"f:spec": {"f:x": {}}}]),
 }
+# what upstream reads in two ways, and what it knows to be empty, is `any` in the shapes
+UNIONS: dict[str, st.SearchStrategy[Any]] = {
+    "items": st.sampled_from([{"type": "string"}, [{"type": "string"}, {"minLength": 1}]]),
+    "additionalItems": st.sampled_from([True, False, {"type": "string"}]),
+    "additionalProperties": st.sampled_from([True, False, {"type": "string"}]),
+    "dependencies": st.sampled_from([{}, {"a": ["b"], "c": {"type": "string"}}]),
+    "status": st.just({}),
+}
 MAX_DEPTH = 7
 
 
@@ -43,8 +51,15 @@ def _struct(draw: Any, shape: schema.StructShape, depth: int) -> dict[str, Any]:
         field = shape.fields[name]
         if depth >= MAX_DEPTH and not isinstance(field, schema.Scalar):
             continue
-        out[name] = _value(draw, field, depth + 1)
+        is_union = name in UNIONS and shape.struct.__module__.endswith("apiextensions_v1") and _is_any(field)
+        out[name] = draw(UNIONS[name]) if is_union else _value(draw, field, depth + 1)
     return out
+
+
+def _is_any(shape: schema.Shape) -> bool:
+    while isinstance(shape, schema.MapShape):
+        shape = shape.value
+    return isinstance(shape, schema.Scalar) and shape.kind == schema.ANY
 
 
 def _value(draw: Any, shape: schema.Shape, depth: int) -> Any:

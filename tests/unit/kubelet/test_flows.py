@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -188,8 +188,14 @@ def holds(rules: PolicyRules, name: str, place: str, value: str) -> bool:
 WHATS = [("TCP", 80), ("TCP", 8080), ("TCP", 8500), ("UDP", 53)]
 
 
+BLOCK_OF_NAMES = {"podSelector": {}, "policyTypes": ["Egress"]} | {
+    "egress": [{"to": [{"ipBlock": {"cidr": "10.42.0.0/16"}}], "ports": [{"port": "http"}]}]
+}
+
+
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(["shop", "lab"]), SPECS), max_size=3), st.booleans())
+@example([("lab", BLOCK_OF_NAMES)], False)
 def test_what_is_explained_is_what_the_nodes_do(drawn: list[tuple[str, dict[str, Any]]], dual: bool) -> None:
     policies = [policy(f"p{number}", namespace, **spec) for number, (namespace, spec) in enumerate(drawn)]
     pods = [peer(one, dual=dual) for one in ENDS if one.is_pod]
