@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,14 +19,15 @@ from urllib.parse import quote
 
 from carob.api.resources import BUILT_IN
 from carob.apiserver.pki import Pki
-from carob.base.layout import Cluster
 from carob.transport.client import SocketTransport
 from carob.transport.tls import client_context
+from tests.fuzzing.cluster import fuzzed_cluster, report
 from tests.fuzzing.judge import NAMESPACE, Judge
 from tests.fuzzing.requests import Requests, Wanted
 
 if TYPE_CHECKING:
     from carob.api.resources import Resource
+    from carob.base.layout import Cluster
 
 CLIENTS = 4
 PIECE = 5000
@@ -173,27 +171,11 @@ def judged(sizes: list[int]) -> list[str]:
 
 def main(count: int, seed: int) -> int:
     """The exit code."""
-    with tempfile.TemporaryDirectory(prefix="carob-soak-") as folder:
-        name = f"soak-{os.getpid() % 100000}"
-        environment = {**os.environ, "KUBECONFIG": f"{folder}/kubeconfig", "HOME": folder}
-        carob = [sys.executable, "-m", "carob"]
-        where = ["--name", name, "--data-dir", folder]
-        subprocess.run([*carob, "up", "--nodes", "0", "--simulated-nodes", "5", *where], env=environment, check=True)
-        try:
-            cluster = Cluster.load(Path(folder) / name / "cluster.json")
-            pid = json.loads((Path(cluster.run_dir) / "server.json").read_text())["pid"]
-            print(f"seed {seed}, server {pid}", flush=True)
-            faults = asyncio.run(soak(cluster, pid, count, seed))
-            log = "".join(f.read_text(errors="replace") for f in Path(cluster.log_dir).glob("server*.log"))
-            if "Traceback" in log:
-                at = log.index("Traceback")
-                faults.append(f"the server's log has a traceback:\n{log[max(0, at - 500) : at + 4000]}")
-        finally:
-            subprocess.run([*carob, "down", *where], env=environment, check=True)
-    for fault in faults[:40]:
-        print(f"FAULT {fault}\n")
-    print(f"{count} requests, {len(faults)} faults")
-    return 1 if faults else 0
+    faults: list[str] = []
+    with fuzzed_cluster(faults) as (cluster, pid):
+        print(f"seed {seed}, server {pid}", flush=True)
+        faults += asyncio.run(soak(cluster, pid, count, seed))
+    return report(faults, f"{count} requests")
 
 
 if __name__ == "__main__":
