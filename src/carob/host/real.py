@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 
-from carob.host import syscalls
+from carob.host import selinux, syscalls
 from carob.host.syscalls import Handed, Opened
 from carob.host.types import MNT_DETACH, Identity, Redirect
 
@@ -130,6 +130,9 @@ class RealHost:
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         os.chown(path, uid, gid, follow_symlinks=False)
+
+    def relabel(self, path: str, label: str) -> None:
+        selinux.relabel(path, label)
 
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         try:

@@ -136,6 +136,9 @@ class FakeHost:
     def chown(self, path: str, uid: int, gid: int) -> None:
         self._record("chown", path, uid, gid)
 
+    def relabel(self, path: str, label: str) -> None:
+        self._record("relabel", path, label)
+
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         self._record("umount", target)
         self.mounted.pop(target, None)

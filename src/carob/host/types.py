@@ -115,6 +115,10 @@ class Host(Protocol):
 
     def chown(self, path: str, uid: int, gid: int) -> None: ...
 
+    def relabel(self, path: str, label: str) -> None:
+        """Give a file, or a folder and all in it, this label of SELinux. See `carob.host.selinux.relabel`."""
+        ...
+
     def umount(self, target: str, flags: int = MNT_DETACH) -> None:
         """Succeeds when nothing is mounted there."""
         ...

@@ -56,9 +56,10 @@ def container_config(pod: core_v1.Pod, container: core_v1.Container, made_of: In
     mounts = volume_mounts(container, made_of)
     taken = {mount.container_path for mount in mounts}
     if made_of.hosts_file and HOSTS_PATH not in taken:
-        mounts.append(Mount(container_path=HOSTS_PATH, host_path=made_of.hosts_file))
+        mounts.append(Mount(container_path=HOSTS_PATH, host_path=made_of.hosts_file, relabel=True))
     if made_of.termination_file and container.termination_message_path:
-        mounts.append(Mount(container_path=container.termination_message_path, host_path=made_of.termination_file))
+        place = container.termination_message_path
+        mounts.append(Mount(container_path=place, host_path=made_of.termination_file, relabel=True))
     return ContainerConfig(
         name=container.name,
         attempt=made_of.attempt,
@@ -121,6 +122,7 @@ def volume_mounts(container: core_v1.Container, made_of: Ingredients) -> list[Mo
                 readonly=readonly,
                 recursive_readonly=readonly and mount.recursive_read_only in ("Enabled", "IfPossible"),
                 propagation=_PROPAGATION[mount.mount_propagation or "None"],
+                relabel=volume.relabel,
             )
         )
     return out

@@ -12,6 +12,7 @@ import msgspec
 from carob.kubelet import labels
 from carob.kubelet.etc_files import kernel_hostname
 from carob.kubelet.resources import cgroup_parent, pod_resources
+from carob.kubelet.security import selinux_options
 from carob.runtime.types import DnsConfig, NamespaceMode, PortMapping, SandboxConfig
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def sandbox_config(
         ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
         runtime_handler=handler,
         users=users,
+        selinux=selinux_options(spec.security_context.se_linux_options if spec.security_context is not None else None),
     )
 
 

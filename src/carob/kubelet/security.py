@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from carob.api.types import core_v1
 from carob.kubelet.failures import CREATE_CONTAINER_CONFIG_ERROR, StepFailure
-from carob.runtime.types import NamespaceMode, SeccompProfile, SecurityContext
+from carob.runtime.types import NamespaceMode, SeccompProfile, SecurityContext, SELinuxOptions
 
 if TYPE_CHECKING:
     from carob.runtime.types import Image
 
-_MERGED = ("run_as_user", "run_as_group", "run_as_non_root", "seccomp_profile", "app_armor_profile")
+_MERGED = ("run_as_user", "run_as_group", "run_as_non_root", "seccomp_profile", "app_armor_profile", "se_linux_options")
 
 
 def effective(pod: core_v1.Pod, container: core_v1.Container) -> core_v1.SecurityContext:
@@ -71,6 +71,7 @@ def security_context(
         no_new_privileges=merged.allow_privilege_escalation is False,
         seccomp=_seccomp(merged.seccomp_profile, privileged, seccomp_default, seccomp_root),
         apparmor_profile=_apparmor(merged.app_armor_profile),
+        selinux=selinux_options(merged.se_linux_options),
         unmasked_proc=merged.proc_mount == "Unmasked",
         pid=pid_mode(pod, target_container_id),
         target_container_id=target_container_id,
@@ -135,3 +136,10 @@ def _apparmor(profile: core_v1.AppArmorProfile | None) -> str:
     if profile.type == "Localhost":
         return f"localhost/{profile.localhost_profile or ''}"
     return "runtime/default" if profile.type == "RuntimeDefault" else "unconfined"
+
+
+def selinux_options(asked: core_v1.SELinuxOptions | None) -> SELinuxOptions | None:
+    """The parts of a label in the runtime's words."""
+    if asked is None:
+        return None
+    return SELinuxOptions(user=asked.user, role=asked.role, type=asked.type, level=asked.level)

@@ -108,6 +108,15 @@ class UserNamespace(Struct, frozen=True):
     count: int = 65536
 
 
+class SELinuxOptions(Struct, kw_only=True, frozen=True):
+    """Parts of a label; an empty one is the policy's choice."""
+
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
 class SandboxConfig(Struct, kw_only=True):
     """What a Pod shares: name, host name, network, cgroup parent, sysctls."""
 
@@ -134,6 +143,8 @@ class SandboxConfig(Struct, kw_only=True):
     """Which of several OCI runtimes; empty: the usual one."""
     users: UserNamespace | None = None
     """The user namespace of all its containers; None: the machine's own users."""
+    selinux: SELinuxOptions | None = None
+    """What labels the Pod's containers get unless they name others; None: none."""
 
 
 class SandboxStatus(Struct, kw_only=True):
@@ -152,6 +163,8 @@ class Mount(Struct, kw_only=True):
     readonly: bool = False
     recursive_readonly: bool = False
     propagation: MountPropagation = MountPropagation.PRIVATE
+    relabel: bool = False
+    """Whether its files get the container's label of SELinux, where that has one."""
     image: str = ""
     """Id of an image whose files are mounted in place of `host_path`: read-only, and nothing in it can be run."""
     image_sub_path: str = ""
@@ -187,6 +200,8 @@ class SecurityContext(Struct, kw_only=True):
     no_new_privileges: bool = False
     seccomp: SeccompProfile = field(default_factory=SeccompProfile)
     apparmor_profile: str = ""
+    selinux: SELinuxOptions | None = None
+    """None: no label of its own."""
     unmasked_proc: bool = False
     pid: NamespaceMode = NamespaceMode.CONTAINER
     target_container_id: str = ""

@@ -19,7 +19,7 @@ from carob.kubelet.image_names import InvalidImageName, with_default_tag
 from carob.kubelet.security import security_context
 from carob.kubelet.steps import node_features
 from carob.kubelet.steps.admission import admit
-from carob.runtime.types import Image, SandboxConfig, SandboxState, SandboxStatus
+from carob.runtime.types import Image, SandboxConfig, SandboxState, SandboxStatus, SELinuxOptions
 from tests.unit.kubelet.pods import container, pod, running
 
 
@@ -125,6 +125,14 @@ def test_the_containers_security_wins_over_the_pods() -> None:
     assert (chosen.kind, chosen.localhost_path) == ("Localhost", "/node/seccomp/a/b.json")
     privileged = security_context(given, container(securityContext={"privileged": True}), Image(id="i"))
     assert privileged.seccomp.kind == "Unconfined"
+
+
+def test_a_containers_label_of_selinux_replaces_the_pods_whole() -> None:
+    given = pod(securityContext={"seLinuxOptions": {"type": "t", "level": "s0"}})
+    own = container(securityContext={"seLinuxOptions": {"level": "s0:c1"}})
+    made = [security_context(given, one, Image(id="i")).selinux for one in (container(), own)]
+    assert made == [SELinuxOptions(type="t", level="s0"), SELinuxOptions(level="s0:c1")]
+    assert security_context(pod(), container(), Image(id="i")).selinux is None
 
 
 @pytest.mark.parametrize(

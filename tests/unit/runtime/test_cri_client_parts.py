@@ -26,6 +26,7 @@ from carob.runtime.types import (
     SandboxConfig,
     SeccompProfile,
     SecurityContext,
+    SELinuxOptions,
 )
 
 SANDBOX = SandboxConfig(
@@ -45,6 +46,7 @@ SANDBOX = SandboxConfig(
     pid=NamespaceMode.POD,
     ipc=NamespaceMode.NODE,
     runtime_handler="crun",
+    selinux=SELinuxOptions(level="s0:c1"),
 )
 CONTAINER = ContainerConfig(
     name="main",
@@ -57,6 +59,7 @@ CONTAINER = ContainerConfig(
     env=[("A", "1"), ("A", "2")],
     mounts=[
         Mount(container_path="/m", host_path="/h", readonly=True, propagation=MountPropagation.BIDIRECTIONAL),
+        Mount(container_path="/e", host_path="/e", relabel=True),
         Mount(container_path="/i", host_path="", readonly=True, image="sha256:2", image_sub_path="x"),
     ],
     devices=[Device(container_path="/dev/x", host_path="/dev/y", permissions="r")],
@@ -79,6 +82,7 @@ CONTAINER = ContainerConfig(
         no_new_privileges=True,
         seccomp=SeccompProfile(kind="Localhost", localhost_path="/p.json"),
         apparmor_profile="localhost/mine",
+        selinux=SELinuxOptions(user="u", role="r", type="t", level="s0:c1,c2"),
         pid=NamespaceMode.TARGET,
         target_container_id="t",
     ),

@@ -29,7 +29,8 @@ def set_up(
     spec = volume.spec
     if spec.host_path is not None:
         is_folder = host_path.prepare(spec.host_path.path, spec.host_path.type or "")
-        return PreparedVolume(name, spec.host_path.path, readonly=readonly, is_file=not is_folder)
+        path = spec.host_path.path
+        return PreparedVolume(name, path, readonly=readonly, is_file=not is_folder, relabel=False)
     if spec.local is None:
         raise ValueError("no volume plugin matched")
     path = spec.local.path

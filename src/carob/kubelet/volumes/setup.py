@@ -149,7 +149,7 @@ class VolumeSetup:
         if volume.host_path is not None:
             path = volume.host_path.path
             is_folder = host_path.prepare(path, volume.host_path.type or "")
-            return PreparedVolume(name, path, is_file=not is_folder)
+            return PreparedVolume(name, path, is_file=not is_folder, relabel=False)
         if volume.image is not None:
             source = volume.image
             return PreparedVolume(name, "", True, image=source.reference, pull_policy=source.pull_policy)

@@ -41,5 +41,7 @@ class PreparedVolume(Struct, frozen=True):
     image: str = ""
     """The image whose files it is, as the Pod names it; `path` is then empty."""
     pull_policy: str = ""
+    relabel: bool = True
+    """Whether its files may get the label of SELinux that a container has; those of a hostPath are the machine's."""
     is_device: bool = False
     """A block device, given to containers as `volumeDevices`."""

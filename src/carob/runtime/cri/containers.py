@@ -10,11 +10,13 @@ from carob.runtime.cri import container_messages as wire
 from carob.runtime.cri import sandbox_messages as shared
 from carob.runtime.cri.image_messages import ImageSpec
 from carob.runtime.cri.sandboxes import (
+    from_wire_label,
     from_wire_resources,
     mode_number,
     mode_of,
     nanoseconds,
     seconds,
+    to_wire_label,
     to_wire_resources,
 )
 from carob.runtime.types import (
@@ -99,6 +101,7 @@ def _to_wire_mount(mount: Mount) -> wire.Mount:
         container_path=mount.container_path,
         host_path=mount.host_path,
         readonly=mount.readonly,
+        selinux_relabel=mount.relabel,
         propagation=_PROPAGATIONS.index(mount.propagation),
         recursive_read_only=mount.recursive_readonly,
         image=ImageSpec(image=mount.image) if mount.image else None,
@@ -150,6 +153,7 @@ def _to_wire_security(
             profile_type=_PROFILES.index(profile.kind), localhost_ref=profile.localhost_path
         ),
         apparmor=_apparmor(asked.apparmor_profile),
+        selinux_options=to_wire_label(asked.selinux),
     )
 
 
@@ -210,6 +214,7 @@ def _from_wire_mount(mount: wire.Mount) -> Mount:
         host_path=mount.host_path,
         readonly=mount.readonly,
         recursive_readonly=mount.recursive_read_only,
+        relabel=mount.selinux_relabel,
         propagation=_PROPAGATIONS[mount.propagation],
         image=mount.image.image if mount.image is not None else "",
         image_sub_path=mount.image_sub_path,
@@ -236,6 +241,7 @@ def _from_wire_security(asked: wire.LinuxContainerSecurityContext) -> SecurityCo
         no_new_privileges=asked.no_new_privs,
         seccomp=_seccomp(asked),
         apparmor_profile=_apparmor_name(asked),
+        selinux=from_wire_label(asked.selinux_options),
         pid=mode_of(options.pid),
         target_container_id=options.target_id,
     )

@@ -14,6 +14,7 @@ from carob.runtime.types import (
     SandboxConfig,
     SandboxState,
     SandboxStatus,
+    SELinuxOptions,
     UserNamespace,
 )
 
@@ -78,6 +79,20 @@ def from_wire_resources(resources: wire.LinuxContainerResources | None) -> Resou
     )
 
 
+def to_wire_label(asked: SELinuxOptions | None) -> wire.SELinuxOption | None:
+    """None: no label of its own."""
+    if asked is None:
+        return None
+    return wire.SELinuxOption(user=asked.user, role=asked.role, type=asked.type, level=asked.level)
+
+
+def from_wire_label(asked: wire.SELinuxOption | None) -> SELinuxOptions | None:
+    """See `to_wire_label`."""
+    if asked is None:
+        return None
+    return SELinuxOptions(user=asked.user, role=asked.role, type=asked.type, level=asked.level)
+
+
 def to_wire_config(config: SandboxConfig, *, privileged: bool = False) -> wire.PodSandboxConfig:
     """`privileged`: a privileged container may follow."""
     dns = config.dns
@@ -104,6 +119,7 @@ def to_wire_config(config: SandboxConfig, *, privileged: bool = False) -> wire.P
             cgroup_parent=config.cgroup_parent,
             security_context=wire.LinuxSandboxSecurityContext(
                 namespace_options=_options(config),
+                selinux_options=to_wire_label(config.selinux),
                 privileged=privileged,
                 seccomp=wire.SecurityProfile(profile_type=wire.PROFILE_RUNTIME_DEFAULT),
             ),
@@ -118,9 +134,9 @@ def from_wire_config(config: wire.PodSandboxConfig, handler: str) -> SandboxConf
     if config.metadata is None or not config.metadata.name:
         raise ValueError("sandbox config must include metadata with a name")
     linux = config.linux or wire.LinuxPodSandboxConfig()
-    options = linux.security_context.namespace_options if linux.security_context is not None else None
+    security = linux.security_context or wire.LinuxSandboxSecurityContext()
     # the wire's zero value: everything is the Pod's
-    options = options or wire.NamespaceOption()
+    options = security.namespace_options or wire.NamespaceOption()
     dns = config.dns_config
     return SandboxConfig(
         name=config.metadata.name,
@@ -141,6 +157,7 @@ def from_wire_config(config: wire.PodSandboxConfig, handler: str) -> SandboxConf
         ipc=mode_of(options.ipc),
         runtime_handler=handler,
         users=_users(options.userns_options),
+        selinux=from_wire_label(security.selinux_options),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,12 +25,14 @@ from carob.runtime.embedded.oci_spec import Facts
 from carob.runtime.embedded.places import Places
 from carob.runtime.embedded.records import ContainerRecord, SandboxRecord
 from carob.runtime.embedded.seccomp import Filter
-from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure
+from carob.runtime.embedded.selinux import Labels, labels_of
+from carob.runtime.types import LinuxUser, Mount, NamespaceMode, RuntimeFailure, SecurityContext
 
 _log = get_logger("runtime")
 _MAX_ACCOUNT_BYTES = 4 << 20
 _NO_VOLUMES: Mapping[str, Sequence[str]] = {}
 _KILL_ROUNDS = 50
+HOST_SHM = "/dev/shm"
 
 
 class Machine(Struct, kw_only=True, frozen=True):
@@ -103,11 +105,14 @@ class Containers:
         files = self._files(sandbox)
         places = {*files, *(mount.container_path for mount in record.config.mounts)}
         stacked = [*layers, *mount_points.layers(self._places.mount_points, places)]
-        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, writable, stacked, eyes), eyes)
+        labels = labels_of(self._host, record.config.security)
+        rootfs = self._mapped(lambda: overlay.mount(self._host, bundle, writable, stacked, eyes, labels.files), eyes)
         if record.log_path:
             self._host.mkdir(os.path.dirname(record.log_path))
         mounts = [self._mounted(bundle, n, one, volumes, eyes) for n, one in enumerate(record.config.mounts)]
-        facts = self._facts(record, sandbox, image, rootfs, files, seccomp, target_pid)
+        facts = self._facts(record, sandbox, image, rootfs, files, seccomp, target_pid, labels)
+        if labels.files:
+            self._relabel(labels.files, sandbox, mounts, facts)
         try:
             spec = oci_spec.build(msgspec.structs.replace(record.config, mounts=mounts), facts)
             if record.config.cdi_devices:
@@ -162,6 +167,7 @@ class Containers:
         files: Mapping[str, str],
         seccomp: Filter,
         target_pid: int,
+        labels: Labels,
     ) -> Facts:
         config, machine = record.config, self._machine
         shared = sandbox.config
@@ -171,7 +177,7 @@ class Containers:
             rootfs=rootfs,
             cgroup=record.cgroup,
             hostname=(shared.hostname or shared.name) if own_network else machine.hostname,
-            shm=f"{folder}/shm" if shared.ipc is not NamespaceMode.NODE else "/dev/shm",
+            shm=f"{folder}/shm" if shared.ipc is not NamespaceMode.NODE else HOST_SHM,
             user=self._user(record, image, rootfs),
             image=image,
             namespaces=self._namespaces(record, sandbox, target_pid),
@@ -186,7 +192,19 @@ class Containers:
             cgroup2=machine.cgroup2,
             huge_pages=machine.huge_pages,
             apparmor=self.profiles.of(config.security),
+            labels=labels,
         )
+
+    def _relabel(self, label: str, sandbox: SandboxRecord, mounts: Iterable[Mount], facts: Facts) -> None:
+        """Let the container's processes touch what is mounted in it; what all containers share has the Pod's own label."""
+        shared = labels_of(self._host, SecurityContext(selinux=sandbox.config.selinux)).files or label
+        for path in facts.files.values():
+            self._host.relabel(path, shared)
+        if facts.shm != HOST_SHM:
+            self._host.relabel(facts.shm, shared)
+        for mount in mounts:
+            if mount.relabel:
+                self._host.relabel(mount.host_path, label)
 
     def _files(self, sandbox: SandboxRecord) -> dict[str, str]:
         """What the sandbox mounts in each of its containers, by the place in there."""

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from carob.host.cgroup_v2 import weight
 from carob.runtime.embedded.seccomp import BPF_ANNOTATION, UNCONFINED, Filter
+from carob.runtime.embedded.selinux import Labels
 from carob.runtime.embedded.users import User
 from carob.runtime.types import ContainerConfig, Mount, MountPropagation, Resources, UserNamespace
 
@@ -81,6 +82,8 @@ class Facts(Struct, kw_only=True):
     """Whether the kernel counts them by group."""
     apparmor: str = ""
     """Name of the profile of AppArmor; empty: none."""
+    labels: Labels = Labels()
+    """Those of SELinux."""
 
 
 class NoCommand(Exception):
@@ -105,6 +108,8 @@ def build(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
         linux["readonlyPaths"] = READONLY_PATHS
     if facts.filter.profile is not None:
         linux["seccomp"] = facts.filter.profile
+    if facts.labels.files:
+        linux["mountLabel"] = facts.labels.files
     propagation = _root_propagation(config.mounts)
     if propagation:
         linux["rootfsPropagation"] = propagation
@@ -135,6 +140,8 @@ def process(config: ContainerConfig, facts: Facts) -> dict[str, Any]:
     }
     if facts.apparmor:
         made["apparmorProfile"] = facts.apparmor
+    if facts.labels.process:
+        made["selinuxLabel"] = facts.labels.process
     return made
 
 

@@ -19,10 +19,13 @@ _MAPPED = "mapped-layers"
 _ESCAPED = (":", ",", "\\")
 
 
-def mount(host: Host, bundle: str, writable: str, layers: list[str], users: Users | None = None) -> str:
+def mount(
+    host: Host, bundle: str, writable: str, layers: list[str], users: Users | None = None, label: str = ""
+) -> str:
     """Mount the root file system of a container below its bundle; its path.
 
-    `layers` are folders, topmost first; what is written goes below `writable`. Raises: OSError.
+    `layers` are folders, topmost first; what is written goes below `writable`. All files have `label` (SELinux), if there is
+    one. Raises: OSError.
     """
     upper, work = f"{writable}/upper", f"{writable}/work"
     host.mkdir(writable, 0o711)
@@ -31,7 +34,11 @@ def mount(host: Host, bundle: str, writable: str, layers: list[str], users: User
     if users is not None:
         host.chown(upper, users.root, users.root)
     with _seen_by(host, bundle, layers, users) as seen:
-        _stack(host, seen, f"{bundle}/layers", f"{bundle}/rootfs", f",upperdir={upper},workdir={work}", _mount)
+        more = f",upperdir={upper},workdir={work}"
+        if label:
+            # in quotes: its level may have commas
+            more += f',context="{label}"'
+        _stack(host, seen, f"{bundle}/layers", f"{bundle}/rootfs", more, _mount)
     return f"{bundle}/rootfs"
 
 
